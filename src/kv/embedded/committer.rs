@@ -1,0 +1,333 @@
+//! Commit order, the closed timestamp, and group commit.
+//!
+//! ```text
+//!   commit():   validate | take a timestamp | queue          (under one short lock)
+//!   thread:     take the whole queue | one fjall batch, one fsync | closed = its last timestamp | wake the committers
+//! ```
+//!
+//! Timestamps are taken in queue order, so `closed` only moves forward and everything at or below it is durable.
+//! `clock` in the meta keyspace is an upper bound on every timestamp ever handed out, made durable ahead of use.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, PersistMode};
+use tokio::sync::{oneshot, watch};
+
+use super::conflicts::{ReadSet, Recent};
+use super::encoding::{encode_value, with_time};
+use crate::kv::{Error, Result};
+use crate::time::{Clock, HybridClock, Timestamp};
+
+const CLOCK_KEY: &str = "clock";
+/// How far ahead of use the clock's upper bound is made durable.
+const CLOCK_AHEAD: Duration = Duration::from_secs(3);
+const CLOCK_RENEWAL: Duration = Duration::from_secs(1);
+/// A group closes at this many bytes, so that a burst of big commits does not build one giant batch.
+const MAX_GROUP_BYTES: usize = 16 << 20;
+
+/// One write of a commit: a version prefix and the new value, `None` being a delete.
+pub type Write = (Vec<u8>, Option<Bytes>);
+
+pub struct Committer {
+    database: Database,
+    data: Keyspace,
+    meta: Keyspace,
+    clock: HybridClock,
+    /// Every timestamp handed out so far is at or below this, durably.
+    clock_bound: AtomicI64,
+    state: Mutex<State>,
+    work: Condvar,
+    closed: watch::Sender<Timestamp>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: Timestamp,
+    queue: Vec<Pending>,
+    /// First timestamp of the group being written.
+    writing: Option<Timestamp>,
+    recent: Recent,
+    /// Running transactions by snapshot.
+    active: BTreeMap<Timestamp, usize>,
+    failed: Option<Error>,
+    stopped: bool,
+}
+
+struct Pending {
+    time: Timestamp,
+    writes: Vec<Write>,
+    size_bytes: usize,
+    done: oneshot::Sender<Result<()>>,
+}
+
+impl State {
+    /// Nothing at or below this can still appear.
+    fn closable(&self) -> Option<Timestamp> {
+        self.writing.or_else(|| self.queue.first().map(|pending| pending.time)).map(Timestamp::prev)
+    }
+
+    fn check_running(&self) -> Result<()> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None if self.stopped => Err(Error::Engine("the store is shutting down".into())),
+            None => Ok(()),
+        }
+    }
+
+    fn deregister(&mut self, snapshot: Timestamp) {
+        if let Some(count) = self.active.get_mut(&snapshot) {
+            *count -= 1;
+            if *count == 0 {
+                self.active.remove(&snapshot);
+            }
+        }
+        let oldest = self.active.first_key_value().map_or(self.closed, |(&snapshot, _)| snapshot);
+        self.recent.forget(oldest.min(self.closed));
+    }
+}
+
+impl Committer {
+    pub fn start(database: Database, data: Keyspace, meta: Keyspace, clock: Arc<dyn Clock>) -> Result<Arc<Committer>> {
+        let bound = match meta.get(CLOCK_KEY)? {
+            None => Timestamp::MIN,
+            Some(bytes) => match <[u8; 8]>::try_from(&bytes[..]) {
+                Ok(bytes) => Timestamp(i64::from_be_bytes(bytes)),
+                Err(_) => return Err(Error::Corrupt("the clock's bound has a wrong size".into())),
+            },
+        };
+        let clock = HybridClock::new(clock, bound);
+        let closed = clock.now();
+        let committer = Arc::new(Committer {
+            database,
+            data,
+            meta,
+            clock,
+            clock_bound: AtomicI64::new(bound.0),
+            state: Mutex::new(State { closed, ..State::default() }),
+            work: Condvar::new(),
+            closed: watch::channel(closed).0,
+            thread: Mutex::new(None),
+        });
+        committer.persist_bound(closed)?;
+        let runner = committer.clone();
+        let thread = std::thread::Builder::new().name("keepsafe-commit".into()).spawn(move || runner.run());
+        let thread = thread.map_err(|error| Error::Engine(format!("cannot start the commit thread: {error}")))?;
+        *committer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(committer)
+    }
+
+    /// Writes what is queued and ends the thread.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.work.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the commit thread panicked");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Result<Timestamp> {
+        let now = self.clock.now();
+        self.ensure_bound(now)?;
+        Ok(now)
+    }
+
+    fn ensure_bound(&self, time: Timestamp) -> Result<()> {
+        if time.0 <= self.clock_bound.load(Ordering::Acquire) { Ok(()) } else { self.persist_bound(time) }
+    }
+
+    fn persist_bound(&self, time: Timestamp) -> Result<()> {
+        let bound = time.plus(CLOCK_AHEAD);
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        batch.insert(&self.meta, CLOCK_KEY, bound.0.to_be_bytes());
+        batch.commit()?;
+        self.clock_bound.fetch_max(bound.0, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Waits until nothing can appear at or below `at` any more.
+    pub async fn close_at(&self, at: Timestamp) -> Result<()> {
+        let mut closed = self.closed.subscribe();
+        if *closed.borrow() >= at {
+            return Ok(());
+        }
+        let now = self.now()?;
+        if at > now {
+            return Err(Error::Future { at, now });
+        }
+        loop {
+            {
+                let mut state = self.lock();
+                if state.closed >= at {
+                    return Ok(());
+                }
+                if state.closable().is_none_or(|closable| closable >= at) {
+                    // Commits still to come take a timestamp later than `now`, hence than `at`.
+                    state.closed = at;
+                    self.closed.send_replace(at);
+                    return Ok(());
+                }
+                state.check_running()?;
+            }
+            if closed.changed().await.is_err() {
+                return Err(Error::Engine("the store is shutting down".into()));
+            }
+        }
+    }
+
+    /// Registers a transaction at the newest snapshot that needs no waiting.
+    pub fn register_newest(&self) -> Result<Timestamp> {
+        let mut state = self.lock();
+        if state.closable().is_none() {
+            let now = self.clock.now();
+            state.closed = now;
+            self.closed.send_replace(now);
+        }
+        let snapshot = state.closed;
+        *state.active.entry(snapshot).or_default() += 1;
+        drop(state);
+        self.ensure_bound(snapshot).inspect_err(|_| self.deregister(snapshot))?;
+        Ok(snapshot)
+    }
+
+    /// Registers a transaction at a closed snapshot.
+    pub fn register(&self, snapshot: Timestamp) {
+        *self.lock().active.entry(snapshot).or_default() += 1;
+    }
+
+    pub fn deregister(&self, snapshot: Timestamp) {
+        self.lock().deregister(snapshot);
+    }
+
+    /// Whether a commit later than `snapshot` wrote the key.
+    pub fn changed_since(&self, version_prefix: &[u8], snapshot: Timestamp) -> bool {
+        self.lock().recent.changed(version_prefix, snapshot)
+    }
+
+    /// Moves a transaction to the newest snapshot, unless something in `reads` has changed since its own.
+    pub fn refresh(&self, reads: &ReadSet, snapshot: Timestamp) -> Result<Timestamp> {
+        let mut state = self.lock();
+        if state.recent.conflicts(reads, snapshot) {
+            return Err(Error::Retry("something read earlier has been changed by another transaction"));
+        }
+        let newest = state.closed.max(snapshot);
+        *state.active.entry(newest).or_default() += 1;
+        state.deregister(snapshot);
+        Ok(newest)
+    }
+
+    /// Validates `reads` against every commit since `snapshot`, then commits `writes`.
+    pub async fn commit(&self, reads: &ReadSet, snapshot: Timestamp, writes: Vec<Write>) -> Result<Timestamp> {
+        let size_bytes = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let (done, outcome) = oneshot::channel();
+        let time = {
+            let mut state = self.lock();
+            state.check_running()?;
+            if state.recent.conflicts(reads, snapshot) {
+                return Err(Error::Retry("something read has been changed by another transaction"));
+            }
+            let time = self.clock.now();
+            for (key, _) in &writes {
+                state.recent.add(key.clone(), time);
+            }
+            state.queue.push(Pending { time, writes, size_bytes, done });
+            time
+        };
+        self.work.notify_one();
+        outcome.await.unwrap_or_else(|_| Err(Error::Engine("the commit thread has ended".into())))?;
+        Ok(time)
+    }
+
+    fn run(&self) {
+        loop {
+            let group = {
+                let mut state = self.lock();
+                while state.queue.is_empty() && !state.stopped {
+                    let waited = self.work.wait_timeout(state, CLOCK_RENEWAL).unwrap_or_else(PoisonError::into_inner);
+                    state = waited.0;
+                    if waited.1.timed_out() {
+                        drop(state);
+                        self.renew_bound();
+                        state = self.lock();
+                    }
+                }
+                if state.queue.is_empty() {
+                    return;
+                }
+                let mut group_bytes = 0;
+                let fits = |pending: &&Pending| {
+                    group_bytes += pending.size_bytes;
+                    group_bytes <= MAX_GROUP_BYTES
+                };
+                let count = state.queue.iter().take_while(fits).count().max(1);
+                let group: Vec<Pending> = state.queue.drain(..count).collect();
+                state.writing = Some(group[0].time);
+                group
+            };
+            self.write_group(group);
+        }
+    }
+
+    /// While timestamps are being used, keeps their bound ahead so that no reader has to wait for an fsync.
+    fn renew_bound(&self) {
+        let used = self.lock().closed;
+        if used.plus(CLOCK_RENEWAL * 2).0 > self.clock_bound.load(Ordering::Acquire)
+            && let Err(error) = self.persist_bound(used)
+        {
+            tracing::warn!(%error, "cannot renew the clock's bound");
+        }
+    }
+
+    fn write_group(&self, group: Vec<Pending>) {
+        let last = group[group.len() - 1].time;
+        let outcome = self.write_batch(&group, last);
+        {
+            let mut state = self.lock();
+            state.writing = None;
+            match &outcome {
+                Ok(()) => state.closed = state.closed.max(last),
+                Err(error) => state.failed = Some(error.clone()),
+            }
+        }
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the store can no longer write");
+        }
+        self.closed.send_modify(|closed| *closed = if outcome.is_ok() { last.max(*closed) } else { *closed });
+        for pending in group {
+            // A committer that went away has nobody to tell.
+            let _ = pending.done.send(outcome.clone());
+        }
+        if outcome.is_err() {
+            let orphans = std::mem::take(&mut self.lock().queue);
+            orphans.into_iter().for_each(|pending| drop(pending.done.send(outcome.clone())));
+        }
+    }
+
+    fn write_batch(&self, group: &[Pending], last: Timestamp) -> Result<()> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for pending in group {
+            for (prefix, value) in &pending.writes {
+                batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
+            }
+        }
+        let mut bound = self.clock_bound.load(Ordering::Acquire);
+        if last.plus(CLOCK_RENEWAL).0 > bound {
+            bound = last.plus(CLOCK_AHEAD).0;
+            batch.insert(&self.meta, CLOCK_KEY, bound.to_be_bytes());
+        }
+        batch.commit()?;
+        self.clock_bound.fetch_max(bound, Ordering::AcqRel);
+        Ok(())
+    }
+}

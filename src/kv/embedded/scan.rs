@@ -1,0 +1,229 @@
+//! Walking the versions of a span.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::Keyspace;
+
+use super::Engine;
+use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
+use crate::kv::{Batch, Direction, Result, Span};
+use crate::time::Timestamp;
+
+/// Versions of one key passed over one by one before seeking to the next key.
+const STEPS_BEFORE_SEEK: usize = 32;
+
+/// Which versions a scan yields.
+#[derive(Clone, Copy)]
+pub enum Select {
+    /// The newest at or before `at`, tombstones left out.
+    Newest { at: Timestamp, direction: Direction },
+    /// All in `(after, upto]`.
+    Versions { after: Timestamp, upto: Timestamp },
+    /// The newest in `(after, upto]`.
+    Changes { after: Timestamp, upto: Timestamp },
+}
+
+impl Select {
+    fn upto(self) -> Timestamp {
+        match self {
+            Select::Newest { at, .. } => at,
+            Select::Versions { upto, .. } | Select::Changes { upto, .. } => upto,
+        }
+    }
+
+    /// The earliest time whose state the scan needs.
+    fn earliest(self) -> Timestamp {
+        match self {
+            Select::Newest { at, .. } => at,
+            Select::Versions { after, .. } | Select::Changes { after, .. } => after,
+        }
+    }
+}
+
+/// A running scan: an iterator of batches.
+pub struct Scan {
+    engine: Arc<Engine>,
+    span: Span,
+    select: Select,
+    left: usize,
+    end: Vec<u8>,
+    iter: fjall::Iter,
+    /// The version prefix of the key the walk is in, once it needs no more of its versions.
+    done_with: Vec<u8>,
+    skipped: usize,
+    /// Backward only: the newest fitting version of the key the walk is in.
+    candidate: Option<(Vec<u8>, Timestamp, fjall::UserValue)>,
+    finished: bool,
+}
+
+impl Scan {
+    pub fn open(engine: Arc<Engine>, span: Span, select: Select, limit: Option<usize>) -> Result<Scan> {
+        let (start, end) = span_bounds(&span);
+        let finished = start >= end || limit == Some(0);
+        let iter =
+            if finished { engine.data.range(end.clone()..end.clone()) } else { engine.data.range(start..end.clone()) };
+        let left = limit.unwrap_or(usize::MAX);
+        let scan = Scan {
+            engine,
+            span,
+            select,
+            left,
+            end,
+            iter,
+            done_with: Vec::new(),
+            skipped: 0,
+            candidate: None,
+            finished,
+        };
+        scan.check_readable()?;
+        Ok(scan)
+    }
+
+    /// Checked after the iterator is open and again for every batch, so that a scan never returns less than there was.
+    fn check_readable(&self) -> Result<()> {
+        let spaces = &self.engine.spaces;
+        spaces.check_readable(self.span.space, self.select.earliest())?;
+        match self.select {
+            // A dropped space has a history up to its drop; only its state ends there.
+            Select::Versions { .. } | Select::Changes { .. } => Ok(()),
+            Select::Newest { at, .. } => spaces.check_readable(self.span.space, at),
+        }
+    }
+
+    fn fill(&mut self) -> Result<Batch> {
+        let mut batch = Batch::with_room();
+        let backward = matches!(self.select, Select::Newest { direction: Direction::Backward, .. });
+        while !self.finished && !batch.is_full() {
+            if backward {
+                self.step_backward(&mut batch)?
+            } else {
+                self.step_forward(&mut batch)?
+            }
+            self.finished |= self.left == 0;
+        }
+        self.check_readable()?;
+        Ok(batch)
+    }
+
+    fn step_forward(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(guard) = self.iter.next() else {
+            self.finished = true;
+            return Ok(());
+        };
+        let (key, value) = guard.into_inner()?;
+        let (prefix, time) = split_time(&key)?;
+        if prefix == self.done_with {
+            self.skipped += 1;
+            if self.skipped >= STEPS_BEFORE_SEEK {
+                self.seek_past(with_time(prefix, Timestamp::MIN));
+            }
+            return Ok(());
+        }
+        if time > self.select.upto() {
+            return Ok(());
+        }
+        let value = decode_value(&value)?;
+        let fits = match self.select {
+            Select::Newest { .. } => value.is_some(),
+            Select::Versions { after, .. } | Select::Changes { after, .. } => time > after,
+        };
+        if fits {
+            batch.push_with(|buffer| push_user_key(buffer, prefix), value, time);
+            self.left -= 1;
+        }
+        if !fits || !matches!(self.select, Select::Versions { .. }) {
+            self.done_with.clear();
+            self.done_with.extend_from_slice(prefix);
+            self.skipped = 0;
+        }
+        Ok(())
+    }
+
+    /// Goes on after the oldest version a key can have. The new iterator sees a later fjall snapshot, which is
+    /// harmless: everything at or below a closed timestamp is in both.
+    fn seek_past(&mut self, oldest: Vec<u8>) {
+        let after = (std::ops::Bound::Excluded(oldest), std::ops::Bound::Excluded(self.end.clone()));
+        self.iter = self.engine.data.range::<Vec<u8>, _>(after);
+        self.skipped = 0;
+    }
+
+    fn step_backward(&mut self, batch: &mut Batch) -> Result<()> {
+        let next = self.iter.next_back().map(fjall::Guard::into_inner).transpose()?;
+        let key_and_time = next.as_ref().map(|(key, _)| split_time(key)).transpose()?;
+        let same_key = |candidate: &(Vec<u8>, Timestamp, fjall::UserValue)| {
+            key_and_time.is_some_and(|(prefix, _)| prefix == candidate.0)
+        };
+        if let Some(candidate) = self.candidate.take_if(|candidate| !same_key(candidate)) {
+            let (prefix, time, value) = candidate;
+            if let Some(live) = decode_value(&value)? {
+                batch.push_with(|buffer| push_user_key(buffer, &prefix), Some(live), time);
+                self.left -= 1;
+            }
+        }
+        match (key_and_time, &next) {
+            (Some((prefix, time)), Some((_, value))) if time <= self.select.upto() => {
+                self.candidate = Some((prefix.to_vec(), time, value.clone()));
+            }
+            (None, _) => self.finished = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        match self.fill() {
+            Ok(batch) if batch.is_empty() => None,
+            Ok(batch) => Some(Ok(batch)),
+            Err(error) => {
+                self.finished = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// Keys at even distances between the first and the last key of `span`, found by seeking. Parts are even when keys
+/// are evenly spread; a part is never empty of meaning, only of rows.
+pub fn split_points(data: &Keyspace, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
+    let (start, end) = span_bounds(span);
+    if parts < 2 || start >= end {
+        return Ok(Vec::new());
+    }
+    let user_key = |guard: fjall::Guard| -> Result<Vec<u8>> {
+        let key = guard.key()?;
+        let mut user_key = Vec::new();
+        push_user_key(&mut user_key, split_time(&key)?.0);
+        Ok(user_key)
+    };
+    let mut range = data.range(start..end);
+    let (Some(first), Some(last)) = (range.next(), range.next_back()) else { return Ok(Vec::new()) };
+    let (first, last) = (user_key(first)?, user_key(last)?);
+    let common = first.iter().zip(&last).take_while(|(a, b)| a == b).count();
+    let number = |key: &[u8]| {
+        let mut digits = [0; 8];
+        key[common..].iter().take(8).zip(&mut digits).for_each(|(&byte, digit)| *digit = byte);
+        u64::from_be_bytes(digits)
+    };
+    let (low, high) = (number(&first), number(&last));
+    let mut points: Vec<Bytes> = Vec::new();
+    for part in 1..parts as u128 {
+        let at = low + ((high - low) as u128 * part / parts as u128) as u64;
+        let mut probe = first[..common].to_vec();
+        probe.extend_from_slice(&at.to_be_bytes());
+        let (from, to) = span_bounds(&Span { space: span.space, start: probe.into(), end: span.end.clone() });
+        let Some(found) = data.range(from..to).next() else { break };
+        let point = Bytes::from(user_key(found)?);
+        if point[..] > first[..] && points.last().is_none_or(|previous| *previous < point) {
+            points.push(point);
+        }
+    }
+    Ok(points)
+}

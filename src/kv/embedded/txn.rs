@@ -1,0 +1,245 @@
+//! A transaction: a snapshot, a buffer of writes, what was read, and the locks held.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+
+use super::Engine;
+use super::conflicts::ReadSet;
+use super::encoding::{span_bounds, version_prefix};
+use super::locks::HolderId;
+use super::scan::{Scan, Select};
+use crate::kv::overlay::{OwnWrite, overlay};
+use crate::kv::{BatchStream, Direction, Error, LockMode, Result, SpaceId, Span, Txn};
+use crate::time::Timestamp;
+
+/// Bytes of keys and values one transaction may hold in memory.
+const MAX_WRITE_BYTES: usize = 1 << 30;
+
+type Key = (SpaceId, Bytes);
+
+pub struct EmbeddedTxn {
+    engine: Arc<Engine>,
+    holder: HolderId,
+    read_only: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    snapshot: Timestamp,
+    writes: BTreeMap<Key, Option<Bytes>>,
+    write_bytes: usize,
+    /// Each change of `writes`, for savepoints: the key and what was there before.
+    undo: Vec<(Key, Option<Option<Bytes>>)>,
+    reads: ReadSet,
+    locks: Vec<Vec<u8>>,
+    dropped: Vec<SpaceId>,
+    ended: bool,
+}
+
+impl EmbeddedTxn {
+    /// A transaction at `snapshot`, at which the committer has registered it.
+    pub fn new(engine: Arc<Engine>, snapshot: Timestamp, read_only: bool) -> EmbeddedTxn {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let state = State {
+            snapshot,
+            writes: BTreeMap::new(),
+            write_bytes: 0,
+            undo: Vec::new(),
+            reads: ReadSet::default(),
+            locks: Vec::new(),
+            dropped: Vec::new(),
+            ended: false,
+        };
+        EmbeddedTxn {
+            engine,
+            holder: HolderId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            read_only,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, space: SpaceId, key: &[u8], value: Option<Bytes>) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let mut state = self.state();
+        if state.ended {
+            return Err(Error::Ended);
+        }
+        state.write_bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        if state.write_bytes > MAX_WRITE_BYTES {
+            return Err(Error::TooLarge(MAX_WRITE_BYTES));
+        }
+        let key = (space, Bytes::copy_from_slice(key));
+        let before = state.writes.insert(key.clone(), value);
+        state.undo.push((key, before));
+        Ok(())
+    }
+
+    fn own_writes(state: &State, span: &Span, direction: Direction) -> Vec<OwnWrite> {
+        let start = Bound::Included((span.space, span.start.clone()));
+        let end = Bound::Excluded(match &span.end {
+            Some(end) => (span.space, end.clone()),
+            None => (SpaceId(span.space.0 + 1), Bytes::new()),
+        });
+        if state.writes.is_empty() || span.is_empty() {
+            return Vec::new();
+        }
+        let own = state.writes.range((start, end)).map(|((_, key), value)| (key.clone(), value.clone()));
+        match direction {
+            Direction::Forward => own.collect(),
+            Direction::Backward => own.rev().collect(),
+        }
+    }
+
+    fn end(&self, state: &mut State) {
+        if !state.ended {
+            state.ended = true;
+            state.writes.clear();
+            state.undo.clear();
+            self.engine.locks.release(self.holder, std::mem::take(&mut state.locks));
+            self.engine.committer.deregister(state.snapshot);
+        }
+    }
+}
+
+#[async_trait]
+impl Txn for EmbeddedTxn {
+    fn snapshot(&self) -> Timestamp {
+        self.state().snapshot
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    async fn get(&self, space: SpaceId, key: &[u8]) -> Result<Option<(Bytes, Option<Timestamp>)>> {
+        let snapshot = {
+            let mut state = self.state();
+            if !state.writes.is_empty()
+                && let Some(own) = state.writes.get(&(space, Bytes::copy_from_slice(key)))
+            {
+                return Ok(own.clone().map(|value| (value, None)));
+            }
+            if !self.read_only {
+                state.reads.add_point(version_prefix(space, key));
+            }
+            state.snapshot
+        };
+        let found = self.engine.get(space, key, snapshot)?;
+        Ok(found.map(|versioned| (versioned.value, Some(versioned.time))))
+    }
+
+    fn scan(&self, span: Span, direction: Direction, limit: Option<usize>) -> BatchStream {
+        let mut state = self.state();
+        if !self.read_only {
+            let (start, end) = span_bounds(&span);
+            state.reads.add_range(start, end);
+        }
+        let own = Self::own_writes(&state, &span, direction);
+        let base_limit = if own.is_empty() { limit } else { None };
+        let select = Select::Newest { at: state.snapshot, direction };
+        let base = match Scan::open(self.engine.clone(), span, select, base_limit) {
+            Ok(scan) => stream::iter(scan).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        };
+        overlay(base, own, direction, limit)
+    }
+
+    fn put(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()> {
+        self.write(space, key, Some(value))
+    }
+
+    fn delete(&self, space: SpaceId, key: &[u8]) -> Result<()> {
+        self.write(space, key, None)
+    }
+
+    fn drop_space(&self, space: SpaceId) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.state().dropped.push(space);
+        Ok(())
+    }
+
+    async fn lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let key = version_prefix(space, key);
+        // Noted before the wait: a wait that is cut short may have been granted already.
+        self.state().locks.push(key.clone());
+        let fresh = self.engine.locks.acquire(self.holder, &key, mode).await?;
+        let mut state = self.state();
+        if !fresh {
+            state.locks.pop();
+        } else if self.engine.committer.changed_since(&key, state.snapshot) {
+            state.snapshot = self.engine.committer.refresh(&state.reads, state.snapshot)?;
+        }
+        Ok(())
+    }
+
+    fn savepoint(&self) -> usize {
+        self.state().undo.len()
+    }
+
+    fn rollback_to(&self, savepoint: usize) {
+        let mut state = self.state();
+        while state.undo.len() > savepoint {
+            let Some((key, before)) = state.undo.pop() else { break };
+            match before {
+                Some(value) => state.writes.insert(key, value),
+                None => state.writes.remove(&key),
+            };
+        }
+    }
+
+    fn pending_writes(&self) -> usize {
+        self.state().writes.len()
+    }
+
+    async fn commit(&self) -> Result<Timestamp> {
+        let (snapshot, reads, writes, dropped) = {
+            let mut state = self.state();
+            if state.ended {
+                return Err(Error::Ended);
+            }
+            state.undo.clear();
+            let writes = std::mem::take(&mut state.writes);
+            let dropped = std::mem::take(&mut state.dropped);
+            (state.snapshot, std::mem::take(&mut state.reads), writes, dropped)
+        };
+        let writes: Vec<_> =
+            writes.into_iter().map(|((space, key), value)| (version_prefix(space, &key), value)).collect();
+        let committed =
+            if writes.is_empty() { Ok(snapshot) } else { self.engine.committer.commit(&reads, snapshot, writes).await };
+        if let Ok(time) = committed {
+            // After a crash in between, the sweep of spaces without a descriptor does this.
+            for space in dropped {
+                self.engine.spaces.drop(space, time)?;
+            }
+        }
+        self.end(&mut self.state());
+        committed
+    }
+
+    fn rollback(&self) {
+        self.end(&mut self.state());
+    }
+}
+
+impl Drop for EmbeddedTxn {
+    fn drop(&mut self) {
+        self.end(&mut self.state());
+    }
+}

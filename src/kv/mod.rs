@@ -1,0 +1,171 @@
+//! The attached multi-version key-value store: what every backup is a backup of.
+//!
+//! A store is a set of **spaces**, each one ordered key-value map: a table's rows, one secondary index, one system table.
+//! Keys do not contain the table's id, so a table is dropped by dropping its spaces and restored by ingesting files into
+//! new ones. Every value is versioned by its commit timestamp, and a delete is a version too:
+//!
+//! ```text
+//!   time
+//!    40            x            x = tombstone
+//!    30   b2
+//!    20            c1
+//!    10   b1   a1
+//!        key1 key2 key3         a scan at 35 sees key1=b2, key2=a1, key3=c1; at 45 key3 is gone
+//! ```
+//!
+//! [`Read`] is also what a chain of backup layers implements, so restore and validation share its readers.
+//! [`Store`] adds transactions, spaces and bulk ingest. The contract names no engine; [`embedded`] is the one on fjall.
+//! `changes`, `versions`, `ingest` and per-space thresholds are capabilities a cluster store may lack: its fallback is
+//! a full scan for the first two, batched transactions for `ingest`, and its own safe point for thresholds.
+//!
+//! **Closed time.** Once a reader has read at `t`, no commit ever appears at or below `t`.
+
+mod batch;
+pub mod embedded;
+mod error;
+mod overlay;
+mod span;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry};
+pub use error::{Error, Result};
+pub use span::{SpaceId, Span};
+
+use crate::time::Timestamp;
+
+/// A stream of batches; entries ascend (or descend) by key across the whole stream.
+pub type BatchStream = BoxStream<'static, Result<Batch>>;
+
+/// A sorted stream for [`Store::ingest`]: spaces ascend, and keys ascend strictly within a space.
+pub type IngestStream = BoxStream<'static, Result<(SpaceId, Batch)>>;
+
+/// Which way a scan walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending keys.
+    Forward,
+    /// Descending keys.
+    Backward,
+}
+
+/// How a transaction holds a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Many holders; keeps exclusive ones out.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+/// A value and the commit that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The bytes that were put.
+    pub value: Bytes,
+    /// The commit timestamp.
+    pub time: Timestamp,
+}
+
+/// What an ingest wrote, or what a space holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpaceStats {
+    /// Number of keys.
+    pub rows: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+/// Reading history.
+#[async_trait]
+pub trait Read: Send + Sync {
+    /// The newest version of `key` at or before `at`, unless it is a tombstone.
+    async fn get(&self, space: SpaceId, key: &[u8], at: Timestamp) -> Result<Option<Versioned>>;
+
+    /// For each key of `span` the newest version at or before `at`, tombstones left out; at most `limit` entries.
+    fn scan(&self, span: Span, at: Timestamp, direction: Direction, limit: Option<usize>) -> BatchStream;
+
+    /// Every version in `(after, upto]`, tombstones included; keys ascend, times descend.
+    fn versions(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream;
+
+    /// For each key with a version in `(after, upto]` its newest version at or before `upto`, tombstones included.
+    fn changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream;
+}
+
+/// A multi-version store with serializable transactions.
+#[async_trait]
+pub trait Store: Read {
+    /// A timestamp later than every one handed out before, across restarts too.
+    fn now(&self) -> Result<Timestamp>;
+
+    /// Starts a transaction that reads the newest closed snapshot.
+    async fn begin(&self) -> Result<Arc<dyn Txn>>;
+
+    /// Starts a read-only transaction at `at`, which must not lie in the future.
+    async fn begin_at(&self, at: Timestamp) -> Result<Arc<dyn Txn>>;
+
+    /// A new empty space. Its id was never used before; descriptors share the numbering.
+    async fn create_space(&self) -> Result<SpaceId>;
+
+    /// Hides a space from `at` on; it stays readable below.
+    async fn drop_space(&self, space: SpaceId, at: Timestamp) -> Result<()>;
+
+    /// Loads sorted rows into spaces that nobody can see yet, every row with the timestamp `at`.
+    /// Repeating an ingest with the same rows and `at` changes nothing.
+    async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats>;
+
+    /// Up to `parts - 1` keys, ascending, that cut `span` into parts of about even size without scanning it.
+    async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>>;
+
+    /// Raises the timestamp below which versions of `space` may be forgotten; never lowers it.
+    /// Reads below it fail with [`Error::BelowThreshold`].
+    async fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()>;
+}
+
+/// One transaction: it sees one snapshot and its own writes, and commits whole or not at all.
+#[async_trait]
+pub trait Txn: Send + Sync {
+    /// The snapshot it reads. [`Txn::lock`] may move it forward.
+    fn snapshot(&self) -> Timestamp;
+
+    /// Whether it was begun with [`Store::begin_at`].
+    fn is_read_only(&self) -> bool;
+
+    /// The value of `key`, own writes included. The time is `None` for an own write.
+    async fn get(&self, space: SpaceId, key: &[u8]) -> Result<Option<(Bytes, Option<Timestamp>)>>;
+
+    /// The keys of `span` with their values, own writes included (their time is [`Timestamp::MAX`]).
+    fn scan(&self, span: Span, direction: Direction, limit: Option<usize>) -> BatchStream;
+
+    /// Puts a value, to be seen by others after the commit.
+    fn put(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()>;
+
+    /// Deletes a key.
+    fn delete(&self, space: SpaceId, key: &[u8]) -> Result<()>;
+
+    /// Hides a space as of the commit, with [`Store::drop_space`]'s meaning.
+    fn drop_space(&self, space: SpaceId) -> Result<()>;
+
+    /// Waits for the key. After a wait the snapshot moves to now if nothing already read has changed;
+    /// otherwise, or when waiting would close a cycle, the result is [`Error::Retry`].
+    async fn lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<()>;
+
+    /// Marks a point that [`Txn::rollback_to`] can return to.
+    fn savepoint(&self) -> usize;
+
+    /// Undoes every write since `savepoint`; locks are kept.
+    fn rollback_to(&self, savepoint: usize);
+
+    /// Number of writes not yet committed.
+    fn pending_writes(&self) -> usize;
+
+    /// Commits. Returns the commit timestamp, or the snapshot when nothing was written.
+    async fn commit(&self) -> Result<Timestamp>;
+
+    /// Forgets every write and releases every lock.
+    fn rollback(&self);
+}

@@ -1,0 +1,128 @@
+//! The hybrid logical clock of an embedded store.
+//!
+//! ```text
+//!   estimate = anchor + monotonic time since the anchor was set
+//!   |wall - estimate| <= max_offset   ->  believe the wall clock, anchor there
+//!   otherwise                         ->  keep the estimate (somebody set the clock)
+//!   now() = max(last + 1, estimate)
+//! ```
+//!
+//! The anchor starts at the later of the wall clock and the floor that the store persisted ahead of use, so time never
+//! runs backward across restarts, and goes on at the right pace even if the wall clock was set back meanwhile.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Clock, Timestamp};
+
+/// How far the wall clock may be from where the monotonic clock expects it before it is not believed.
+pub const MAX_OFFSET: Duration = Duration::from_millis(500);
+
+/// A source of timestamps that never repeat and never run backward.
+pub struct HybridClock {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    last: Timestamp,
+    anchor: Timestamp,
+    anchor_monotonic_nanos: i64,
+    disbelieving: bool,
+}
+
+impl HybridClock {
+    /// A clock whose every timestamp is later than `floor`.
+    pub fn new(clock: Arc<dyn Clock>, floor: Timestamp) -> Self {
+        let state = State {
+            last: floor,
+            anchor: floor.max(Timestamp(clock.wall_nanos())),
+            anchor_monotonic_nanos: clock.monotonic_nanos(),
+            disbelieving: false,
+        };
+        HybridClock { clock, state: Mutex::new(state) }
+    }
+
+    /// A timestamp later than every one handed out before.
+    pub fn now(&self) -> Timestamp {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let monotonic_nanos = self.clock.monotonic_nanos();
+        let wall = Timestamp(self.clock.wall_nanos());
+        let estimate = Timestamp(state.anchor.0.saturating_add(monotonic_nanos - state.anchor_monotonic_nanos));
+        let believed = wall.0.abs_diff(estimate.0) <= MAX_OFFSET.as_nanos() as u64;
+        if !believed && !state.disbelieving {
+            tracing::warn!(%wall, expected = %estimate, "the wall clock jumped and is not believed");
+        }
+        state.disbelieving = !believed;
+        state.anchor = if believed { wall } else { estimate };
+        state.anchor_monotonic_nanos = monotonic_nanos;
+        state.last = state.last.next().max(state.anchor);
+        state.last
+    }
+
+    /// The clock underneath.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::ManualClock;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn clocks(wall: i64, floor: i64) -> (Arc<ManualClock>, HybridClock) {
+        let manual = Arc::new(ManualClock::new(wall));
+        (manual.clone(), HybridClock::new(manual, Timestamp(floor)))
+    }
+
+    #[test]
+    fn never_repeats_while_the_wall_clock_stands_still() {
+        let (_, hybrid) = clocks(SECOND, 0);
+        let first = hybrid.now();
+        assert!(
+            (0..1000).fold(first, |last, _| {
+                let next = hybrid.now();
+                assert!(next > last);
+                next
+            }) > first
+        );
+    }
+
+    #[test]
+    fn a_jump_forward_is_not_believed_but_time_goes_on() {
+        let (manual, hybrid) = clocks(100 * SECOND, 0);
+        let before = hybrid.now();
+        manual.jump(3600 * SECOND);
+        manual.advance(Duration::from_secs(1));
+        let after = hybrid.now();
+        assert_eq!(after.0 - before.0, SECOND);
+    }
+
+    #[test]
+    fn a_jump_back_is_not_believed_but_time_goes_on() {
+        let (manual, hybrid) = clocks(7200 * SECOND, 0);
+        let before = hybrid.now();
+        manual.jump(-3600 * SECOND);
+        manual.advance(Duration::from_secs(1));
+        assert_eq!(hybrid.now().0 - before.0, SECOND);
+    }
+
+    #[test]
+    fn a_small_correction_is_followed() {
+        let (manual, hybrid) = clocks(100 * SECOND, 0);
+        hybrid.now();
+        manual.jump(SECOND / 10);
+        assert_eq!(hybrid.now().0, 100 * SECOND + SECOND / 10);
+    }
+
+    #[test]
+    fn starts_after_the_floor_and_keeps_pace() {
+        let (manual, hybrid) = clocks(SECOND, 50 * SECOND);
+        assert!(hybrid.now().0 > 50 * SECOND);
+        manual.advance(Duration::from_secs(5));
+        assert!(hybrid.now().0 >= 55 * SECOND);
+    }
+}
