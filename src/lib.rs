@@ -4,5 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod catalog;
 pub mod kv;
+pub mod parser;
 pub mod time;

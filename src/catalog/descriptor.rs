@@ -1,0 +1,394 @@
+use serde::{Deserialize, Serialize};
+
+use super::{ADMIN_ROLE, ColumnType, Datum, ROOT_USER};
+use crate::kv::SpaceId;
+
+/// Names a descriptor. Never reused; shares its numbering with [`SpaceId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DescriptorId(pub u64);
+
+/// Names a column within its table. Never reused, so that old rows stay readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ColumnId(pub u32);
+
+/// The newest form of descriptors that this version reads, and the one it writes.
+pub const DESCRIPTOR_FORMAT: u32 = 1;
+
+/// What a role may do with an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The user or role.
+    pub role: String,
+    /// Privileges by name; `ALL` is every one.
+    pub privileges: Vec<String>,
+}
+
+/// Who owns an object, and who else may use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The version of the descriptor's form; [`DESCRIPTOR_FORMAT`] is the newest this version knows.
+    pub format: u32,
+    /// The object.
+    pub id: DescriptorId,
+    /// Its unqualified name.
+    pub name: String,
+    /// The owner.
+    pub owner: String,
+    /// Everyone's privileges.
+    pub grants: Vec<Grant>,
+}
+
+impl Identity {
+    /// A new object of `owner`, with the grants every new object has.
+    pub fn new(id: DescriptorId, name: impl Into<String>, owner: &str) -> Identity {
+        let all = |role: &str| Grant { role: role.into(), privileges: vec!["ALL".into()] };
+        Identity {
+            format: DESCRIPTOR_FORMAT,
+            id,
+            name: name.into(),
+            owner: owner.into(),
+            grants: vec![all(ADMIN_ROLE), all(ROOT_USER)],
+        }
+    }
+}
+
+/// Anything with a name, as stored in `system.descriptor`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Descriptor {
+    /// A database.
+    Database(DatabaseDescriptor),
+    /// A schema in a database.
+    Schema(SchemaDescriptor),
+    /// A table.
+    Table(TableDescriptor),
+    /// A view.
+    View(ViewDescriptor),
+    /// A sequence.
+    Sequence(SequenceDescriptor),
+}
+
+impl Descriptor {
+    /// What all kinds have in common.
+    pub fn identity(&self) -> &Identity {
+        match self {
+            Descriptor::Database(database) => &database.identity,
+            Descriptor::Schema(schema) => &schema.identity,
+            Descriptor::Table(table) => &table.identity,
+            Descriptor::View(view) => &view.identity,
+            Descriptor::Sequence(sequence) => &sequence.identity,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn identity_mut(&mut self) -> &mut Identity {
+        match self {
+            Descriptor::Database(database) => &mut database.identity,
+            Descriptor::Schema(schema) => &mut schema.identity,
+            Descriptor::Table(table) => &mut table.identity,
+            Descriptor::View(view) => &mut view.identity,
+            Descriptor::Sequence(sequence) => &mut sequence.identity,
+        }
+    }
+
+    /// Fails if a newer version of keepsafe wrote it.
+    pub fn check_format(&self) -> super::Result<()> {
+        let Identity { format, name, .. } = self.identity();
+        if *format <= DESCRIPTOR_FORMAT {
+            return Ok(());
+        }
+        Err(super::Error::corrupt(format!(
+            "\"{name}\" has descriptor format {format}; this version reads up to {DESCRIPTOR_FORMAT}"
+        )))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DescriptorId {
+        self.identity().id
+    }
+
+    /// Its unqualified name.
+    pub fn name(&self) -> &str {
+        &self.identity().name
+    }
+
+    /// The database and schema it is in: none for a database, no schema for a schema.
+    pub fn parents(&self) -> (Option<DescriptorId>, Option<DescriptorId>) {
+        match self {
+            Descriptor::Database(_) => (None, None),
+            Descriptor::Schema(schema) => (Some(schema.database), None),
+            Descriptor::Table(table) => (Some(table.database), Some(table.schema)),
+            Descriptor::View(view) => (Some(view.database), Some(view.schema)),
+            Descriptor::Sequence(sequence) => (Some(sequence.database), Some(sequence.schema)),
+        }
+    }
+
+    /// The word SQL uses for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Descriptor::Database(_) => "database",
+            Descriptor::Schema(_) => "schema",
+            Descriptor::Table(_) => "table",
+            Descriptor::View(_) => "view",
+            Descriptor::Sequence(_) => "sequence",
+        }
+    }
+
+    /// The spaces that hold its data.
+    pub fn spaces(&self) -> Vec<SpaceId> {
+        match self {
+            Descriptor::Table(table) => table.all_indexes().map(|index| index.space).collect(),
+            Descriptor::Sequence(sequence) => vec![sequence.space],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The objects it cannot exist without.
+    pub fn dependencies(&self) -> Vec<DescriptorId> {
+        match self {
+            Descriptor::Table(table) => {
+                let referenced = table.foreign_keys.iter().map(|key| key.referenced_table);
+                let others = referenced.chain(table.sequences.iter().copied());
+                others.filter(|id| *id != table.identity.id).collect()
+            }
+            Descriptor::View(view) => view.depends_on.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseDescriptor {
+    /// Name and owner.
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+/// A schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaDescriptor {
+    /// Name and owner.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The database it is in.
+    pub database: DescriptorId,
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDescriptor {
+    /// Name and owner.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The database it is in.
+    pub database: DescriptorId,
+    /// The schema it is in.
+    pub schema: DescriptorId,
+    /// Columns, in order.
+    pub columns: Vec<Column>,
+    /// The id the next added column gets.
+    pub next_column: u32,
+    /// The index that holds the rows. Its columns are the primary key.
+    pub primary: Index,
+    /// Secondary indexes.
+    pub indexes: Vec<Index>,
+    /// Check constraints.
+    pub checks: Vec<Check>,
+    /// Foreign keys of this table.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Tables with a foreign key to this one.
+    pub referenced_by: Vec<DescriptorId>,
+    /// Sequences its defaults use.
+    pub sequences: Vec<DescriptorId>,
+    /// Views that read it.
+    pub views: Vec<DescriptorId>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its id in the table.
+    pub id: ColumnId,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+    /// Whether it takes NULL.
+    pub nullable: bool,
+    /// The default, as SQL.
+    pub default: Option<String>,
+    /// Whether `SELECT *` leaves it out.
+    pub hidden: bool,
+    /// The value of rows written before it was added, if that is not NULL: an encoded row of this one column, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+impl Column {
+    /// The value of rows that do not have the column.
+    pub fn missing_value(&self) -> super::Result<Datum<'static>> {
+        let Some(encoded) = &self.missing else { return Ok(Datum::Null) };
+        let digit = |index: usize| encoded.get(index..index + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..encoded.len()).step_by(2).map(digit).collect();
+        let bytes = bytes.ok_or_else(|| super::Error::corrupt("a column's missing value is not hexadecimal"))?;
+        let column = super::row::RowReader::new(&bytes)?.next_column()?;
+        Ok(column.map_or(Datum::Null, |(_, datum)| datum.into_owned()))
+    }
+}
+
+/// The rows in key order, or pointers to them in the order of an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// The space that holds its entries.
+    pub space: SpaceId,
+    /// Whether two rows may have equal values.
+    pub unique: bool,
+    /// Its columns.
+    pub columns: Vec<IndexColumn>,
+}
+
+/// A column of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexColumn {
+    /// The column.
+    pub column: ColumnId,
+    /// Whether it sorts from high to low.
+    pub descending: bool,
+}
+
+/// A check constraint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// The condition, as SQL.
+    pub condition: String,
+}
+
+/// What happens to a row whose referenced row goes away or changes its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferentialAction {
+    /// The change is refused.
+    #[default]
+    NoAction,
+    /// The row goes too, or follows.
+    Cascade,
+    /// Its columns become NULL.
+    SetNull,
+}
+
+/// A foreign key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: String,
+    /// The referencing columns.
+    pub columns: Vec<ColumnId>,
+    /// The referenced table.
+    pub referenced_table: DescriptorId,
+    /// The referenced columns, which are unique together.
+    pub referenced_columns: Vec<ColumnId>,
+    /// What to do when the referenced row is deleted.
+    pub on_delete: ReferentialAction,
+    /// What to do when its key changes.
+    #[serde(default)]
+    pub on_update: ReferentialAction,
+}
+
+impl TableDescriptor {
+    /// The primary index, then the secondary ones.
+    pub fn all_indexes(&self) -> impl Iterator<Item = &Index> {
+        std::iter::once(&self.primary).chain(&self.indexes)
+    }
+
+    /// The column with an id.
+    pub fn column(&self, id: ColumnId) -> Option<&Column> {
+        self.columns.iter().find(|column| column.id == id)
+    }
+
+    /// The position of the column with an id.
+    pub fn position(&self, id: ColumnId) -> Option<usize> {
+        self.columns.iter().position(|column| column.id == id)
+    }
+
+    /// The column with a name.
+    pub fn column_named(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether the column is part of the primary key.
+    pub fn in_primary_key(&self, id: ColumnId) -> bool {
+        self.primary.columns.iter().any(|part| part.column == id)
+    }
+
+    /// Columns that `SELECT *` shows and `INSERT` without a column list fills.
+    pub fn visible_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.hidden)
+    }
+}
+
+/// A view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewDescriptor {
+    /// Name and owner.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The database it is in.
+    pub database: DescriptorId,
+    /// The schema it is in.
+    pub schema: DescriptorId,
+    /// Its query. Names in it are qualified with their schema, and with their database if that is another one.
+    pub query: String,
+    /// Its columns.
+    pub columns: Vec<ViewColumn>,
+    /// Tables, views and sequences it reads.
+    pub depends_on: Vec<DescriptorId>,
+    /// Views that read it.
+    #[serde(default)]
+    pub views: Vec<DescriptorId>,
+}
+
+/// A column of a view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// A sequence. Its value is the one row of its space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SequenceDescriptor {
+    /// Name and owner.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The database it is in.
+    pub database: DescriptorId,
+    /// The schema it is in.
+    pub schema: DescriptorId,
+    /// Where its value is.
+    pub space: SpaceId,
+    /// The first value.
+    pub start: i64,
+    /// From one value to the next; negative counts down.
+    pub increment: i64,
+    /// The least value.
+    pub minimum: i64,
+    /// The greatest value.
+    pub maximum: i64,
+    /// The table column it belongs to, with which it is dropped.
+    #[serde(default)]
+    pub owned_by: Option<(DescriptorId, ColumnId)>,
+    /// Views that read it.
+    #[serde(default)]
+    pub views: Vec<DescriptorId>,
+}

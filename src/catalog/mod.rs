@@ -1,0 +1,38 @@
+//! The catalog: what databases, schemas, tables, views, sequences and users there are, and how rows become keys and values.
+//!
+//! Everything is a row of a table in the `system` database, read and written through ordinary transactions, so DDL is
+//! transactional and an old schema can be read `AS OF SYSTEM TIME`:
+//!
+//! ```text
+//!   system.namespace   (parent database, parent schema, name) -> id
+//!   system.descriptor  id -> descriptor, as JSON with named fields
+//! ```
+//!
+//! The system tables' own descriptors are compiled in ([`system`]). Ids of descriptors and spaces come from one counter.
+
+mod access;
+mod datum;
+mod descriptor;
+mod error;
+pub mod key;
+pub mod row;
+pub mod system;
+mod types;
+
+pub use access::{
+    Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, push_index_key,
+};
+pub use datum::{Datum, Interval};
+pub use descriptor::{
+    Check, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
+    IndexColumn, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn, ViewDescriptor,
+};
+pub use error::{Error, Result};
+pub use types::{ColumnType, UNCONSTRAINED_SCALE};
+
+/// The schema every database has.
+pub const PUBLIC_SCHEMA: &str = "public";
+/// The admin user of a fresh store.
+pub const ROOT_USER: &str = "root";
+/// The role that owns and may do everything.
+pub const ADMIN_ROLE: &str = "admin";

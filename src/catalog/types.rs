@@ -1,0 +1,98 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Digits after the point that a `DECIMAL` without precision and scale keeps.
+pub const UNCONSTRAINED_SCALE: u8 = 10;
+
+/// The SQL type of a column. Prints as CockroachDB names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// `BOOL`
+    Bool,
+    /// `INT2`
+    Int2,
+    /// `INT4`
+    Int4,
+    /// `INT8`
+    Int8,
+    /// `FLOAT4`
+    Float4,
+    /// `FLOAT8`
+    Float8,
+    /// `DECIMAL(precision, scale)`; without a precision it keeps [`UNCONSTRAINED_SCALE`] digits after the point.
+    Decimal {
+        /// Digits in all, at most 38.
+        precision: Option<u8>,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// `STRING`
+    Text,
+    /// `VARCHAR(n)`: at most n characters.
+    VarChar(u32),
+    /// `CHAR(n)`: blank-padded; trailing blanks do not count and are not stored.
+    Char(u32),
+    /// `BYTES`
+    Bytes,
+    /// `DATE`: days since 1970-01-01.
+    Date,
+    /// `TIME`: microseconds since midnight.
+    Time,
+    /// `TIMESTAMP`: microseconds since 1970-01-01, no zone.
+    Timestamp,
+    /// `TIMESTAMPTZ`: microseconds since 1970-01-01 UTC.
+    TimestampTz,
+    /// `INTERVAL`
+    Interval,
+    /// `UUID`
+    Uuid,
+    /// `JSONB`
+    Json,
+    /// One-dimensional array.
+    Array(Box<ColumnType>),
+}
+
+impl ColumnType {
+    /// `DECIMAL` without precision.
+    pub const DECIMAL: ColumnType = ColumnType::Decimal { precision: None, scale: UNCONSTRAINED_SCALE };
+
+    /// Whether values can be in a key, that is in a primary key or an index.
+    pub fn is_indexable(&self) -> bool {
+        !matches!(self, ColumnType::Json)
+    }
+
+    /// Whether it is one of the character types.
+    pub fn is_character(&self) -> bool {
+        matches!(self, ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_))
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Bool => f.write_str("BOOL"),
+            ColumnType::Int2 => f.write_str("INT2"),
+            ColumnType::Int4 => f.write_str("INT4"),
+            ColumnType::Int8 => f.write_str("INT8"),
+            ColumnType::Float4 => f.write_str("FLOAT4"),
+            ColumnType::Float8 => f.write_str("FLOAT8"),
+            ColumnType::Decimal { precision: None, .. } => f.write_str("DECIMAL"),
+            ColumnType::Decimal { precision: Some(precision), scale } => write!(f, "DECIMAL({precision},{scale})"),
+            ColumnType::Text => f.write_str("STRING"),
+            ColumnType::VarChar(length) => write!(f, "VARCHAR({length})"),
+            ColumnType::Char(1) => f.write_str("CHAR"),
+            ColumnType::Char(length) => write!(f, "CHAR({length})"),
+            ColumnType::Bytes => f.write_str("BYTES"),
+            ColumnType::Date => f.write_str("DATE"),
+            ColumnType::Time => f.write_str("TIME"),
+            ColumnType::Timestamp => f.write_str("TIMESTAMP"),
+            ColumnType::TimestampTz => f.write_str("TIMESTAMPTZ"),
+            ColumnType::Interval => f.write_str("INTERVAL"),
+            ColumnType::Uuid => f.write_str("UUID"),
+            ColumnType::Json => f.write_str("JSONB"),
+            ColumnType::Array(element) => write!(f, "{element}[]"),
+        }
+    }
+}
