@@ -7,4 +7,6 @@
 pub mod catalog;
 pub mod kv;
 pub mod parser;
+pub mod runfile;
+pub mod storage;
 pub mod time;

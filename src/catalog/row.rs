@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use super::{ColumnId, Datum, Error, Interval, Result};
+use crate::kv::varint;
 
 const FORMAT: u8 = 1;
 
@@ -43,7 +44,7 @@ impl Default for RowWriter {
 impl RowWriter {
     /// Appends a column; ids must ascend.
     pub fn push(&mut self, column: ColumnId, datum: &Datum<'_>) {
-        push_varint(&mut self.buffer, u64::from(column.0) << 3 | u64::from(kind(datum)));
+        varint::push(&mut self.buffer, u64::from(column.0) << 3 | u64::from(kind(datum)));
         push_payload(&mut self.buffer, datum);
     }
 
@@ -69,7 +70,7 @@ fn kind(datum: &Datum<'_>) -> u8 {
 fn push_payload(buffer: &mut Vec<u8>, datum: &Datum<'_>) {
     match datum {
         Datum::Null => {}
-        Datum::Int(value) => push_signed(buffer, *value),
+        Datum::Int(value) => varint::push_signed(buffer, *value),
         Datum::Float(value) => buffer.extend_from_slice(&value.to_le_bytes()),
         Datum::Decimal(value) => {
             let bits = if *value < 0 { !*value } else { *value };
@@ -80,14 +81,14 @@ fn push_payload(buffer: &mut Vec<u8>, datum: &Datum<'_>) {
         Datum::Text(text) => push_slice(buffer, text.as_bytes()),
         Datum::Bytes(bytes) => push_slice(buffer, bytes),
         Datum::Interval(interval) => {
-            push_signed(buffer, interval.months.into());
-            push_signed(buffer, interval.days.into());
-            push_signed(buffer, interval.micros);
+            varint::push_signed(buffer, interval.months.into());
+            varint::push_signed(buffer, interval.days.into());
+            varint::push_signed(buffer, interval.micros);
         }
         Datum::Bool(value) => buffer.push(if *value { OTHER_TRUE } else { OTHER_FALSE }),
         Datum::Array(items) => {
             buffer.push(OTHER_ARRAY);
-            push_varint(buffer, items.len() as u64);
+            varint::push(buffer, items.len() as u64);
             for item in items {
                 buffer.push(kind(item));
                 push_payload(buffer, item);
@@ -96,21 +97,8 @@ fn push_payload(buffer: &mut Vec<u8>, datum: &Datum<'_>) {
     }
 }
 
-/// Appends an unsigned number, seven bits a byte, least first.
-pub fn push_varint(buffer: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        buffer.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    buffer.push(value as u8);
-}
-
-fn push_signed(buffer: &mut Vec<u8>, value: i64) {
-    push_varint(buffer, ((value << 1) ^ (value >> 63)) as u64);
-}
-
 fn push_slice(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    push_varint(buffer, bytes.len() as u64);
+    varint::push(buffer, bytes.len() as u64);
     buffer.extend_from_slice(bytes);
 }
 
@@ -141,9 +129,7 @@ impl<'a> RowReader<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| Error::corrupt("a row ends too early"))?;
-        self.rest = rest;
-        Ok(taken)
+        varint::take(&mut self.rest, length).ok_or_else(|| Error::corrupt("a row ends too early"))
     }
 
     fn byte(&mut self) -> Result<u8> {
@@ -151,20 +137,11 @@ impl<'a> RowReader<'a> {
     }
 
     fn varint(&mut self) -> Result<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Error::corrupt("a number in a row is too long"))
+        varint::take_number(&mut self.rest).ok_or_else(|| Error::corrupt("a number in a row is damaged"))
     }
 
     fn signed(&mut self) -> Result<i64> {
-        let value = self.varint()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+        varint::take_signed(&mut self.rest).ok_or_else(|| Error::corrupt("a number in a row is damaged"))
     }
 
     fn slice(&mut self) -> Result<&'a [u8]> {

@@ -25,6 +25,7 @@ pub mod embedded;
 mod error;
 mod overlay;
 mod span;
+pub mod varint;
 
 use std::sync::Arc;
 
