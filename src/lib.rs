@@ -1,12 +1,16 @@
 //! keepsafe: a Postgres-wire server whose speciality is backup and restore as SQL.
 //!
-//! `docs/architecture.md` is the map of the code. Imports only point down this list, from the last module to the first.
+//! `docs/architecture.md` is the map of the code. Imports only point down: `server`, `sql`, `backup`, `jobs`, `catalog`,
+//! `runfile`, `kv`, `storage`, `parser`, `time`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod backup;
 pub mod catalog;
+pub mod jobs;
 pub mod kv;
 pub mod parser;
 pub mod runfile;
+pub mod sql;
 pub mod storage;
 pub mod time;

@@ -1,0 +1,390 @@
+//! The backup job: cut the spaces into tasks, write files, then the list of files, then the manifest.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::collection::{Collection, Layer};
+use super::manifest::{self, DataFile, Manifest, Record, SpaceSize, TargetSpec, hex, unhex};
+use super::plan::{BackupPayload, cluster_system_tables};
+use super::work::{Checkpoint, Progress, parallelism, run_all};
+use super::{Error, Result};
+use crate::catalog::{Catalog, Descriptor, DescriptorCache};
+use crate::jobs::{self, Failure, JobHandle, JobType};
+use crate::kv::{Direction, SpaceId, Span, Store};
+use crate::runfile::RunWriter;
+use crate::storage::Storage;
+use crate::time::Timestamp;
+
+/// A data file is closed at about this size.
+const FILE_BYTES: usize = 32 << 20;
+/// A space with fewer rows is one of many in a task.
+const SMALL_SPACE_ROWS: usize = 20_000;
+/// Small spaces in one task at most.
+const SPACES_PER_TASK: usize = 64;
+/// Parts a large space is cut into, per core.
+const PARTS_PER_CORE: usize = 4;
+const LOCK_REFRESH: Duration = Duration::from_secs(60);
+
+/// Runs `BACKUP`.
+pub struct BackupJob {
+    storage: Storage,
+    descriptors: Arc<DescriptorCache>,
+}
+
+/// Work that is done whole or again: some spans, in order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Task {
+    spans: Vec<TaskSpan>,
+}
+
+/// A span in JSON: keys in hexadecimal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TaskSpan {
+    space: SpaceId,
+    start: String,
+    end: Option<String>,
+    whole: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    tasks: Vec<Task>,
+    /// Files of finished tasks, by task.
+    done: BTreeMap<usize, TaskResult>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct TaskResult {
+    files: Vec<DataFile>,
+    sizes: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Checkpoint for State {
+    fn fraction(&self) -> f64 {
+        self.done.len() as f64 / self.tasks.len().max(1) as f64
+    }
+}
+
+/// What a layer is made of.
+struct Contents {
+    descriptors: Vec<Descriptor>,
+    spaces: BTreeSet<SpaceId>,
+    /// Spaces of which the chain has everything up to the layer below.
+    covered: HashSet<SpaceId>,
+}
+
+impl BackupJob {
+    /// Over external storage.
+    pub fn new(storage: Storage, descriptors: Arc<DescriptorCache>) -> BackupJob {
+        BackupJob { storage, descriptors }
+    }
+
+    async fn contents(
+        &self,
+        store: &Arc<dyn Store>,
+        payload: &BackupPayload,
+        below: Option<&Layer>,
+    ) -> Result<Contents> {
+        let catalog = Catalog::new(store.begin_at(payload.end_time).await?, self.descriptors.clone());
+        let mut descriptors = Vec::new();
+        for id in &payload.all {
+            descriptors.push((*catalog.get(*id).await?).clone());
+        }
+        let mut spaces: BTreeSet<SpaceId> = descriptors.iter().flat_map(Descriptor::spaces).collect();
+        if payload.targets == TargetSpec::Cluster {
+            spaces.extend(cluster_system_tables().map(|table| table.space()));
+        }
+        let covered = below.map(|layer| layer.manifest.covered.iter().copied().collect()).unwrap_or_default();
+        Ok(Contents { descriptors, spaces, covered })
+    }
+
+    async fn cut(&self, store: &Arc<dyn Store>, payload: &BackupPayload, contents: &Contents) -> Result<Vec<Task>> {
+        let mut tasks = Vec::new();
+        let mut small = Vec::new();
+        for &space in &contents.spaces {
+            let whole = !contents.covered.contains(&space);
+            let all = Span::all(space);
+            let mut rows = 0;
+            let mut first = store.scan(all.clone(), payload.end_time, Direction::Forward, Some(SMALL_SPACE_ROWS));
+            while let Some(batch) = first.try_next().await? {
+                rows += batch.len();
+            }
+            let task_span = |span: &Span| TaskSpan {
+                space,
+                start: hex(&span.start),
+                end: span.end.as_ref().map(|end| hex(end)),
+                whole,
+            };
+            if rows < SMALL_SPACE_ROWS {
+                small.push(task_span(&all));
+                continue;
+            }
+            let points = store.split_points(&all, parallelism() * PARTS_PER_CORE).await?;
+            tasks.extend(all.split(&points).iter().map(|span| Task { spans: vec![task_span(span)] }));
+        }
+        tasks.extend(small.chunks(SPACES_PER_TASK).map(|spans| Task { spans: spans.to_vec() }));
+        Ok(tasks)
+    }
+
+    async fn run(&self, job: &JobHandle) -> Result<serde_json::Value> {
+        let record = job.record().await?;
+        let payload: BackupPayload = from_json(record.payload)?;
+        let collection = Collection::new(self.storage.open(&payload.uri)?);
+        let store = job.store().clone();
+        // Before anything is written: a second layer on the same one must not come to be.
+        let now = || store.now().map(Timestamp::micros);
+        collection.lock(&payload.full, job.id().0, now()?).await?;
+        let refresh = async {
+            loop {
+                tokio::time::sleep(LOCK_REFRESH).await;
+                if let Ok(now) = now()
+                    && let Err(error) = collection.lock(&payload.full, job.id().0, now).await
+                {
+                    tracing::warn!(%error, "cannot refresh the lock of a backup chain");
+                }
+            }
+        };
+        let result = tokio::select! {
+            result = self.write_layer(job, &payload, &collection, &store, record.checkpoint) => result?,
+            never = refresh => never,
+        };
+        collection.unlock(&payload.full, job.id().0).await?;
+        Ok(result)
+    }
+
+    async fn write_layer(
+        &self,
+        job: &JobHandle,
+        payload: &BackupPayload,
+        collection: &Collection,
+        store: &Arc<dyn Store>,
+        checkpoint: Option<serde_json::Value>,
+    ) -> Result<serde_json::Value> {
+        if let Some((found, digest)) = collection.record(&payload.directory).await? {
+            return self.finish(job, payload, collection, found, digest).await;
+        }
+        let below = match &payload.previous_digest {
+            None => None,
+            Some(expected) => {
+                let top = collection.chain(&payload.full).await?.pop();
+                let same = top.filter(|top| top.digest == *expected);
+                let changed = || {
+                    let message = "another layer has been added to this backup chain in the meantime";
+                    Error::refused_with_hint("55006", message, "Run the statement again.")
+                };
+                Some(same.ok_or_else(changed)?)
+            }
+        };
+        let contents = self.contents(store, payload, below.as_ref()).await?;
+        let state = match checkpoint {
+            Some(checkpoint) => from_json(checkpoint)?,
+            None => State { tasks: self.cut(store, payload, &contents).await?, done: BTreeMap::new() },
+        };
+        let todo: Vec<(usize, Task)> =
+            state.tasks.iter().cloned().enumerate().filter(|(at, _)| !state.done.contains_key(at)).collect();
+        let progress = Progress::new(job, "writing data files", state);
+        progress.update(|_| {}).await?;
+        let run = |(number, task): (usize, Task)| {
+            let (collection, store, payload) = (collection.clone(), store.clone(), payload.clone());
+            async move { Ok((number, write_task(&collection, &store, &payload, &task).await?)) }
+        };
+        run_all(&progress, todo, run, |state, (number, result)| {
+            state.done.insert(number, result);
+        })
+        .await?;
+        let state = progress.into_inner();
+        let manifest = self.manifest(job, payload, collection, contents, state).await?;
+        // The claim is checked last: whoever lost it must not complete the backup.
+        job.checkpoint(0.98, "writing the manifest", None).await?;
+        let record = Record::Complete(Box::new(manifest));
+        let (found, digest) = collection.put_record(&payload.directory, &record).await?;
+        self.finish(job, payload, collection, found, digest).await
+    }
+
+    async fn manifest(
+        &self,
+        job: &JobHandle,
+        payload: &BackupPayload,
+        collection: &Collection,
+        contents: Contents,
+        state: State,
+    ) -> Result<Manifest> {
+        let mut files: Vec<DataFile> = Vec::new();
+        let mut sizes: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for result in state.done.into_values() {
+            files.extend(result.files);
+            for (space, (rows, bytes)) in result.sizes {
+                let size = sizes.entry(space).or_default();
+                *size = (size.0 + rows, size.1 + bytes);
+            }
+        }
+        files.sort_by(|a, b| a.first.cmp(&b.first));
+        let list = manifest::encode(&files)?;
+        let list_name = format!("FILES-{:032x}", rand::random::<u128>());
+        let list_digest = manifest::digest(&list);
+        collection.location().write(&format!("{}/{list_name}", payload.directory), list).await?;
+        let whole = contents.spaces.iter().copied().filter(|space| !contents.covered.contains(space)).collect();
+        Ok(Manifest {
+            layer_id: payload.layer_id.clone(),
+            start_time: payload.start_time,
+            end_time: payload.end_time,
+            previous_digest: payload.previous_digest.clone(),
+            targets: payload.targets.clone(),
+            descriptors: contents.descriptors,
+            roots: payload.roots.clone(),
+            covered: contents.spaces.into_iter().collect(),
+            whole,
+            file_list: (list_name, list_digest),
+            sizes: sizes
+                .into_iter()
+                .map(|(space, (rows, bytes))| SpaceSize { space: SpaceId(space), rows, bytes })
+                .collect(),
+            job: job.id().0,
+            written_by: env!("CARGO_PKG_VERSION").into(),
+        })
+    }
+
+    async fn finish(
+        &self,
+        job: &JobHandle,
+        payload: &BackupPayload,
+        collection: &Collection,
+        record: Record,
+        digest: String,
+    ) -> Result<serde_json::Value> {
+        let manifest = match record {
+            Record::Complete(manifest) if manifest.layer_id == payload.layer_id => *manifest,
+            Record::Complete(_) => return Err(Error::refused("55006", "another backup was written to this directory")),
+            Record::Aborted { .. } => return Err(Error::refused("55000", "the backup was given up")),
+        };
+        let layer = Layer { directory: payload.directory.clone(), manifest, digest };
+        collection.publish(&payload.full, &layer).await?;
+        job.checkpoint(0.99, "done", None).await?;
+        let counts = layer_counts(&layer.manifest);
+        Ok(serde_json::json!({ "rows": counts.0, "index_entries": counts.1, "bytes": counts.2 }))
+    }
+}
+
+/// Rows, index entries and bytes of a layer.
+fn layer_counts(manifest: &Manifest) -> (u64, u64, u64) {
+    let secondary: HashSet<SpaceId> = manifest
+        .descriptors
+        .iter()
+        .filter_map(|descriptor| if let Descriptor::Table(table) = descriptor { Some(table) } else { None })
+        .flat_map(|table| table.indexes.iter().map(|index| index.space))
+        .collect();
+    let mut counts = (0, 0, 0);
+    for size in &manifest.sizes {
+        if secondary.contains(&size.space) {
+            counts.1 += size.rows
+        } else {
+            counts.0 += size.rows
+        }
+        counts.2 += size.bytes;
+    }
+    counts
+}
+
+/// A value out of a job's row.
+pub fn from_json<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
+    serde_json::from_value(json).map_err(|error| Error::corrupt("a job's row", error.to_string()))
+}
+
+async fn write_task(
+    collection: &Collection,
+    store: &Arc<dyn Store>,
+    payload: &BackupPayload,
+    task: &Task,
+) -> Result<TaskResult> {
+    let mut result = TaskResult::default();
+    let mut open: Option<OpenFile> = None;
+    for task_span in &task.spans {
+        let space = task_span.space;
+        let key = |text: &str| {
+            unhex(text).map(bytes::Bytes::from).ok_or_else(|| Error::corrupt("a job's row", "a key is damaged"))
+        };
+        let span = Span { space, start: key(&task_span.start)?, end: task_span.end.as_deref().map(key).transpose()? };
+        let mut entries = match payload.start_time {
+            Some(start) if !task_span.whole => store.changes(span, start, payload.end_time),
+            _ => store.scan(span, payload.end_time, Direction::Forward, None),
+        };
+        while let Some(batch) = entries.try_next().await? {
+            let size = result.sizes.entry(space.0).or_default();
+            for entry in batch.iter() {
+                let file = open.get_or_insert_with(|| OpenFile::new(space, entry.key));
+                file.writer.push(space, entry).map_err(|error| Error::corrupt("a data file", error.to_string()))?;
+                size.0 += u64::from(entry.value.is_some());
+                size.1 += (entry.key.len() + entry.value.map_or(0, <[u8]>::len)) as u64;
+            }
+            if let (Some(file), Some(last)) = (&mut open, batch.last_key()) {
+                file.last = (space, hex(last));
+            }
+            if open.as_ref().is_some_and(|file| file.writer.size_bytes() >= FILE_BYTES)
+                && let Some(file) = open.take()
+            {
+                result.files.push(file.store(collection, &payload.directory).await?);
+            }
+        }
+    }
+    if let Some(file) = open {
+        result.files.push(file.store(collection, &payload.directory).await?);
+    }
+    Ok(result)
+}
+
+struct OpenFile {
+    writer: RunWriter,
+    first: (SpaceId, String),
+    last: (SpaceId, String),
+}
+
+impl OpenFile {
+    fn new(space: SpaceId, key: &[u8]) -> OpenFile {
+        OpenFile { writer: RunWriter::new(), first: (space, hex(key)), last: (space, hex(key)) }
+    }
+
+    async fn store(self, collection: &Collection, directory: &str) -> Result<DataFile> {
+        let run = self.writer.finish().map_err(|error| Error::corrupt("a data file", error.to_string()))?;
+        collection.location().create(&data_file_name(directory, &run.meta.id.to_string()), run.bytes).await?;
+        Ok(DataFile { run: run.meta, first: self.first, last: self.last })
+    }
+}
+
+/// Where a data file is.
+pub fn data_file_name(directory: &str, id: &str) -> String {
+    format!("{directory}/data/{id}.kvs")
+}
+
+#[async_trait]
+impl JobType for BackupJob {
+    async fn resume(&self, job: &JobHandle) -> Result<serde_json::Value, Failure> {
+        self.run(job).await.map_err(Failure::from)
+    }
+
+    async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure> {
+        let undo = async {
+            let payload: BackupPayload = from_json(job.record().await.map_err(Error::Job)?.payload)?;
+            let collection = Collection::new(self.storage.open(&payload.uri)?);
+            let (found, _) = collection.put_record(&payload.directory, &Record::Aborted { job: job.id().0 }).await?;
+            if matches!(found, Record::Aborted { .. }) {
+                collection.delete_data(&payload.directory).await?;
+            }
+            collection.unlock(&payload.full, job.id().0).await
+        };
+        undo.await.map_err(|error: Error| match Failure::from(error) {
+            Failure::Permanent { message, .. } => Failure::Retry(message),
+            other => other,
+        })
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Error::Job(jobs::Error::Failed { message: error.to_string(), sqlstate: "XX000".into() })
+    }
+}

@@ -1,0 +1,285 @@
+//! A collection: where layers are, and which of them belong together.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{self, DataFile, Manifest, Record, digest};
+use super::{Error, Result};
+use crate::parser::Subdirectory;
+use crate::storage::{self, Location};
+use crate::time::Timestamp;
+
+/// The commit point of a layer.
+pub const MANIFEST: &str = "BACKUP_MANIFEST";
+const INDEX: &str = "metadata/index";
+const LATEST: &str = "metadata/latest";
+const LOCKS: &str = "metadata/lock";
+const INCREMENTALS: &str = "incrementals";
+const CLAIM: &str = "BACKUP-CHECKPOINT-CLAIM";
+/// A lock not refreshed for this long belongs to nobody.
+pub const LOCK_STALE_MICROS: i64 = 10 * 60 * 1_000_000;
+
+/// A place with backups in it.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    location: Location,
+}
+
+/// A complete layer and where it is.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Its directory in the collection.
+    pub directory: String,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The manifest's digest.
+    pub digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexEntry {
+    layer_id: String,
+    directory: String,
+    digest: String,
+    previous_digest: Option<String>,
+    end_time: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LockFile {
+    job: i64,
+    refreshed_micros: i64,
+}
+
+/// The time part of a directory name: hundredths of a second.
+fn stamp(time: Timestamp, format: &str) -> String {
+    let utc = time.to_utc();
+    format!("{}.{:02}", utc.format(format), time.micros().rem_euclid(1_000_000) / 10_000)
+}
+
+/// The directory of a full backup.
+pub fn full_directory(end_time: Timestamp) -> String {
+    stamp(end_time, "%Y/%m/%d-%H%M%S")
+}
+
+/// The directory of a layer on top of a full backup.
+pub fn incremental_directory(full: &str, start_time: Timestamp, end_time: Timestamp) -> String {
+    format!("{INCREMENTALS}/{full}/{}-{}", stamp(end_time, "%Y%m%d/%H%M%S"), stamp(start_time, "%Y%m%d-%H%M%S"))
+}
+
+fn index_name(full: &str) -> String {
+    full.replace('/', "-")
+}
+
+impl Collection {
+    /// The collection at a location.
+    pub fn new(location: Location) -> Collection {
+        Collection { location }
+    }
+
+    /// The place.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn shown(&self, name: &str) -> String {
+        format!("{}/{name}", self.location.to_string().trim_end_matches('/'))
+    }
+
+    /// Takes a directory for a layer to be written; `false` if it is taken.
+    pub async fn claim(&self, directory: &str) -> Result<bool> {
+        match self.location.create(&format!("{directory}/{CLAIM}"), Bytes::new()).await {
+            Ok(()) => Ok(true),
+            Err(storage::Error::Exists(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What stands where the manifest of a layer would be; `None` if the layer is unfinished.
+    pub async fn record(&self, directory: &str) -> Result<Option<(Record, String)>> {
+        let name = format!("{directory}/{MANIFEST}");
+        match self.location.read(&name).await {
+            Ok(file) => Ok(Some((manifest::decode(&self.shown(&name), &file)?, digest(&file)))),
+            Err(storage::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Completes a layer, or gives it up: whoever is first. The other's record comes back.
+    pub async fn put_record(&self, directory: &str, record: &Record) -> Result<(Record, String)> {
+        let file = manifest::encode(record)?;
+        match self.location.create(&format!("{directory}/{MANIFEST}"), file.clone()).await {
+            Ok(()) => Ok((record.clone(), digest(&file))),
+            Err(storage::Error::Exists(_)) => {
+                let found = self.record(directory).await?;
+                found.ok_or_else(|| Error::corrupt(self.shown(directory), "its manifest comes and goes"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes a complete layer in the index, and a full one as the latest.
+    pub async fn publish(&self, full: &str, layer: &Layer) -> Result<()> {
+        let entry = IndexEntry {
+            layer_id: layer.manifest.layer_id.clone(),
+            directory: layer.directory.clone(),
+            digest: layer.digest.clone(),
+            previous_digest: layer.manifest.previous_digest.clone(),
+            end_time: layer.manifest.end_time,
+        };
+        let name = format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0);
+        self.location.write(&name, manifest::encode(&entry)?).await?;
+        if layer.manifest.start_time.is_none() {
+            let newest_first = u64::MAX - layer.manifest.end_time.0 as u64;
+            let name = format!("{LATEST}/LATEST-{newest_first:020}");
+            self.location.write(&name, manifest::encode(&full.to_string())?).await?;
+        }
+        Ok(())
+    }
+
+    /// The directories of the complete full backups, oldest first.
+    pub async fn full_backups(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for name in self.location.list("").await? {
+            let Some(directory) = name.strip_suffix(&format!("/{MANIFEST}")) else { continue };
+            let is_full = !directory.starts_with(INCREMENTALS) && !directory.starts_with("metadata/");
+            if is_full && let Some((Record::Complete(_), _)) = self.record(directory).await? {
+                found.push(directory.to_string());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The directory of the full backup a statement names.
+    pub async fn resolve(&self, subdirectory: &Subdirectory, path: Option<&str>) -> Result<String> {
+        if *subdirectory == Subdirectory::Latest {
+            return self.latest().await;
+        }
+        let path = path.unwrap_or_default().trim_matches('/').to_string();
+        let missing = || {
+            let message = format!("{} is not a complete full backup", self.shown(&path));
+            Error::refused_with_hint("58P01", message, "SHOW BACKUPS IN 'collection' lists the backups there are.")
+        };
+        match self.record(&path).await? {
+            Some((Record::Complete(_), _)) if !path.is_empty() => Ok(path),
+            _ if self.is_indexed(&path).await? => {
+                Err(Error::corrupt(self.shown(&format!("{path}/{MANIFEST}")), "the file is missing"))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    async fn is_indexed(&self, full: &str) -> Result<bool> {
+        Ok(!full.is_empty() && !self.location.list(&format!("{INDEX}/{}", index_name(full))).await?.is_empty())
+    }
+
+    async fn latest(&self) -> Result<String> {
+        for name in self.location.list(LATEST).await? {
+            let full: String = manifest::decode(&self.shown(&name), &self.location.read(&name).await?)?;
+            return match self.record(&full).await? {
+                Some((Record::Complete(_), _)) => Ok(full),
+                _ => Err(Error::corrupt(self.shown(&format!("{full}/{MANIFEST}")), "the file is missing")),
+            };
+        }
+        // The marker is written after the manifest; a crash in between leaves a backup without one.
+        let newest = self.full_backups().await?.pop();
+        let missing = || {
+            let message = format!("{}: path does not contain a completed latest backup", self.location);
+            Error::refused_with_hint("58P01", message, "BACKUP INTO 'collection' takes a full backup.")
+        };
+        newest.ok_or_else(missing)
+    }
+
+    /// The layers of a chain, the full backup first, each linked to the one below by digest.
+    pub async fn chain(&self, full: &str) -> Result<Vec<Layer>> {
+        let mut layers = Vec::new();
+        let mut directories = vec![full.to_string()];
+        for name in self.location.list(&format!("{INCREMENTALS}/{full}")).await? {
+            if let Some(directory) = name.strip_suffix(&format!("/{MANIFEST}")) {
+                directories.push(directory.to_string());
+            }
+        }
+        for directory in directories {
+            if let Some((Record::Complete(manifest), digest)) = self.record(&directory).await? {
+                layers.push(Layer { directory, manifest: *manifest, digest });
+            }
+        }
+        layers.sort_by_key(|layer| layer.manifest.end_time);
+        for name in self.location.list(&format!("{INDEX}/{}", index_name(full))).await? {
+            let entry: IndexEntry = manifest::decode(&self.shown(&name), &self.location.read(&name).await?)?;
+            let Some(layer) = layers.iter().find(|layer| layer.directory == entry.directory) else {
+                let file = self.shown(&format!("{}/{MANIFEST}", entry.directory));
+                return Err(Error::corrupt(file, "the file is missing, though the collection's index has it"));
+            };
+            if layer.digest != entry.digest {
+                let file = self.shown(&format!("{}/{MANIFEST}", entry.directory));
+                return Err(Error::corrupt(file, "it is not the manifest that the collection's index has"));
+            }
+        }
+        let linked = layers.iter().enumerate().all(|(index, layer)| {
+            let below = index.checked_sub(1).map(|below| &layers[below]);
+            layer.manifest.previous_digest.as_ref() == below.map(|below| &below.digest)
+                && layer.manifest.start_time == below.map(|below| below.manifest.end_time)
+        });
+        if layers.is_empty() || !linked {
+            return Err(Error::corrupt(self.shown(full), "its layers do not follow on each other"));
+        }
+        Ok(layers)
+    }
+
+    /// The data files of a layer, in order.
+    pub async fn files(&self, layer: &Layer) -> Result<Vec<DataFile>> {
+        let (name, expected) = &layer.manifest.file_list;
+        let name = format!("{}/{name}", layer.directory);
+        let file = match self.location.read(&name).await {
+            Err(storage::Error::NotFound(_)) => return Err(Error::corrupt(self.shown(&name), "the file is missing")),
+            other => other?,
+        };
+        if digest(&file) != *expected {
+            return Err(Error::corrupt(self.shown(&name), "it is not the file list that the manifest names"));
+        }
+        manifest::decode(&self.shown(&name), &file)
+    }
+
+    /// Takes the lock of a chain for a job, or keeps it. Refused while another job holds it and keeps it fresh.
+    pub async fn lock(&self, full: &str, job: i64, now_micros: i64) -> Result<()> {
+        let name = format!("{LOCKS}/{}", index_name(full));
+        let file = manifest::encode(&LockFile { job, refreshed_micros: now_micros })?;
+        match self.location.create(&name, file.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(storage::Error::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // A lock that cannot be read protects nobody.
+        let held =
+            self.location.read(&name).await.ok().and_then(|file| manifest::decode::<LockFile>(&name, &file).ok());
+        match held {
+            Some(held) if held.job != job && now_micros - held.refreshed_micros < LOCK_STALE_MICROS => {
+                let message = format!("job {} is adding a layer to this backup chain", held.job);
+                Err(Error::refused_with_hint("55006", message, "Wait for it to end, or start a new full backup."))
+            }
+            _ => Ok(self.location.write(&name, file).await?),
+        }
+    }
+
+    /// Gives the lock of a chain back.
+    pub async fn unlock(&self, full: &str, job: i64) -> Result<()> {
+        let name = format!("{LOCKS}/{}", index_name(full));
+        let held =
+            self.location.read(&name).await.ok().and_then(|file| manifest::decode::<LockFile>(&name, &file).ok());
+        if held.is_some_and(|held| held.job == job) {
+            self.location.delete(&name).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes everything in a layer's directory but what stands where its manifest would be.
+    pub async fn delete_data(&self, directory: &str) -> Result<()> {
+        for name in self.location.list(directory).await? {
+            if name != format!("{directory}/{MANIFEST}") {
+                self.location.delete(&name).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! From a statement to a job's payload. Everything that can be refused is refused here, before there is a job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::collection::{Collection, Layer, full_directory, incremental_directory};
+use super::manifest::TargetSpec;
+use super::targets::{Names, Resolved};
+use super::{Error, Result};
+use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
+use crate::kv::Store;
+use crate::parser::{Backup, Restore, Subdirectory, Targets, Text, Uri};
+use crate::storage::Storage;
+use crate::time::Timestamp;
+
+/// What planning needs to reach.
+pub struct Planner<'a> {
+    /// The store.
+    pub store: &'a Arc<dyn Store>,
+    /// Decoded descriptors.
+    pub descriptors: &'a Arc<DescriptorCache>,
+    /// External storage.
+    pub storage: &'a Storage,
+    /// The database unqualified names are in.
+    pub current_database: &'a str,
+    /// Values of placeholders.
+    pub parameters: &'a [Option<String>],
+}
+
+/// What a backup job is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackupPayload {
+    /// The collection.
+    pub uri: String,
+    /// The full backup of the chain.
+    pub full: String,
+    /// The layer's own directory; the same for a full backup.
+    pub directory: String,
+    /// The layer's id.
+    pub layer_id: String,
+    /// The end of the layer below.
+    pub start_time: Option<Timestamp>,
+    /// The instant to back up.
+    pub end_time: Timestamp,
+    /// Digest of the manifest of the layer below.
+    pub previous_digest: Option<String>,
+    /// What the chain is of.
+    pub targets: TargetSpec,
+    /// What the statement names.
+    pub roots: Vec<DescriptorId>,
+    /// Every descriptor to be in the backup.
+    pub all: Vec<DescriptorId>,
+}
+
+/// What a restore job is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestorePayload {
+    /// The collection.
+    pub uri: String,
+    /// The full backup of the chain.
+    pub full: String,
+    /// The layer end to restore.
+    pub at: Timestamp,
+    /// The manifest's digest of that layer, so that the job restores what was planned.
+    pub digest: String,
+    /// Descriptors of the backup to restore.
+    pub restore: Vec<DescriptorId>,
+    /// Whether it is the whole cluster.
+    pub cluster: bool,
+    /// Restore the database under this name.
+    pub new_db_name: Option<String>,
+    /// Restore tables into this database.
+    pub into_db: Option<String>,
+    /// Foreign keys, sequence defaults and views that need what is not restored are left out.
+    pub skip: Skips,
+    /// Every restored row gets this time.
+    pub ingest_at: Timestamp,
+    /// Who owns what is restored.
+    pub owner: String,
+}
+
+/// What a restore may leave out.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Skips {
+    /// `skip_missing_foreign_keys`
+    pub foreign_keys: bool,
+    /// `skip_missing_sequences`
+    pub sequences: bool,
+    /// `skip_missing_views`
+    pub views: bool,
+}
+
+/// A planned job.
+pub struct Planned<P> {
+    /// What it is to do.
+    pub payload: P,
+    /// Its description: the statement as it will be run, secrets redacted.
+    pub description: String,
+}
+
+fn unsupported<T>(what: &str) -> Result<T> {
+    Err(Error::refused("0A000", format!("{what} is not supported")))
+}
+
+impl Planner<'_> {
+    fn text<'t>(&'t self, text: &'t Text) -> Result<&'t str> {
+        let missing = || Error::refused("22023", "a parameter of the statement is missing or NULL");
+        text.resolve(self.parameters).ok_or_else(missing)
+    }
+
+    fn is_true(&self, text: Option<&Text>) -> Result<bool> {
+        Ok(match text {
+            Some(text) => self.text(text)?.eq_ignore_ascii_case("true"),
+            None => false,
+        })
+    }
+
+    /// The collection a statement names.
+    pub fn collection(&self, uris: &[Uri]) -> Result<(String, Collection)> {
+        let [uri] = uris else { return unsupported("a backup in more than one place") };
+        let uri = self.text(uri.expose())?.to_string();
+        let location = self.storage.open(&uri)?;
+        Ok((uri, Collection::new(location)))
+    }
+
+    /// The full backup a statement names.
+    pub async fn resolve(&self, collection: &Collection, subdirectory: &Subdirectory) -> Result<String> {
+        let path = match subdirectory {
+            Subdirectory::Latest => None,
+            Subdirectory::Path(text) => Some(self.text(text)?),
+        };
+        collection.resolve(subdirectory, path).await
+    }
+
+    /// Plans `BACKUP`; `as_of` is the time of its `AS OF SYSTEM TIME`.
+    pub async fn backup(&self, statement: &Backup, as_of: Option<Timestamp>) -> Result<Planned<BackupPayload>> {
+        let options = &statement.options;
+        let refused = [
+            (self.is_true(options.revision_history.as_ref())?, "option revision_history"),
+            (options.encryption_passphrase.is_some(), "option encryption_passphrase"),
+            (!options.kms.is_empty(), "option kms"),
+            (!options.incremental_location.is_empty(), "option incremental_location"),
+            (options.execution_locality.is_some(), "option execution locality"),
+            (options.strict_storage_locality, "option strict storage locality"),
+            (
+                self.is_true(options.updates_cluster_monitoring_metrics.as_ref())?,
+                "option updates_cluster_monitoring_metrics",
+            ),
+            (options.include_all_virtual_clusters.is_some(), "option include_all_virtual_clusters"),
+        ];
+        if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
+            return unsupported(what);
+        }
+        let (uri, collection) = self.collection(&statement.collection)?;
+        let mut end_time = self.end_time(as_of).await?;
+        let resolved = self.targets_at(&statement.targets, end_time).await?;
+        let below = match &statement.subdirectory {
+            None => None,
+            Some(subdirectory) => {
+                let full = self.resolve(&collection, subdirectory).await?;
+                let top = self.top_layer(&collection, &full, &resolved, end_time).await?;
+                Some((full, top))
+            }
+        };
+        let directory = loop {
+            let directory = match &below {
+                None => full_directory(end_time),
+                Some((full, top)) => incremental_directory(full, top.manifest.end_time, end_time),
+            };
+            if collection.claim(&directory).await? {
+                break directory;
+            }
+            // Two backups within a hundredth of a second: the later one is of a later instant.
+            end_time = self.wait_until(Timestamp((end_time.0 / 10_000_000 + 1) * 10_000_000)).await?;
+        };
+        let full = below.as_ref().map_or_else(|| directory.clone(), |(full, _)| full.clone());
+        let resolved = self.targets_at(&statement.targets, end_time).await?;
+        let payload = BackupPayload {
+            uri,
+            full: full.clone(),
+            directory,
+            layer_id: uuid::Uuid::new_v4().to_string(),
+            start_time: below.as_ref().map(|(_, top)| top.manifest.end_time),
+            end_time,
+            previous_digest: below.map(|(_, top)| top.digest),
+            targets: resolved.spec,
+            roots: resolved.roots,
+            all: resolved.all.into_iter().collect(),
+        };
+        let shown =
+            Backup { subdirectory: Some(Subdirectory::Path(Text::Literal(format!("/{full}")))), ..statement.clone() };
+        Ok(Planned { payload, description: shown.to_string() })
+    }
+
+    /// The instant to back up: whole microseconds, rounded up, so that it can be typed.
+    async fn end_time(&self, as_of: Option<Timestamp>) -> Result<Timestamp> {
+        let now = self.store.now()?;
+        match as_of {
+            Some(as_of) if as_of > now => {
+                Err(Error::refused("22023", format!("cannot back up the future: {as_of} is after {now}")))
+            }
+            Some(as_of) => self.wait_until(as_of.ceil_micros()).await,
+            None => self.wait_until(now.ceil_micros()).await,
+        }
+    }
+
+    async fn wait_until(&self, time: Timestamp) -> Result<Timestamp> {
+        loop {
+            let now = self.store.now()?;
+            if now >= time {
+                return Ok(time);
+            }
+            tokio::time::sleep(Duration::from_nanos((time.0 - now.0) as u64)).await;
+        }
+    }
+
+    async fn targets_at(&self, targets: &Targets, at: Timestamp) -> Result<Resolved> {
+        let txn = self.store.begin_at(at).await?;
+        let names = Names::new(all_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
+        names.resolve(targets, self.current_database)
+    }
+
+    async fn top_layer(
+        &self,
+        collection: &Collection,
+        full: &str,
+        resolved: &Resolved,
+        end_time: Timestamp,
+    ) -> Result<Layer> {
+        let mut layers = collection.chain(full).await?;
+        let Some(top) = layers.pop() else { return Err(Error::corrupt(full, "the chain is empty")) };
+        if top.manifest.targets != resolved.spec {
+            let message = "the backup being added to has other targets than this statement";
+            let hint = format!("The chain in {full} is of {}.", describe(&top.manifest.targets));
+            return Err(Error::refused_with_hint("22023", message, hint));
+        }
+        if top.manifest.end_time >= end_time {
+            let message = format!("the backup being added to ends at {}, not before {end_time}", top.manifest.end_time);
+            return Err(Error::refused("22023", message));
+        }
+        Ok(top)
+    }
+
+    /// Plans `RESTORE`; `as_of` is the time of its `AS OF SYSTEM TIME`.
+    pub async fn restore(
+        &self,
+        statement: &Restore,
+        as_of: Option<Timestamp>,
+        owner: &str,
+    ) -> Result<Planned<RestorePayload>> {
+        let options = &statement.options;
+        let refused = [
+            (options.encryption_passphrase.is_some(), "option encryption_passphrase"),
+            (!options.kms.is_empty(), "option kms"),
+            (!options.incremental_location.is_empty(), "option incremental_location"),
+            (options.execution_locality.is_some(), "option execution locality"),
+        ];
+        if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
+            return unsupported(what);
+        }
+        let has = |flag: &str| options.flags.contains(&flag);
+        let known = ["skip_missing_foreign_keys", "skip_missing_sequences", "skip_missing_views", "skip_missing_udfs"];
+        if let Some(flag) = options.flags.iter().find(|flag| !known.contains(flag)) {
+            return unsupported(&format!("option {flag}"));
+        }
+        let (uri, collection) = self.collection(&statement.collection)?;
+        let full = self.resolve(&collection, &statement.subdirectory).await?;
+        let layers = collection.chain(&full).await?;
+        let layer = choose_layer(&layers, as_of)?;
+        let backed_up = layer.manifest.descriptors.iter().cloned().map(Arc::new);
+        let names = Names::new(backed_up);
+        let cluster = statement.targets == Targets::Cluster;
+        if cluster && layer.manifest.targets != TargetSpec::Cluster {
+            let message = "a full cluster restore needs a full cluster backup";
+            let hint = format!("This is a backup of {}; name what to restore.", describe(&layer.manifest.targets));
+            return Err(Error::refused_with_hint("22023", message, hint));
+        }
+        let resolved = names.resolve(&statement.targets, self.current_database).map_err(|error| match error {
+            Error::Refused { sqlstate, message, hint } => {
+                Error::Refused { sqlstate, message: format!("in the backup: {message}"), hint }
+            }
+            other => other,
+        })?;
+        if let (Targets::Databases(_), TargetSpec::Tables(_)) = (&statement.targets, &layer.manifest.targets) {
+            let message = "a backup of tables does not have whole databases";
+            return Err(Error::refused_with_hint(
+                "22023",
+                message,
+                "Restore tables from it: RESTORE TABLE ... FROM ...",
+            ));
+        }
+        let resolve_name =
+            |text: &Option<Text>| text.as_ref().map(|text| self.text(text).map(str::to_string)).transpose();
+        let restore = match statement.targets {
+            Targets::Tables(_) => resolved.roots,
+            _ => resolved.all.into_iter().collect(),
+        };
+        let payload = RestorePayload {
+            uri,
+            full: full.clone(),
+            at: layer.manifest.end_time,
+            digest: layer.digest.clone(),
+            restore,
+            cluster,
+            new_db_name: resolve_name(&options.new_db_name)?,
+            into_db: resolve_name(&options.into_db)?,
+            skip: Skips {
+                foreign_keys: has("skip_missing_foreign_keys"),
+                sequences: has("skip_missing_sequences"),
+                views: has("skip_missing_views"),
+            },
+            ingest_at: self.store.now()?,
+            owner: owner.into(),
+        };
+        let txn = self.store.begin().await?;
+        let catalog = Catalog::new(txn, self.descriptors.clone());
+        super::restore_job::rewrite(&catalog, &payload, &layer.manifest, &|id| id, &|space| space).await?;
+        let shown =
+            Restore { subdirectory: Subdirectory::Path(Text::Literal(format!("/{full}"))), ..statement.clone() };
+        Ok(Planned { payload, description: shown.to_string() })
+    }
+}
+
+/// The layer a restore to `as_of` reads: without revision history a restore goes to the end of a layer.
+fn choose_layer(layers: &[Layer], as_of: Option<Timestamp>) -> Result<&Layer> {
+    let Some(top) = layers.last() else { return Err(Error::corrupt("the chain", "it has no layer")) };
+    let Some(as_of) = as_of else { return Ok(top) };
+    let exact = layers.iter().find(|layer| layer.manifest.end_time == as_of);
+    exact.ok_or_else(|| {
+        let times: Vec<String> = layers
+            .iter()
+            .map(|layer| format!("'{}'", layer.manifest.end_time.to_utc().format("%Y-%m-%d %H:%M:%S%.6f")))
+            .collect();
+        let message =
+            format!("this backup has no layer that ends at {}", as_of.to_utc().format("%Y-%m-%d %H:%M:%S%.9f"));
+        Error::refused_with_hint("22023", message, format!("It can be restored as of: {}.", times.join(", ")))
+    })
+}
+
+fn describe(targets: &TargetSpec) -> String {
+    match targets {
+        TargetSpec::Cluster => "the whole cluster".into(),
+        TargetSpec::Databases(names) => format!("database {}", names.join(", ")),
+        TargetSpec::Tables(names) => format!("table {}", names.join(", ")),
+    }
+}
+
+/// Every descriptor of a catalog.
+pub async fn all_descriptors(catalog: &Catalog) -> Result<Vec<Arc<Descriptor>>> {
+    let mut all = Vec::new();
+    for database in catalog.list(None, None).await? {
+        for schema in catalog.list(Some(database.id()), None).await? {
+            all.extend(catalog.list(Some(database.id()), Some(schema.id())).await?);
+            all.push(schema);
+        }
+        all.push(database);
+    }
+    Ok(all)
+}
+
+/// The system tables that a cluster backup has.
+pub fn cluster_system_tables() -> [&'static system::SystemTable; 2] {
+    [&system::USERS, &system::SETTINGS]
+}

@@ -1,0 +1,524 @@
+//! The restore job: merge the chain's layers into new spaces, then publish every descriptor in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::backup_job::from_json;
+use super::chain::{Chain, missing_is_corrupt};
+use super::collection::Collection;
+use super::manifest::{Manifest, hex, unhex};
+use super::plan::{RestorePayload, cluster_system_tables};
+use super::work::{Checkpoint, Progress, run_all};
+use super::{Error, Result};
+use crate::catalog::{
+    Catalog, Descriptor, DescriptorCache, DescriptorId, Identity, SchemaDescriptor, TableDescriptor, system,
+};
+use crate::jobs::{Failure, JobHandle, JobType};
+use crate::kv::{self, Batch, SpaceId, Span, Store};
+use crate::storage::Storage;
+
+/// Spaces with less than this are several to a task.
+const SMALL_SPACE_BYTES: u64 = 16 << 20;
+
+/// Runs `RESTORE`.
+pub struct RestoreJob {
+    storage: Storage,
+    descriptors: Arc<DescriptorCache>,
+}
+
+/// A part of a space: keys in hexadecimal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Part {
+    from: SpaceId,
+    to: SpaceId,
+    start: String,
+    end: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    ids: BTreeMap<u64, DescriptorId>,
+    spaces: BTreeMap<u64, SpaceId>,
+    tasks: Vec<Vec<Part>>,
+    /// Rows, index entries and bytes of finished tasks.
+    done: BTreeMap<usize, Counts>,
+    published: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Counts {
+    rows: u64,
+    index_entries: u64,
+    bytes: u64,
+}
+
+impl Checkpoint for State {
+    fn fraction(&self) -> f64 {
+        self.done.len() as f64 / self.tasks.len().max(1) as f64
+    }
+}
+
+impl RestoreJob {
+    /// Over external storage.
+    pub fn new(storage: Storage, descriptors: Arc<DescriptorCache>) -> RestoreJob {
+        RestoreJob { storage, descriptors }
+    }
+
+    async fn open(&self, payload: &RestorePayload) -> Result<(Chain, Manifest)> {
+        let collection = Collection::new(self.storage.open(&payload.uri)?);
+        let mut layers = collection.chain(&payload.full).await?;
+        layers.retain(|layer| layer.manifest.end_time <= payload.at);
+        let top = layers.last().filter(|top| top.digest == payload.digest);
+        let manifest = top.map(|top| top.manifest.clone());
+        let manifest =
+            manifest.ok_or_else(|| Error::corrupt(&payload.full, "the chain is not the one that was planned with"))?;
+        Ok((Chain::open(&collection, layers).await?, manifest))
+    }
+
+    async fn begin(
+        &self,
+        store: &Arc<dyn Store>,
+        payload: &RestorePayload,
+        chain: &Chain,
+        manifest: &Manifest,
+    ) -> Result<State> {
+        let mut state = State {
+            ids: BTreeMap::new(),
+            spaces: BTreeMap::new(),
+            tasks: Vec::new(),
+            done: BTreeMap::new(),
+            published: false,
+        };
+        let restored: Vec<&Descriptor> =
+            manifest.descriptors.iter().filter(|found| payload.restore.contains(&found.id())).collect();
+        for descriptor in &restored {
+            state.ids.insert(descriptor.id().0, DescriptorId(store.create_space().await?.0));
+        }
+        // New spaces ascend as the old ones do, so one sorted stream can carry several.
+        let spaces: BTreeSet<SpaceId> = restored.iter().flat_map(|descriptor| descriptor.spaces()).collect();
+        let mut small: Vec<Part> = Vec::new();
+        let mut small_bytes = 0;
+        for from in spaces {
+            let to = store.create_space().await?;
+            state.spaces.insert(from.0, to);
+            let all = Span::all(from);
+            let points = chain.split_points(from);
+            let part =
+                |span: &Span| Part { from, to, start: hex(&span.start), end: span.end.as_ref().map(|end| hex(end)) };
+            if points.is_empty() {
+                small_bytes += manifest.size_of(from).1;
+                small.push(part(&all));
+                if small_bytes >= SMALL_SPACE_BYTES {
+                    state.tasks.push(std::mem::take(&mut small));
+                    small_bytes = 0;
+                }
+            } else {
+                state.tasks.extend(all.split(&points).iter().map(|span| vec![part(span)]));
+            }
+        }
+        if !small.is_empty() {
+            state.tasks.push(small);
+        }
+        Ok(state)
+    }
+
+    async fn run(&self, job: &JobHandle) -> Result<serde_json::Value> {
+        let record = job.record().await?;
+        let payload: RestorePayload = from_json(record.payload)?;
+        let store = job.store().clone();
+        let (chain, manifest) = self.open(&payload).await?;
+        let state = match record.checkpoint {
+            Some(checkpoint) => from_json(checkpoint)?,
+            None => self.begin(&store, &payload, &chain, &manifest).await?,
+        };
+        let secondary = secondary_spaces(&manifest);
+        let todo =
+            state.tasks.iter().cloned().enumerate().filter(|(number, _)| !state.done.contains_key(number)).collect();
+        let progress = Progress::new(job, "loading rows", state);
+        // The new ids and spaces are written down before the first of them is used.
+        progress.update(|_| {}).await?;
+        let run = |(number, parts): (usize, Vec<Part>)| {
+            let (chain, store, payload, secondary) = (chain.clone(), store.clone(), payload.clone(), secondary.clone());
+            async move { Ok((number, load(&chain, &store, &payload, &secondary, parts).await?)) }
+        };
+        run_all(&progress, todo, run, |state, (number, counts)| {
+            state.done.insert(number, counts);
+        })
+        .await?;
+        let state = progress.into_inner();
+        let mut total = Counts::default();
+        for counts in state.done.values() {
+            total.rows += counts.rows;
+            total.index_entries += counts.index_entries;
+            total.bytes += counts.bytes;
+        }
+        if !state.published {
+            self.publish(job, &payload, &chain, &manifest, &state).await?;
+        }
+        Ok(serde_json::json!({ "rows": total.rows, "index_entries": total.index_entries, "bytes": total.bytes }))
+    }
+
+    /// Makes everything visible at once, and notes in the same transaction that it is.
+    async fn publish(
+        &self,
+        job: &JobHandle,
+        payload: &RestorePayload,
+        chain: &Chain,
+        manifest: &Manifest,
+        state: &State,
+    ) -> Result<()> {
+        let mut system_rows = Vec::new();
+        if payload.cluster {
+            for table in cluster_system_tables() {
+                let mut rows = chain.rows(Span::all(table.space()), payload.at).await?;
+                while let Some(batch) = rows.try_next().await.map_err(missing_is_corrupt)? {
+                    system_rows.extend(batch.to_pairs().into_iter().map(|(key, value)| (table.space(), key, value)));
+                }
+            }
+        }
+        let id = |old: DescriptorId| state.ids.get(&old.0).copied().unwrap_or(old);
+        let space = |old: SpaceId| state.spaces.get(&old.0).copied().unwrap_or(old);
+        loop {
+            let (txn, mut record) = job.begin().await?;
+            let catalog = Catalog::new(txn.clone(), self.descriptors.clone());
+            if payload.cluster {
+                remove_empty_databases(&catalog).await?;
+            }
+            for descriptor in rewrite(&catalog, payload, manifest, &id, &space).await? {
+                catalog.create(&descriptor).await?;
+            }
+            for (space, key, value) in &system_rows {
+                txn.put(*space, key, value.clone())?;
+            }
+            if let Some(checkpoint) = &mut record.checkpoint {
+                checkpoint["published"] = serde_json::Value::Bool(true);
+            }
+            record.running_status = Some("published".into());
+            if job.commit(&txn, record).await? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn secondary_spaces(manifest: &Manifest) -> HashSet<SpaceId> {
+    let tables = manifest
+        .descriptors
+        .iter()
+        .filter_map(|found| if let Descriptor::Table(table) = found { Some(table) } else { None });
+    tables.flat_map(|table| table.indexes.iter().map(|index| index.space)).collect()
+}
+
+/// Loads the parts of one task in a single ingest.
+async fn load(
+    chain: &Chain,
+    store: &Arc<dyn Store>,
+    payload: &RestorePayload,
+    secondary: &HashSet<SpaceId>,
+    parts: Vec<Part>,
+) -> Result<Counts> {
+    let failed: Arc<Mutex<Option<Error>>> = Arc::default();
+    let counts: Arc<Mutex<Counts>> = Arc::default();
+    let (chain, at, secondary) = (chain.clone(), payload.at, secondary.clone());
+    let (failures, counted) = (failed.clone(), counts.clone());
+    let note = move |error: Error| {
+        let message = error.to_string();
+        failures.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        kv::Error::Engine(message)
+    };
+    let read = move |part: Part| {
+        let (chain, note, counted) = (chain.clone(), note.clone(), counted.clone());
+        let is_index = secondary.contains(&part.from);
+        let opened = async move {
+            let damaged = || Error::corrupt("a job's row", "a key is damaged");
+            let key = |text: &str| unhex(text).map(Bytes::from).ok_or_else(damaged);
+            let span =
+                Span { space: part.from, start: key(&part.start)?, end: part.end.as_deref().map(key).transpose()? };
+            Ok::<_, Error>((part.to, chain.rows(span, at).await?))
+        };
+        stream::once(opened).flat_map(move |opened| match opened {
+            Err(error) => stream::iter([Err(note(error))]).boxed(),
+            Ok((to, rows)) => {
+                let (note, counted) = (note.clone(), counted.clone());
+                let tag = move |batch: crate::runfile::Result<Batch>| {
+                    let batch = batch.map_err(|error| note(missing_is_corrupt(error)))?;
+                    let mut counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                    let rows = batch.len() as u64;
+                    if is_index {
+                        counts.index_entries += rows
+                    } else {
+                        counts.rows += rows
+                    }
+                    counts.bytes += batch.size_bytes() as u64;
+                    Ok((to, batch))
+                };
+                rows.map(tag).boxed()
+            }
+        })
+    };
+    let rows = stream::iter(parts).flat_map(read).boxed();
+    let ingested = store.ingest(rows, payload.ingest_at).await;
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    ingested?;
+    let counts = *counts.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(counts)
+}
+
+/// A cluster is restored into one that has nothing but its first, empty databases.
+async fn refuse_filled_cluster(catalog: &Catalog) -> Result<()> {
+    for database in catalog.list(None, None).await? {
+        let is_user = database.id().0 >= system::FIRST_USER_ID;
+        let is_first = ["defaultdb", "postgres"].contains(&database.name());
+        if is_user && (!is_first || !catalog.list_objects(database.id()).await?.is_empty()) {
+            let message = format!(
+                "a full cluster restore needs a cluster without tables or databases, but there is database \"{}\"",
+                database.name()
+            );
+            return Err(Error::refused("55000", message));
+        }
+    }
+    Ok(())
+}
+
+async fn remove_empty_databases(catalog: &Catalog) -> Result<()> {
+    refuse_filled_cluster(catalog).await?;
+    for database in catalog.list(None, None).await? {
+        if database.id().0 >= system::FIRST_USER_ID {
+            for schema in catalog.list(Some(database.id()), None).await? {
+                catalog.remove(&schema)?;
+            }
+            catalog.remove(&database)?;
+        }
+    }
+    Ok(())
+}
+
+/// The descriptors to be created: with new ids and spaces, in their new place, without what may be left out.
+/// Fails if a name is taken or something needed is missing.
+pub async fn rewrite(
+    catalog: &Catalog,
+    payload: &RestorePayload,
+    manifest: &Manifest,
+    id: &(dyn Fn(DescriptorId) -> DescriptorId + Sync),
+    space: &(dyn Fn(SpaceId) -> SpaceId + Sync),
+) -> Result<Vec<Descriptor>> {
+    let chosen = |found: &&Descriptor| payload.restore.contains(&found.id());
+    let mut descriptors: Vec<Descriptor> = manifest.descriptors.iter().filter(chosen).cloned().collect();
+    leave_out(&mut descriptors, payload)?;
+    if payload.cluster {
+        refuse_filled_cluster(catalog).await?;
+    }
+    let kept: HashSet<DescriptorId> = descriptors.iter().map(Descriptor::id).collect();
+    let places = places(catalog, payload, manifest, &descriptors, id).await?;
+    for descriptor in &mut descriptors {
+        let (old_database, old_schema) = descriptor.parents();
+        descriptor.identity_mut().id = id(descriptor.id());
+        if !payload.cluster {
+            let fresh = Identity::new(descriptor.id(), descriptor.name(), &payload.owner);
+            let identity = descriptor.identity_mut();
+            identity.owner = fresh.owner;
+            identity.grants = fresh.grants;
+        }
+        let database =
+            old_database.map_or(DescriptorId(0), |old| places.databases.get(&old).copied().unwrap_or_else(|| id(old)));
+        let schema =
+            old_schema.map_or(DescriptorId(0), |old| places.schemas.get(&old).copied().unwrap_or_else(|| id(old)));
+        let map = |ids: &mut Vec<DescriptorId>| {
+            ids.retain(|old| kept.contains(old));
+            ids.iter_mut().for_each(|old| *old = id(*old));
+        };
+        match descriptor {
+            Descriptor::Database(database) => {
+                if let Some(name) = &payload.new_db_name {
+                    database.identity.name.clone_from(name);
+                }
+            }
+            Descriptor::Schema(schema) => schema.database = database,
+            Descriptor::Table(table) => {
+                (table.database, table.schema) = (database, schema);
+                move_spaces(table, space);
+                table.foreign_keys.iter_mut().for_each(|key| key.referenced_table = id(key.referenced_table));
+                map(&mut table.referenced_by);
+                map(&mut table.sequences);
+                map(&mut table.views);
+            }
+            Descriptor::View(view) => {
+                (view.database, view.schema) = (database, schema);
+                map(&mut view.depends_on);
+                map(&mut view.views);
+            }
+            Descriptor::Sequence(sequence) => {
+                (sequence.database, sequence.schema) = (database, schema);
+                sequence.space = space(sequence.space);
+                sequence.owned_by = sequence
+                    .owned_by
+                    .filter(|(table, _)| kept.contains(table))
+                    .map(|(table, column)| (id(table), column));
+                map(&mut sequence.views);
+            }
+        }
+    }
+    refuse_taken_names(catalog, payload, &descriptors).await?;
+    descriptors.extend(places.new_schemas);
+    Ok(descriptors)
+}
+
+fn move_spaces(table: &mut TableDescriptor, space: &(dyn Fn(SpaceId) -> SpaceId + Sync)) {
+    let indexes = std::iter::once(&mut table.primary).chain(&mut table.indexes);
+    indexes.for_each(|index| index.space = space(index.space));
+}
+
+/// Drops foreign keys, defaults and views that need something that is not restored, if the statement allows it.
+fn leave_out(descriptors: &mut Vec<Descriptor>, payload: &RestorePayload) -> Result<()> {
+    loop {
+        let kept: HashSet<DescriptorId> = descriptors.iter().map(Descriptor::id).collect();
+        let needy = |found: &Descriptor| matches!(found, Descriptor::View(view) if view.depends_on.iter().any(|id| !kept.contains(id)));
+        let Some(position) = descriptors.iter().position(needy) else { break };
+        let view = descriptors.remove(position);
+        if !payload.skip.views {
+            let message = format!("cannot restore view \"{}\" without everything it reads", view.name());
+            return Err(Error::refused_with_hint(
+                "2BP01",
+                message,
+                "Restore that too, or use option skip_missing_views.",
+            ));
+        }
+    }
+    let kept: HashSet<DescriptorId> = descriptors.iter().map(Descriptor::id).collect();
+    for descriptor in descriptors {
+        let Descriptor::Table(table) = descriptor else { continue };
+        let name = table.identity.name.clone();
+        if let Some(key) = table.foreign_keys.iter().find(|key| !kept.contains(&key.referenced_table))
+            && !payload.skip.foreign_keys
+        {
+            let message = format!(
+                "cannot restore table \"{name}\" without the table that foreign key \"{}\" refers to",
+                key.name
+            );
+            return Err(Error::refused_with_hint(
+                "2BP01",
+                message,
+                "Restore that too, or use option skip_missing_foreign_keys.",
+            ));
+        }
+        table.foreign_keys.retain(|key| kept.contains(&key.referenced_table));
+        if table.sequences.iter().any(|sequence| !kept.contains(sequence)) {
+            if !payload.skip.sequences {
+                let message = format!("cannot restore table \"{name}\" without a sequence that a default uses");
+                return Err(Error::refused_with_hint(
+                    "2BP01",
+                    message,
+                    "Restore that too, or use option skip_missing_sequences.",
+                ));
+            }
+            for column in &mut table.columns {
+                column.default = column.default.take().filter(|default| !default.to_lowercase().contains("nextval"));
+            }
+            table.sequences.clear();
+        }
+    }
+    Ok(())
+}
+
+/// Where tables that are restored into existing databases go.
+#[derive(Default)]
+struct Places {
+    databases: BTreeMap<DescriptorId, DescriptorId>,
+    schemas: BTreeMap<DescriptorId, DescriptorId>,
+    new_schemas: Vec<Descriptor>,
+}
+
+async fn places(
+    catalog: &Catalog,
+    payload: &RestorePayload,
+    manifest: &Manifest,
+    descriptors: &[Descriptor],
+    id: &(dyn Fn(DescriptorId) -> DescriptorId + Sync),
+) -> Result<Places> {
+    let mut places = Places::default();
+    let restored: HashSet<DescriptorId> = descriptors.iter().map(Descriptor::id).collect();
+    let backed_up = |wanted: DescriptorId| manifest.descriptors.iter().find(|found| found.id() == wanted);
+    for descriptor in descriptors {
+        let (Some(database), Some(schema)) = descriptor.parents() else { continue };
+        if restored.contains(&database) || places.schemas.contains_key(&schema) {
+            continue;
+        }
+        let (Some(old_database), Some(old_schema)) = (backed_up(database), backed_up(schema)) else {
+            return Err(Error::corrupt("the manifest", "it lacks the database of a table"));
+        };
+        let name = payload.into_db.as_deref().unwrap_or(old_database.name());
+        let target = catalog.lookup(None, None, name).await?;
+        let missing = || {
+            let message = format!("database \"{name}\" does not exist");
+            Error::refused_with_hint("3D000", message, "Create it first, or name another with option into_db.")
+        };
+        let target = target.ok_or_else(missing)?.id();
+        places.databases.insert(database, target);
+        let new_schema = match catalog.lookup(Some(target), None, old_schema.name()).await? {
+            Some(found) => found.id(),
+            None => {
+                let identity = Identity::new(id(old_schema.id()), old_schema.name(), &payload.owner);
+                let schema = SchemaDescriptor { identity, database: target };
+                let fresh = schema.identity.id;
+                places.new_schemas.push(Descriptor::Schema(schema));
+                fresh
+            }
+        };
+        places.schemas.insert(schema, new_schema);
+    }
+    Ok(places)
+}
+
+async fn refuse_taken_names(catalog: &Catalog, payload: &RestorePayload, descriptors: &[Descriptor]) -> Result<()> {
+    for descriptor in descriptors {
+        let (database, schema) = descriptor.parents();
+        let replaced = payload.cluster && ["defaultdb", "postgres"].contains(&descriptor.name());
+        if (database.is_none() && replaced) || catalog.lookup(database, schema, descriptor.name()).await?.is_none() {
+            continue;
+        }
+        return Err(match descriptor {
+            Descriptor::Database(_) => {
+                let message = format!("database \"{}\" already exists", descriptor.name());
+                Error::refused_with_hint(
+                    "42P04",
+                    message,
+                    "Drop or rename it, or restore under another name with option new_db_name.",
+                )
+            }
+            other => Error::refused("42P07", format!("relation \"{}\" already exists", other.name())),
+        });
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl JobType for RestoreJob {
+    async fn resume(&self, job: &JobHandle) -> Result<serde_json::Value, Failure> {
+        self.run(job).await.map_err(Failure::from)
+    }
+
+    async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure> {
+        let undo = async {
+            let record = job.record().await.map_err(Error::Job)?;
+            let Some(checkpoint) = record.checkpoint else { return Ok(()) };
+            let state: State = from_json(checkpoint)?;
+            let now = job.store().now()?;
+            for space in state.spaces.values() {
+                job.store().drop_space(*space, now).await?;
+            }
+            Ok(())
+        };
+        undo.await.map_err(|error: Error| match Failure::from(error) {
+            Failure::Permanent { message, .. } => Failure::Retry(message),
+            other => other,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use super::{Error, JobId, JobRecord, Registry, Result};
+use crate::kv::{self, Store, Txn};
+use crate::time::Timestamp;
+
+/// Attempts at a write of a job's rows that others keep getting in the way of.
+const ATTEMPTS: usize = 50;
+
+/// A claimed job, as its worker sees it.
+pub struct JobHandle {
+    registry: Arc<Registry>,
+    id: JobId,
+    epoch: i64,
+}
+
+impl JobHandle {
+    pub(super) fn new(registry: Arc<Registry>, id: JobId, epoch: i64) -> JobHandle {
+        JobHandle { registry, id, epoch }
+    }
+
+    /// The job.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Which claim this is; part of the names of files the job writes.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// The store the job is in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.registry.store()
+    }
+
+    /// The job as it is now, if the claim still holds.
+    pub async fn record(&self) -> Result<JobRecord> {
+        self.registry.check_running()?;
+        let txn = self.store().begin().await?;
+        self.claimed(&*txn).await
+    }
+
+    async fn claimed(&self, txn: &dyn Txn) -> Result<JobRecord> {
+        let record = JobRecord::read(txn, self.id).await?;
+        let ours = record.claim_session.as_deref() == Some(self.registry.session()) && record.claim_epoch == self.epoch;
+        if ours { Ok(record) } else { Err(Error::LostLease(self.id)) }
+    }
+
+    /// Begins a transaction that changes the job along with other things, and checks the claim.
+    pub async fn begin(&self) -> Result<(Arc<dyn Txn>, JobRecord)> {
+        self.registry.check_running()?;
+        let txn = self.store().begin().await?;
+        let record = self.claimed(&*txn).await?;
+        Ok((txn, record))
+    }
+
+    /// Commits such a transaction; `false` if it lost a race and has to be begun again.
+    pub async fn commit(&self, txn: &Arc<dyn Txn>, mut record: JobRecord) -> Result<bool> {
+        record.modified = txn.snapshot().micros();
+        record.write(&**txn)?;
+        record.write_progress(&**txn)?;
+        match txn.commit().await {
+            Ok(_) => {
+                self.registry.notify();
+                Ok(true)
+            }
+            Err(kv::Error::Retry(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes the job; `change` also gets the time.
+    pub async fn update(&self, change: impl Fn(&mut JobRecord, Timestamp)) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let (txn, mut record) = self.begin().await?;
+            change(&mut record, txn.snapshot());
+            if self.commit(&txn, record).await? {
+                return Ok(());
+            }
+        }
+        Err(kv::Error::Retry("a job's rows are in great demand").into())
+    }
+
+    /// Notes how far the job is, and where to go on. The fraction never goes back.
+    pub async fn checkpoint(&self, fraction: f64, status: &str, checkpoint: Option<serde_json::Value>) -> Result<()> {
+        self.update(|record, _| {
+            record.fraction_completed = record.fraction_completed.max(fraction.clamp(0.0, 1.0));
+            record.running_status = Some(status.into());
+            if checkpoint.is_some() {
+                record.checkpoint.clone_from(&checkpoint);
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,170 @@
+use super::{Error, JobId, Result};
+use crate::catalog::system::{JOB_PROGRESS, JOBS};
+use crate::catalog::{self, Datum};
+use crate::kv::Txn;
+
+/// The state of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Being worked on, or waiting for a worker.
+    Running,
+    /// Being undone.
+    Reverting,
+    /// Done.
+    Succeeded,
+    /// Undone after an error.
+    Failed,
+}
+
+impl Status {
+    const ALL: [Status; 4] = [Status::Running, Status::Reverting, Status::Succeeded, Status::Failed];
+
+    /// As `SHOW JOBS` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Reverting => "reverting",
+            Status::Succeeded => "succeeded",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Status::Succeeded | Status::Failed)
+    }
+}
+
+/// A job, from both of its rows. Times are microseconds since the epoch.
+#[derive(Clone, Debug)]
+pub struct JobRecord {
+    /// The job.
+    pub id: JobId,
+    /// Its state.
+    pub status: Status,
+    /// `BACKUP` or `RESTORE`.
+    pub job_type: String,
+    /// The statement, secrets redacted.
+    pub description: String,
+    /// Who asked for it.
+    pub user: String,
+    /// When it was made.
+    pub created: i64,
+    /// When it ended.
+    pub finished: Option<i64>,
+    /// Why it failed: SQLSTATE, a space, the message.
+    pub error: Option<String>,
+    /// What it is to do.
+    pub payload: serde_json::Value,
+    /// Who works on it.
+    pub claim_session: Option<String>,
+    /// Grows with every claim.
+    pub claim_epoch: i64,
+    /// When the claim ends unless renewed.
+    pub claim_expires: i64,
+    /// From 0 to 1.
+    pub fraction_completed: f64,
+    /// What is happening.
+    pub running_status: Option<String>,
+    /// When the progress changed last.
+    pub modified: i64,
+    /// Where to go on.
+    pub checkpoint: Option<serde_json::Value>,
+    /// What it produced.
+    pub result: Option<serde_json::Value>,
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::Catalog(catalog::Error::corrupt(format!("a job's {what} cannot be read")))
+}
+
+fn json(datum: &Datum<'_>, what: &str) -> Result<Option<serde_json::Value>> {
+    match datum.as_text() {
+        None => Ok(None),
+        Some(text) => serde_json::from_str(text).map(Some).map_err(|_| corrupt(what)),
+    }
+}
+
+impl JobRecord {
+    /// Reads a job.
+    pub async fn read(txn: &dyn Txn, id: JobId) -> Result<JobRecord> {
+        let row = JOBS.get(txn, &[id.0.into()]).await?.ok_or(Error::NotFound(id))?;
+        let progress = JOB_PROGRESS.get(txn, &[id.0.into()]).await?.ok_or_else(|| corrupt("progress"))?;
+        JobRecord::from_rows(&row, &progress)
+    }
+
+    /// Reads every job, oldest first.
+    pub async fn read_all(txn: &dyn Txn) -> Result<Vec<JobRecord>> {
+        let mut records = Vec::new();
+        for row in JOBS.scan(txn, &[]).await? {
+            let progress = JOB_PROGRESS.get(txn, &row[..1]).await?.ok_or_else(|| corrupt("progress"))?;
+            records.push(JobRecord::from_rows(&row, &progress)?);
+        }
+        Ok(records)
+    }
+
+    fn from_rows(row: &[Datum<'_>], progress: &[Datum<'_>]) -> Result<JobRecord> {
+        let text = |at: usize| row[at].as_text().map(str::to_string);
+        let status = Status::ALL.into_iter().find(|status| row[1].as_text() == Some(status.name()));
+        let fraction = if let Datum::Float(fraction) = progress[1] { fraction } else { 0.0 };
+        Ok(JobRecord {
+            id: JobId(row[0].as_int().ok_or_else(|| corrupt("id"))?),
+            status: status.ok_or_else(|| corrupt("status"))?,
+            job_type: text(2).unwrap_or_default(),
+            description: text(3).unwrap_or_default(),
+            user: text(4).unwrap_or_default(),
+            created: row[5].as_int().unwrap_or_default(),
+            finished: row[7].as_int(),
+            error: text(8),
+            payload: json(&row[9], "payload")?.unwrap_or_default(),
+            claim_session: text(10),
+            claim_epoch: row[11].as_int().unwrap_or_default(),
+            claim_expires: row[12].as_int().unwrap_or_default(),
+            fraction_completed: fraction,
+            running_status: progress[2].as_text().map(str::to_string),
+            modified: progress[3].as_int().unwrap_or_default(),
+            checkpoint: json(&progress[4], "checkpoint")?,
+            result: json(&progress[5], "result")?,
+        })
+    }
+
+    /// Writes the job's own row.
+    pub fn write(&self, txn: &dyn Txn) -> Result<()> {
+        let row = [
+            self.id.0.into(),
+            self.status.name().into(),
+            self.job_type.as_str().into(),
+            self.description.as_str().into(),
+            self.user.as_str().into(),
+            self.created.into(),
+            self.created.into(),
+            self.finished.into(),
+            self.error.as_deref().into(),
+            self.payload.to_string().into(),
+            self.claim_session.as_deref().into(),
+            self.claim_epoch.into(),
+            self.claim_expires.into(),
+        ];
+        Ok(JOBS.put(txn, &row)?)
+    }
+
+    /// Writes the job's progress.
+    pub fn write_progress(&self, txn: &dyn Txn) -> Result<()> {
+        let row = [
+            self.id.0.into(),
+            Datum::Float(self.fraction_completed),
+            self.running_status.as_deref().into(),
+            self.modified.into(),
+            self.checkpoint.as_ref().map(serde_json::Value::to_string).into(),
+            self.result.as_ref().map(serde_json::Value::to_string).into(),
+        ];
+        Ok(JOB_PROGRESS.put(txn, &row)?)
+    }
+
+    /// The error it failed with.
+    pub fn failure(&self) -> Error {
+        let error = self.error.as_deref().unwrap_or("XX000 unknown error");
+        let (sqlstate, message) = error.split_once(' ').unwrap_or(("XX000", error));
+        Error::Failed { message: message.into(), sqlstate: sqlstate.into() }
+    }
+}

@@ -1,0 +1,320 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
+use crate::kv::{self, Store, Txn};
+use crate::time::{Clock, Timestamp};
+
+/// How long a claim lasts unless renewed.
+const LEASE: Duration = Duration::from_secs(20);
+/// How often claims are renewed and jobs without a worker looked for.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Waits between attempts at a job: doubling from the first to the last.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// Attempts at a job before its errors count as permanent.
+const MAX_ATTEMPTS: usize = 10;
+
+/// A job to be made.
+pub struct NewJob<'a> {
+    /// Which [`JobType`] does it.
+    pub job_type: &'static str,
+    /// The statement, secrets redacted.
+    pub description: String,
+    /// Who asked for it.
+    pub user: &'a str,
+    /// What it is to do.
+    pub payload: serde_json::Value,
+}
+
+/// What is being done with a job.
+#[derive(Clone, Copy)]
+enum Phase {
+    Resume,
+    Revert,
+}
+
+/// The jobs of one process.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Names this process in claims.
+    session: String,
+    types: OnceLock<HashMap<&'static str, Arc<dyn JobType>>>,
+    working: Mutex<HashSet<JobId>>,
+    changed: watch::Sender<u64>,
+    stopping: AtomicBool,
+}
+
+impl Registry {
+    /// A registry that works on nothing until [`Registry::start`].
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Registry> {
+        Arc::new(Registry {
+            store,
+            clock,
+            session: uuid::Uuid::new_v4().to_string(),
+            types: OnceLock::new(),
+            working: Mutex::default(),
+            changed: watch::channel(0).0,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The store the jobs are in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// This process, as claims name it.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Begins to work: takes over what a predecessor left, and keeps claims alive. An embedded store is open in one process
+    /// at a time, so claims of others are void from the start.
+    pub async fn start(self: &Arc<Self>, types: HashMap<&'static str, Arc<dyn JobType>>) -> Result<()> {
+        if self.types.set(types).is_err() {
+            return Ok(());
+        }
+        self.adopt(true).await?;
+        let registry = self.clone();
+        tokio::spawn(async move {
+            while registry.check_running().is_ok() {
+                registry.clock.sleep(HEARTBEAT).await;
+                if let Err(error) = registry.beat().await {
+                    tracing::warn!(%error, "a heartbeat of the job registry failed");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Stops working; jobs go on when the store is opened again.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    pub(super) fn check_running(&self) -> Result<()> {
+        if self.stopping.load(Ordering::Acquire) { Err(Error::Stopping) } else { Ok(()) }
+    }
+
+    pub(super) fn notify(&self) {
+        self.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    fn now_micros(&self) -> Result<i64> {
+        Ok(self.store.now()?.micros())
+    }
+
+    /// Writes a job into a transaction. After the commit, [`Registry::run`] begins it; if nobody does, the next heartbeat.
+    pub fn create(&self, txn: &dyn Txn, job: NewJob<'_>) -> Result<JobId> {
+        let id = JobId(self.store.now()?.0);
+        let created = self.now_micros()?;
+        let record = JobRecord {
+            id,
+            status: Status::Running,
+            job_type: job.job_type.into(),
+            description: job.description,
+            user: job.user.into(),
+            created,
+            finished: None,
+            error: None,
+            payload: job.payload,
+            claim_session: None,
+            claim_epoch: 0,
+            claim_expires: created,
+            fraction_completed: 0.0,
+            running_status: None,
+            modified: created,
+            checkpoint: None,
+            result: None,
+        };
+        record.write(txn)?;
+        record.write_progress(txn)?;
+        Ok(id)
+    }
+
+    /// Claims a job that has no worker, and works on it in the background.
+    pub async fn run(self: &Arc<Self>, id: JobId) -> Result<()> {
+        if !self.working.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return Ok(());
+        }
+        match self.claim(id).await {
+            Ok(Some(handle)) => {
+                let registry = self.clone();
+                tokio::spawn(async move {
+                    registry.work(handle).await;
+                    registry.forget(id);
+                });
+                Ok(())
+            }
+            Ok(None) => {
+                self.forget(id);
+                Ok(())
+            }
+            Err(error) => {
+                self.forget(id);
+                Err(error)
+            }
+        }
+    }
+
+    fn forget(&self, id: JobId) {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.notify();
+    }
+
+    async fn claim(self: &Arc<Self>, id: JobId) -> Result<Option<JobHandle>> {
+        loop {
+            let txn = self.store.begin().await?;
+            let mut record = JobRecord::read(&*txn, id).await?;
+            if record.status.is_final() {
+                return Ok(None);
+            }
+            record.claim_session = Some(self.session.clone());
+            record.claim_epoch += 1;
+            record.claim_expires = self.now_micros()? + LEASE.as_micros() as i64;
+            record.write(&*txn)?;
+            match txn.commit().await {
+                Ok(_) => return Ok(Some(JobHandle::new(self.clone(), id, record.claim_epoch))),
+                Err(kv::Error::Retry(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn adopt(self: &Arc<Self>, void_others: bool) -> Result<()> {
+        let txn = self.store.begin().await?;
+        let now = self.now_micros()?;
+        for record in JobRecord::read_all(&*txn).await? {
+            let ours = record.claim_session.as_deref() == Some(&self.session);
+            let orphaned = record.claim_expires <= now || (void_others && !ours);
+            if !record.status.is_final() && orphaned {
+                tracing::info!(job = record.id.0, "adopting a job");
+                self.run(record.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn beat(self: &Arc<Self>) -> Result<()> {
+        let working: Vec<JobId> = self.working.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        for id in working {
+            let txn = self.store.begin().await?;
+            let mut record = JobRecord::read(&*txn, id).await?;
+            if record.claim_session.as_deref() != Some(&self.session) || record.status.is_final() {
+                continue;
+            }
+            record.claim_expires = self.now_micros()? + LEASE.as_micros() as i64;
+            record.write(&*txn)?;
+            match txn.commit().await {
+                // Whoever was first has renewed it, or the next beat will.
+                Ok(_) | Err(kv::Error::Retry(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.adopt(false).await
+    }
+
+    async fn work(&self, handle: JobHandle) {
+        let id = handle.id();
+        let outcome = self.work_to_the_end(&handle).await;
+        if let Err(failure) = outcome {
+            match failure {
+                Failure::Abandoned => tracing::info!(job = id.0, "left a job to whoever claims it next"),
+                other => tracing::error!(job = id.0, ?other, "a job could not be brought to an end"),
+            }
+        }
+    }
+
+    async fn work_to_the_end(&self, handle: &JobHandle) -> Result<(), Failure> {
+        let record = handle.record().await?;
+        let job_type = self.types.get().and_then(|types| types.get(record.job_type.as_str())).cloned();
+        let job_type = job_type.ok_or_else(|| Failure::Permanent {
+            message: format!("unknown job type {}", record.job_type),
+            sqlstate: "0A000".into(),
+        })?;
+        if record.status == Status::Running {
+            match self.attempt(handle, &*job_type, Phase::Resume).await {
+                Ok(result) => {
+                    let succeed = |record: &mut JobRecord, now: Timestamp| {
+                        record.status = Status::Succeeded;
+                        record.finished = Some(now.micros());
+                        record.fraction_completed = 1.0;
+                        record.running_status = None;
+                        record.checkpoint = None;
+                        record.result = Some(result.clone());
+                    };
+                    return Ok(handle.update(succeed).await?);
+                }
+                Err(Failure::Permanent { message, sqlstate }) => {
+                    tracing::warn!(job = handle.id().0, %message, "a job failed and is being reverted");
+                    let revert = |record: &mut JobRecord, _| {
+                        record.status = Status::Reverting;
+                        record.error = Some(format!("{sqlstate} {message}"));
+                    };
+                    handle.update(revert).await?;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        self.attempt(handle, &*job_type, Phase::Revert).await?;
+        let fail = |record: &mut JobRecord, now: Timestamp| {
+            record.status = Status::Failed;
+            record.finished = Some(now.micros());
+            record.running_status = None;
+            record.checkpoint = None;
+        };
+        Ok(handle.update(fail).await?)
+    }
+
+    /// Works on one phase of a job until it is done, fails for good, or has been tried often enough.
+    async fn attempt(
+        &self,
+        handle: &JobHandle,
+        job_type: &dyn JobType,
+        phase: Phase,
+    ) -> Result<serde_json::Value, Failure> {
+        let mut delay = FIRST_RETRY_DELAY;
+        for attempt in 1.. {
+            let outcome = match phase {
+                Phase::Resume => job_type.resume(handle).await,
+                Phase::Revert => job_type.on_fail_or_cancel(handle).await.map(|()| serde_json::Value::Null),
+            };
+            match outcome {
+                Err(Failure::Retry(reason)) if attempt < MAX_ATTEMPTS => {
+                    tracing::warn!(job = handle.id().0, attempt, %reason, "a job will be tried again");
+                    self.clock.sleep(delay).await;
+                    delay = (delay * 2).min(MAX_RETRY_DELAY);
+                    self.check_running()?;
+                }
+                Err(Failure::Retry(message)) => return Err(Failure::Permanent { message, sqlstate: "58030".into() }),
+                done => return done,
+            }
+        }
+        Err(Failure::Abandoned)
+    }
+
+    /// Waits for a job's end.
+    pub async fn wait(&self, id: JobId) -> Result<JobRecord> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let txn = self.store.begin().await?;
+            let record = JobRecord::read(&*txn, id).await?;
+            match record.status {
+                Status::Succeeded => return Ok(record),
+                Status::Failed => return Err(record.failure()),
+                _ => self.check_running()?,
+            }
+            if changed.changed().await.is_err() {
+                return Err(Error::Stopping);
+            }
+        }
+    }
+}

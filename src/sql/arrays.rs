@@ -1,0 +1,365 @@
+//! Rows to Arrow arrays and back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, RecordBatch,
+    RecordBatchOptions, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::compute::{self, CastOptions};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
+};
+
+use super::error::{Error, Result, code};
+use super::text;
+use super::types::{MAX_DECIMAL_PRECISION, arrow_type, field, of_field, pg_name};
+use crate::catalog::{ColumnType, Datum, Interval};
+
+/// Collects the values of one column.
+pub enum ColumnBuilder {
+    /// `BOOL`
+    Bool(BooleanBuilder),
+    /// `INT2`
+    Int2(Int16Builder),
+    /// `INT4`
+    Int4(Int32Builder),
+    /// `INT8`
+    Int8(Int64Builder),
+    /// `FLOAT4`
+    Float4(Float32Builder),
+    /// `FLOAT8`
+    Float8(Float64Builder),
+    /// `DECIMAL`
+    Decimal(Decimal128Builder),
+    /// Text and JSON
+    Text(StringBuilder),
+    /// `UUID`, as its text
+    Uuid(StringBuilder),
+    /// `BYTES`
+    Bytes(BinaryBuilder),
+    /// `DATE`
+    Date(Date32Builder),
+    /// `TIME`
+    Time(Time64MicrosecondBuilder),
+    /// Both timestamps
+    Timestamp(TimestampMicrosecondBuilder),
+    /// `INTERVAL`
+    Interval(IntervalMonthDayNanoBuilder),
+    /// An array: its elements' builder and type, where each row ends, and which rows are not NULL
+    Array(Box<ColumnBuilder>, ColumnType, Vec<i32>, Vec<bool>),
+}
+
+impl ColumnBuilder {
+    /// A builder for a column of a type.
+    pub fn new(column_type: &ColumnType) -> ColumnBuilder {
+        let data_type = arrow_type(column_type);
+        match column_type {
+            ColumnType::Bool => ColumnBuilder::Bool(BooleanBuilder::new()),
+            ColumnType::Int2 => ColumnBuilder::Int2(Int16Builder::new()),
+            ColumnType::Int4 => ColumnBuilder::Int4(Int32Builder::new()),
+            ColumnType::Int8 => ColumnBuilder::Int8(Int64Builder::new()),
+            ColumnType::Float4 => ColumnBuilder::Float4(Float32Builder::new()),
+            ColumnType::Float8 => ColumnBuilder::Float8(Float64Builder::new()),
+            ColumnType::Decimal { .. } => ColumnBuilder::Decimal(Decimal128Builder::new().with_data_type(data_type)),
+            ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Json => {
+                ColumnBuilder::Text(StringBuilder::new())
+            }
+            ColumnType::Uuid => ColumnBuilder::Uuid(StringBuilder::new()),
+            ColumnType::Bytes => ColumnBuilder::Bytes(BinaryBuilder::new()),
+            ColumnType::Date => ColumnBuilder::Date(Date32Builder::new()),
+            ColumnType::Time => ColumnBuilder::Time(Time64MicrosecondBuilder::new()),
+            ColumnType::Timestamp | ColumnType::TimestampTz => {
+                ColumnBuilder::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type))
+            }
+            ColumnType::Interval => ColumnBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
+            ColumnType::Array(element) => {
+                ColumnBuilder::Array(Box::new(ColumnBuilder::new(element)), (**element).clone(), vec![0], Vec::new())
+            }
+        }
+    }
+
+    /// Appends a value, which must be of the column's type.
+    pub fn push(&mut self, datum: &Datum<'_>) -> Result<()> {
+        match (self, datum) {
+            (ColumnBuilder::Bool(builder), Datum::Bool(value)) => builder.append_value(*value),
+            (ColumnBuilder::Int2(builder), Datum::Int(value)) => builder.append_value(*value as i16),
+            (ColumnBuilder::Int4(builder), Datum::Int(value)) => builder.append_value(*value as i32),
+            (ColumnBuilder::Int8(builder), Datum::Int(value)) => builder.append_value(*value),
+            (ColumnBuilder::Float4(builder), Datum::Float(value)) => builder.append_value(*value as f32),
+            (ColumnBuilder::Float8(builder), Datum::Float(value)) => builder.append_value(*value),
+            (ColumnBuilder::Decimal(builder), Datum::Decimal(value)) => builder.append_value(*value),
+            (ColumnBuilder::Text(builder), Datum::Text(text)) => builder.append_value(text),
+            (ColumnBuilder::Uuid(builder), Datum::Bytes(bytes)) => builder.append_value(text::format_uuid(bytes)),
+            (ColumnBuilder::Bytes(builder), Datum::Bytes(bytes)) => builder.append_value(bytes),
+            (ColumnBuilder::Date(builder), Datum::Int(days)) => builder.append_value(*days as i32),
+            (ColumnBuilder::Time(builder), Datum::Int(micros)) => builder.append_value(*micros),
+            (ColumnBuilder::Timestamp(builder), Datum::Int(micros)) => builder.append_value(*micros),
+            (ColumnBuilder::Interval(builder), Datum::Interval(value)) => {
+                let nanoseconds = value.micros.saturating_mul(1_000);
+                builder.append_value(IntervalMonthDayNano { months: value.months, days: value.days, nanoseconds });
+            }
+            (ColumnBuilder::Array(element, _, ends, valid), Datum::Array(items)) => {
+                items.iter().try_for_each(|item| element.push(item))?;
+                ends.push(ends[ends.len() - 1] + items.len() as i32);
+                valid.push(true);
+            }
+            (builder, Datum::Null) => builder.push_null(),
+            (_, other) => return Err(Error::internal(format!("a value of another type than its column's: {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            ColumnBuilder::Bool(builder) => builder.append_null(),
+            ColumnBuilder::Int2(builder) => builder.append_null(),
+            ColumnBuilder::Int4(builder) => builder.append_null(),
+            ColumnBuilder::Int8(builder) => builder.append_null(),
+            ColumnBuilder::Float4(builder) => builder.append_null(),
+            ColumnBuilder::Float8(builder) => builder.append_null(),
+            ColumnBuilder::Decimal(builder) => builder.append_null(),
+            ColumnBuilder::Text(builder) | ColumnBuilder::Uuid(builder) => builder.append_null(),
+            ColumnBuilder::Bytes(builder) => builder.append_null(),
+            ColumnBuilder::Date(builder) => builder.append_null(),
+            ColumnBuilder::Time(builder) => builder.append_null(),
+            ColumnBuilder::Timestamp(builder) => builder.append_null(),
+            ColumnBuilder::Interval(builder) => builder.append_null(),
+            ColumnBuilder::Array(_, _, ends, valid) => {
+                ends.push(ends[ends.len() - 1]);
+                valid.push(false);
+            }
+        }
+    }
+
+    /// The finished column.
+    pub fn finish(self) -> Result<ArrayRef> {
+        Ok(match self {
+            ColumnBuilder::Bool(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int2(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int4(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Int8(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Float4(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Float8(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Decimal(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Text(mut builder) | ColumnBuilder::Uuid(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Bytes(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Date(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Time(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Timestamp(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Interval(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Array(elements, element_type, ends, valid) => {
+                let item = Arc::new(field("item", &element_type, true));
+                let offsets = OffsetBuffer::new(ends.into());
+                Arc::new(ListArray::try_new(item, offsets, elements.finish()?, Some(NullBuffer::from(valid)))?)
+            }
+        })
+    }
+}
+
+/// A batch of whole rows.
+pub fn batch_of_rows(schema: &SchemaRef, types: &[ColumnType], rows: &[Vec<Datum<'_>>]) -> Result<RecordBatch> {
+    let mut builders: Vec<ColumnBuilder> = types.iter().map(ColumnBuilder::new).collect();
+    for row in rows {
+        for (builder, datum) in builders.iter_mut().zip(row) {
+            builder.push(datum)?;
+        }
+    }
+    let columns = builders.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}
+
+/// The value at `index` of an array that has exactly the Arrow type of `column_type`.
+pub fn datum_at<'a>(array: &'a dyn Array, index: usize, column_type: &ColumnType) -> Result<Datum<'a>> {
+    if array.is_null(index) {
+        return Ok(Datum::Null);
+    }
+    Ok(match column_type {
+        ColumnType::Bool => Datum::Bool(array.as_boolean().value(index)),
+        ColumnType::Int2 => Datum::Int(array.as_primitive::<Int16Type>().value(index).into()),
+        ColumnType::Int4 => Datum::Int(array.as_primitive::<Int32Type>().value(index).into()),
+        ColumnType::Int8 => Datum::Int(array.as_primitive::<Int64Type>().value(index)),
+        ColumnType::Float4 => Datum::Float(array.as_primitive::<Float32Type>().value(index).into()),
+        ColumnType::Float8 => Datum::Float(array.as_primitive::<Float64Type>().value(index)),
+        ColumnType::Decimal { .. } => Datum::Decimal(array.as_primitive::<Decimal128Type>().value(index)),
+        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Json => {
+            Datum::Text(Cow::Borrowed(array.as_string::<i32>().value(index)))
+        }
+        ColumnType::Uuid => text::parse(array.as_string::<i32>().value(index), &ColumnType::Uuid)?,
+        ColumnType::Bytes => Datum::Bytes(Cow::Borrowed(array.as_binary::<i32>().value(index))),
+        ColumnType::Date => Datum::Int(array.as_primitive::<Date32Type>().value(index).into()),
+        ColumnType::Time => Datum::Int(array.as_primitive::<Time64MicrosecondType>().value(index)),
+        ColumnType::Timestamp | ColumnType::TimestampTz => {
+            Datum::Int(array.as_primitive::<TimestampMicrosecondType>().value(index))
+        }
+        ColumnType::Interval => {
+            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(index);
+            Datum::Interval(Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1_000 })
+        }
+        ColumnType::Array(element) => {
+            let items = array.as_list::<i32>().value(index);
+            let items = (0..items.len()).map(|item| datum_at(&*items, item, element).map(Datum::into_owned));
+            Datum::Array(items.collect::<Result<_>>()?)
+        }
+    })
+}
+
+/// The columns' types of a result, and how to bring its batches into exactly their Arrow types.
+pub fn canonical_types(schema: &SchemaRef) -> Vec<ColumnType> {
+    schema.fields().iter().map(|field| of_field(field)).collect()
+}
+
+/// Casts what a query produced (string views, nanoseconds, unsigned numbers) to the Arrow types of `types`.
+pub fn canonical_columns(batch: &RecordBatch, types: &[ColumnType]) -> Result<Vec<ArrayRef>> {
+    let columns = batch.columns().iter().zip(types);
+    columns.map(|(array, column_type)| canonical(array, column_type)).collect()
+}
+
+fn canonical(array: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef> {
+    let wanted = arrow_type(column_type);
+    if *array.data_type() == wanted {
+        return Ok(array.clone());
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(compute::cast_with_options(array, &wanted, &options)?)
+}
+
+/// The value at `index` of an array of any type, converted for storage in a column as an assignment converts.
+pub fn assign(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Vec<Datum<'static>>> {
+    convert(array, from, to, false)
+}
+
+/// Converts as `CAST` does: text too long is cut.
+pub fn explicit_cast(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Vec<Datum<'static>>> {
+    convert(array, from, to, true)
+}
+
+fn convert(array: &ArrayRef, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Vec<Datum<'static>>> {
+    let source = canonical(array, from)?;
+    let one = |index: usize| -> Result<Datum<'static>> {
+        let datum = datum_at(&*source, index, from)?;
+        convert_datum(datum, from, to, truncate).map(Datum::into_owned)
+    };
+    (0..source.len()).map(one).collect()
+}
+
+fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Datum<'a>> {
+    let cannot = || {
+        let message = format!("column is of type {} but expression is of type {}", pg_name(to), pg_name(from));
+        Error::new(code::DATATYPE_MISMATCH, message)
+    };
+    let range = || Error::new(code::NUMERIC_OUT_OF_RANGE, format!("{} out of range", pg_name(to)));
+    Ok(match (datum, to) {
+        (Datum::Null, _) => Datum::Null,
+        (datum, to) if from == to => datum,
+        (Datum::Text(text), to) if to.is_character() => text::fit_text(text.into_owned(), to, truncate)?,
+        (Datum::Text(text), to) if from.is_character() => text::parse(&text, to)?,
+        (datum, to) if to.is_character() => {
+            let mut out = String::new();
+            match &datum {
+                Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+                _ => text::format(&mut out, &datum, from),
+            }
+            text::fit_text(out, to, truncate)?
+        }
+        (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if is_integer(from) => {
+            text::fit_int(value, to)?
+        }
+        (Datum::Int(value), ColumnType::Float4 | ColumnType::Float8) if is_integer(from) => Datum::Float(value as f64),
+        (Datum::Int(value), ColumnType::Decimal { precision, scale }) if is_integer(from) => {
+            Datum::Decimal(rescale(i128::from(value), 0, *precision, *scale)?)
+        }
+        (Datum::Float(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) => {
+            let rounded = value.round_ties_even();
+            if !(-9.3e18..9.3e18).contains(&rounded) || rounded as i64 as f64 != rounded {
+                return Err(range());
+            }
+            text::fit_int(rounded as i64, to)?
+        }
+        (Datum::Float(value), ColumnType::Float8) => Datum::Float(value),
+        (Datum::Float(value), ColumnType::Float4) => {
+            if value.is_finite() && !(value as f32).is_finite() {
+                return Err(range());
+            }
+            Datum::Float(f64::from(value as f32))
+        }
+        (Datum::Float(value), ColumnType::Decimal { .. }) => {
+            let mut text = String::new();
+            text::format(&mut text, &Datum::Float(value), from);
+            text::parse(&text, to)?
+        }
+        (Datum::Decimal(value), to) => {
+            let ColumnType::Decimal { scale: from_scale, .. } = from else { return Err(cannot()) };
+            match to {
+                ColumnType::Decimal { precision, scale } => {
+                    Datum::Decimal(rescale(value, *from_scale, *precision, *scale)?)
+                }
+                ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => {
+                    let whole = rescale(value, *from_scale, None, 0)?;
+                    text::fit_int(i64::try_from(whole).map_err(|_| range())?, to)?
+                }
+                ColumnType::Float4 | ColumnType::Float8 => {
+                    let mut digits = String::new();
+                    text::format(&mut digits, &Datum::Decimal(value), from);
+                    text::parse(&digits, to)?
+                }
+                _ => return Err(cannot()),
+            }
+        }
+        (Datum::Bool(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if truncate => {
+            Datum::Int(value.into())
+        }
+        (Datum::Int(value), ColumnType::Bool) if truncate && is_integer(from) => Datum::Bool(value != 0),
+        (Datum::Int(value), to) => match (from, to) {
+            (ColumnType::Date, ColumnType::Timestamp | ColumnType::TimestampTz) => {
+                Datum::Int(value.checked_mul(MICROS_PER_DAY).ok_or_else(range)?)
+            }
+            (ColumnType::Timestamp | ColumnType::TimestampTz, ColumnType::Date) => {
+                Datum::Int(value.div_euclid(MICROS_PER_DAY))
+            }
+            (ColumnType::Timestamp | ColumnType::TimestampTz, ColumnType::Time) => {
+                Datum::Int(value.rem_euclid(MICROS_PER_DAY))
+            }
+            (ColumnType::Timestamp, ColumnType::TimestampTz) | (ColumnType::TimestampTz, ColumnType::Timestamp) => {
+                Datum::Int(value)
+            }
+            _ => return Err(cannot()),
+        },
+        (Datum::Array(items), ColumnType::Array(to)) => {
+            let ColumnType::Array(from) = from else { return Err(cannot()) };
+            let items = items.into_iter().map(|item| convert_datum(item, from, to, truncate));
+            Datum::Array(items.collect::<Result<_>>()?)
+        }
+        _ => return Err(cannot()),
+    })
+}
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+fn is_integer(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+}
+
+/// The same decimal with another number of digits after the point, rounded half away from zero.
+fn rescale(value: i128, from_scale: u8, precision: Option<u8>, scale: u8) -> Result<i128> {
+    let overflow = || Error::new(code::NUMERIC_OUT_OF_RANGE, "numeric field overflow");
+    let rescaled = if scale >= from_scale {
+        value.checked_mul(10i128.pow(u32::from(scale - from_scale))).ok_or_else(overflow)?
+    } else {
+        let divisor = 10i128.pow(u32::from(from_scale - scale));
+        let half = divisor / 2 * value.signum();
+        value.checked_add(half).ok_or_else(overflow)? / divisor
+    };
+    let limit = 10i128.pow(u32::from(precision.unwrap_or(MAX_DECIMAL_PRECISION)));
+    if rescaled.abs() >= limit { Err(overflow()) } else { Ok(rescaled) }
+}
+
+/// Whether an Arrow type is one of the string types.
+pub fn is_string(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}

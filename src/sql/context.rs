@@ -1,0 +1,207 @@
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::engine::Engine;
+use super::error::{Error, Result, code};
+use super::query::sequences::SessionSequences;
+use crate::catalog::{Catalog, Descriptor, DescriptorId, PUBLIC_SCHEMA};
+use crate::kv::{SpaceId, Txn};
+
+/// What a statement needs to know of its session.
+#[derive(Clone)]
+pub struct SessionFacts {
+    /// Who is connected.
+    pub user: String,
+    /// The database that unqualified names are in.
+    pub database: String,
+    /// Schemas looked through for unqualified names.
+    pub search_path: Vec<String>,
+    /// Numbers taken from sequences.
+    pub sequences: Arc<SessionSequences>,
+}
+
+impl SessionFacts {
+    /// Where objects with unqualified names are made.
+    pub fn first_schema(&self) -> &str {
+        self.search_path.first().map_or(PUBLIC_SCHEMA, String::as_str)
+    }
+}
+
+/// Spaces made by the running transaction that nothing has been written to yet: only such can be bulk loaded.
+#[derive(Clone, Default)]
+pub struct FreshSpaces {
+    spaces: Arc<Mutex<HashSet<SpaceId>>>,
+}
+
+impl FreshSpaces {
+    /// A space has been made.
+    pub fn add(&self, space: SpaceId) {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).insert(space);
+    }
+
+    /// Spaces are about to be written to.
+    pub fn forget(&self, spaces: &[SpaceId]) {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|space| !spaces.contains(space));
+    }
+
+    /// Whether all of these are fresh; they no longer are.
+    pub fn take(&self, spaces: &[SpaceId]) -> bool {
+        let all = {
+            let fresh = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+            spaces.iter().all(|space| fresh.contains(space))
+        };
+        self.forget(spaces);
+        all
+    }
+}
+
+/// A statement's surroundings: the server, the transaction, the session.
+#[derive(Clone)]
+pub struct Context {
+    engine: Arc<Engine>,
+    catalog: Catalog,
+    session: Arc<SessionFacts>,
+    fresh: FreshSpaces,
+}
+
+impl Context {
+    /// The surroundings of a statement in `txn`.
+    pub fn new(engine: Arc<Engine>, txn: Arc<dyn Txn>, session: Arc<SessionFacts>, fresh: FreshSpaces) -> Context {
+        let catalog = Catalog::new(txn, engine.descriptors().clone());
+        Context { engine, catalog, session, fresh }
+    }
+
+    /// Spaces that the transaction has made and not written to.
+    pub fn fresh_spaces(&self) -> &FreshSpaces {
+        &self.fresh
+    }
+
+    /// The server.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The catalog in this transaction.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The transaction.
+    pub fn txn(&self) -> &Arc<dyn Txn> {
+        self.catalog.txn()
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionFacts {
+        &self.session
+    }
+
+    /// The same statement's surroundings in another transaction.
+    pub fn in_txn(&self, txn: Arc<dyn Txn>) -> Context {
+        Context::new(self.engine.clone(), txn, self.session.clone(), FreshSpaces::default())
+    }
+
+    /// The surroundings as seen from inside a database: how the query of a view there is read.
+    pub async fn inside_database(&self, database: DescriptorId) -> Result<Context> {
+        let name = self.catalog.get(database).await?.name().to_string();
+        let session = SessionFacts { database: name, ..self.session().clone() };
+        Ok(Context { session: Arc::new(session), ..self.clone() })
+    }
+
+    /// Waits for something inside a function that cannot be asynchronous.
+    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(Error::internal)?;
+        Ok(tokio::task::block_in_place(|| runtime.block_on(future)))
+    }
+
+    /// The database with a name.
+    pub async fn database(&self, name: &str) -> Result<Arc<Descriptor>> {
+        let found = self.catalog.lookup(None, None, name).await?;
+        found.ok_or_else(|| Error::new(code::INVALID_DATABASE, format!("database \"{name}\" does not exist")))
+    }
+
+    /// The current database.
+    pub async fn current_database(&self) -> Result<Arc<Descriptor>> {
+        self.database(&self.session.database).await
+    }
+
+    /// The schema with a name in a database.
+    pub async fn schema(&self, database: DescriptorId, name: &str) -> Result<Arc<Descriptor>> {
+        let found = self.catalog.lookup(Some(database), None, name).await?;
+        found.ok_or_else(|| Error::new(code::INVALID_SCHEMA, format!("schema \"{name}\" does not exist")))
+    }
+
+    /// The table, view or sequence with a name of one to three parts.
+    pub async fn find_object(&self, parts: &[String]) -> Result<Option<Arc<Descriptor>>> {
+        match parts {
+            [name] => {
+                let database = self.current_database().await?.id();
+                for schema in &self.session.search_path {
+                    let Some(schema) = self.catalog.lookup(Some(database), None, schema).await? else { continue };
+                    let found = self.catalog.lookup(Some(database), Some(schema.id()), name).await?;
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+                Ok(None)
+            }
+            [schema, name] => {
+                let database = self.current_database().await?.id();
+                if let Some(schema) = self.catalog.lookup(Some(database), None, schema).await? {
+                    return Ok(self.catalog.lookup(Some(database), Some(schema.id()), name).await?);
+                }
+                // As in CockroachDB, the first part may also be a database.
+                self.find_in(schema, PUBLIC_SCHEMA, name).await
+            }
+            [database, schema, name] => self.find_in(database, schema, name).await,
+            _ => Err(Error::new(
+                code::INVALID_NAME,
+                format!("\"{}\" is not a name of one to three parts", parts.join(".")),
+            )),
+        }
+    }
+
+    async fn find_in(&self, database: &str, schema: &str, name: &str) -> Result<Option<Arc<Descriptor>>> {
+        let Some(database) = self.catalog.lookup(None, None, database).await? else { return Ok(None) };
+        let Some(schema) = self.catalog.lookup(Some(database.id()), None, schema).await? else { return Ok(None) };
+        Ok(self.catalog.lookup(Some(database.id()), Some(schema.id()), name).await?)
+    }
+
+    /// The table, view or sequence with a name, which must exist.
+    pub async fn object(&self, parts: &[String]) -> Result<Arc<Descriptor>> {
+        let missing = || Error::new(code::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", parts.join(".")));
+        self.find_object(parts).await?.ok_or_else(missing)
+    }
+
+    /// Where an object with this name would be made: its database, schema and unqualified name.
+    pub async fn place_for(&self, parts: &[String]) -> Result<(DescriptorId, DescriptorId, String)> {
+        let (database, schema, name) = match parts {
+            [name] => (None, self.session.first_schema(), name),
+            [schema, name] => {
+                let database = self.current_database().await?.id();
+                if self.catalog.lookup(Some(database), None, schema).await?.is_none()
+                    && let Some(database) = self.catalog.lookup(None, None, schema).await?
+                {
+                    return Ok((database.id(), self.schema(database.id(), PUBLIC_SCHEMA).await?.id(), name.clone()));
+                }
+                (None, schema.as_str(), name)
+            }
+            [database, schema, name] => (Some(database), schema.as_str(), name),
+            _ => {
+                return Err(Error::new(
+                    code::INVALID_NAME,
+                    format!("\"{}\" is not a name of one to three parts", parts.join(".")),
+                ));
+            }
+        };
+        let database = match database {
+            Some(database) => self.database(database).await?.id(),
+            None => self.current_database().await?.id(),
+        };
+        if database.0 < crate::catalog::system::FIRST_USER_ID {
+            return Err(Error::new("42501", "the system database cannot be changed"));
+        }
+        Ok((database, self.schema(database, schema).await?.id(), name.clone()))
+    }
+}

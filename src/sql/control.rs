@@ -1,0 +1,187 @@
+//! Backups, restores and jobs, as statements.
+
+use futures::TryStreamExt;
+
+use super::context::Context;
+use super::error::{Error, Result, code};
+use super::query::{self, ExtraTables, Visibility};
+use super::show::Shown;
+use super::time_travel;
+use crate::backup::plan::{BackupPayload, Planned, Planner, RestorePayload};
+use crate::backup::{BACKUP, RESTORE};
+use crate::catalog::system::PROTECTED_TIMESTAMPS;
+use crate::catalog::{ColumnType, Datum};
+use crate::jobs::{self, JobId, JobRecord, NewJob, Status};
+use crate::kv::Txn;
+use crate::parser::{Backup, Restore, ShowJob, ShowJobs};
+
+/// Descriptions in `SHOW JOBS` are cut to this many characters.
+const SHORT_DESCRIPTION: usize = 100;
+/// Jobs that ended longer ago are not in `SHOW JOBS`.
+const SHOWN_FOR_MICROS: i64 = 12 * 3600 * 1_000_000;
+
+/// A planner of backups for this session.
+pub fn planner<'a>(context: &'a Context, parameters: &'a [Option<String>]) -> Planner<'a> {
+    Planner {
+        store: context.engine().store(),
+        descriptors: context.engine().descriptors(),
+        storage: context.engine().storage(),
+        current_database: &context.session().database,
+        parameters,
+    }
+}
+
+/// Plans `BACKUP` and writes its job into the transaction.
+pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<String>]) -> Result<JobId> {
+    let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
+    let Planned { payload, description } = planner(context, parameters).backup(statement, as_of).await?;
+    let id = create(context, BACKUP, description, &payload)?;
+    protect(&**context.txn(), id, &payload)?;
+    Ok(id)
+}
+
+/// History at the backup's time must stay until the job has ended.
+fn protect(txn: &dyn Txn, id: JobId, payload: &BackupPayload) -> Result<()> {
+    let target = serde_json::to_string(&payload.targets).map_err(Error::internal)?;
+    let row = [id.0.into(), payload.end_time.0.into(), target.into(), "job".into(), id.0.into()];
+    Ok(PROTECTED_TIMESTAMPS.put(txn, &row)?)
+}
+
+/// Plans `RESTORE` and writes its job into the transaction.
+pub async fn restore(context: &Context, statement: &Restore, parameters: &[Option<String>]) -> Result<JobId> {
+    let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
+    let planner = planner(context, parameters);
+    let planned: Planned<RestorePayload> = planner.restore(statement, as_of, &context.session().user).await?;
+    create(context, RESTORE, planned.description, &planned.payload)
+}
+
+fn create(
+    context: &Context,
+    job_type: &'static str,
+    description: String,
+    payload: &impl serde::Serialize,
+) -> Result<JobId> {
+    let payload = serde_json::to_value(payload).map_err(Error::internal)?;
+    let job = NewJob { job_type, description, user: &context.session().user, payload };
+    Ok(context.engine().jobs().create(&**context.txn(), job)?)
+}
+
+/// What `BACKUP` and `RESTORE` answer when their job has ended.
+pub fn finished(record: &JobRecord) -> Shown {
+    let mut shown = Shown::new(&[
+        ("job_id", ColumnType::Int8),
+        ("status", ColumnType::Text),
+        ("fraction_completed", ColumnType::Float8),
+        ("rows", ColumnType::Int8),
+        ("index_entries", ColumnType::Int8),
+        ("bytes", ColumnType::Int8),
+    ]);
+    let count = |name: &str| record.result.as_ref().and_then(|result| result[name].as_i64()).unwrap_or_default();
+    shown.rows.push(vec![
+        record.id.0.into(),
+        record.status.name().into(),
+        Datum::Float(record.fraction_completed),
+        count("rows").into(),
+        count("index_entries").into(),
+        count("bytes").into(),
+    ]);
+    shown
+}
+
+/// What they answer with `detached`.
+pub fn detached(id: JobId) -> Shown {
+    let mut shown = Shown::new(&[("job_id", ColumnType::Int8)]);
+    shown.rows.push(vec![id.0.into()]);
+    shown
+}
+
+fn jobs_columns() -> Shown {
+    let (text, time) = (|| ColumnType::Text, || ColumnType::TimestampTz);
+    Shown::new(&[
+        ("job_id", ColumnType::Int8),
+        ("job_type", text()),
+        ("description", text()),
+        ("user_name", text()),
+        ("status", text()),
+        ("running_status", text()),
+        ("created", time()),
+        ("started", time()),
+        ("finished", time()),
+        ("modified", time()),
+        ("fraction_completed", ColumnType::Float8),
+        ("error", text()),
+        ("coordinator_id", ColumnType::Int8),
+    ])
+}
+
+fn job_row(record: &JobRecord, cut: bool) -> Vec<Datum<'static>> {
+    let mut description = record.description.clone();
+    if cut && let Some((end, _)) = description.char_indices().nth(SHORT_DESCRIPTION) {
+        description.truncate(end);
+    }
+    let error = record.error.as_deref().map_or("", |error| error.split_once(' ').map_or(error, |(_, message)| message));
+    vec![
+        record.id.0.into(),
+        record.job_type.clone().into(),
+        description.into(),
+        record.user.clone().into(),
+        record.status.name().into(),
+        record.running_status.clone().into(),
+        record.created.into(),
+        record.created.into(),
+        record.finished.into(),
+        record.modified.into(),
+        Datum::Float(record.fraction_completed),
+        error.to_string().into(),
+        // There is one node.
+        if record.status == Status::Running { Datum::Int(1) } else { Datum::Null },
+    ]
+}
+
+/// `SHOW JOBS`
+pub async fn show_jobs(context: &Context, show: &ShowJobs) -> Result<Shown> {
+    let mut shown = jobs_columns();
+    let mut records = JobRecord::read_all(&**context.txn()).await?;
+    match &show.ids {
+        None => {
+            let oldest = context.engine().store().now()?.micros() - SHOWN_FOR_MICROS;
+            records.retain(|record| record.finished.is_none_or(|finished| finished >= oldest));
+        }
+        Some(query) => {
+            let ids = job_ids(context, query).await?;
+            records.retain(|record| ids.contains(&record.id));
+        }
+    }
+    // Running ones first, by when they began; then those that ended, by when they did.
+    records.sort_by_key(|record| (record.finished.is_some(), record.finished.unwrap_or(record.created)));
+    shown.rows = records.iter().map(|record| job_row(record, true)).collect();
+    Ok(shown)
+}
+
+async fn job_ids(context: &Context, query: &sqlparser::ast::Query) -> Result<Vec<JobId>> {
+    let planned = query::plan(context, query, &ExtraTables::new(), Visibility::AsNamed).await?;
+    let (columns, mut batches) = planned.run().await?;
+    let [column] = &columns[..] else {
+        return Err(Error::new(code::SYNTAX_ERROR, "the query of SHOW JOBS must have one column, of job ids"));
+    };
+    let mut ids = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        for datum in super::arrays::assign(batch.column(0), &column.column_type, &ColumnType::Int8)? {
+            ids.extend(datum.as_int().map(JobId));
+        }
+    }
+    Ok(ids)
+}
+
+/// `SHOW JOB`
+pub async fn show_job(context: &Context, show: &ShowJob, parameters: &[Option<String>]) -> Result<Shown> {
+    let id = show.id.resolve(parameters).and_then(|id| id.parse().ok()).map(JobId);
+    let id = id.ok_or_else(|| Error::new(code::INVALID_PARAMETER, "SHOW JOB takes a job id"))?;
+    let mut shown = jobs_columns();
+    let record = JobRecord::read(&**context.txn(), id).await.map_err(|error| match error {
+        jobs::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
+        other => other.into(),
+    })?;
+    shown.rows.push(job_row(&record, false));
+    Ok(shown)
+}

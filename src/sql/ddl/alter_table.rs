@@ -1,0 +1,328 @@
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray};
+use futures::TryStreamExt;
+use sqlparser::ast::{
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, Ident, RenameTableNameKind, TableConstraint,
+};
+
+use super::super::arrays::{assign, batch_of_rows};
+use super::super::context::Context;
+use super::super::dml::name_parts;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
+use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
+use super::{build, default, free_name, locked_table, named_column};
+use crate::catalog::row::RowWriter;
+use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor, decode_row};
+use crate::kv::{Direction, Span};
+
+/// `ALTER TABLE`
+pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
+    let parts = name_parts(&alter.name)?;
+    if context.find_object(&parts).await?.is_none() && alter.if_exists {
+        return Ok(());
+    }
+    for operation in &alter.operations {
+        let table = locked_table(context, &parts).await?;
+        apply(context, table, operation).await?;
+    }
+    Ok(())
+}
+
+async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterTableOperation) -> Result<()> {
+    match operation {
+        AlterTableOperation::AddConstraint { constraint, not_valid: false } => {
+            return add_constraint(context, table, constraint).await;
+        }
+        AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
+            if *if_not_exists && table.column_named(&folded(&column_def.name)).is_some() {
+                return Ok(());
+            }
+            return add_filled_column(context, table, column_def).await;
+        }
+        AlterTableOperation::DropColumn { column_names, if_exists, .. } => {
+            for name in column_names {
+                let name = folded(name);
+                if *if_exists && table.column_named(&name).is_none() {
+                    continue;
+                }
+                drop_column(context, &mut table, &name)?;
+            }
+        }
+        AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+            refuse_views(&table)?;
+            rename_column(&mut table, &folded(old_column_name), folded(new_column_name))?;
+        }
+        AlterTableOperation::RenameTable {
+            table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name),
+        } => {
+            refuse_views(&table)?;
+            let before = Descriptor::Table(table.clone());
+            table.identity.name = name_parts(name)?.pop().unwrap_or_default();
+            return Ok(context.catalog().rename(&before, &Descriptor::Table(table)).await?);
+        }
+        AlterTableOperation::AlterColumn { column_name, op } => {
+            alter_column(context, &mut table, &folded(column_name), op).await?;
+        }
+        AlterTableOperation::DropConstraint { name, if_exists, .. } => {
+            let dropped = drop_constraint(context, &mut table, &folded(name)).await?;
+            if !dropped && !if_exists {
+                let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", table.identity.name);
+                return Err(Error::new(code::UNDEFINED_OBJECT, message));
+            }
+        }
+        other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),
+    }
+    Ok(context.catalog().write(&Descriptor::Table(table))?)
+}
+
+fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn refuse_views(table: &TableDescriptor) -> Result<()> {
+    if table.views.is_empty() {
+        return Ok(());
+    }
+    let message = format!("cannot change table {} because a view reads it", table.identity.name);
+    Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the view first, and create it again after."))
+}
+
+async fn add_constraint(context: &Context, mut table: TableDescriptor, constraint: &TableConstraint) -> Result<()> {
+    match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            let old = table.clone();
+            let is_hidden =
+                old.primary.columns.iter().any(|part| old.column(part.column).is_some_and(|column| column.hidden));
+            if !is_hidden {
+                let message = format!("multiple primary keys for table \"{}\" are not allowed", old.identity.name);
+                return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
+            }
+            table.columns.retain(|column| !column.hidden);
+            table.primary.name = String::new();
+            let name = key.name.as_ref().map_or_else(|| free_name(&table, &[], "pkey"), folded);
+            make_primary(context, &mut table, name, &keys_of(&key.columns)?).await?;
+            for index in &mut table.indexes {
+                index.space = context.engine().store().create_space().await?;
+            }
+            build::rebuild(context, &old, &table).await?;
+            for index in old.all_indexes() {
+                context.txn().drop_space(index.space)?;
+            }
+        }
+        TableConstraint::Unique(unique) => {
+            add_unique(context, &mut table, unique.name.as_ref().map(folded), &keys_of(&unique.columns)?).await?;
+            build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
+        }
+        TableConstraint::Check(check) => {
+            add_check(context, &mut table, check)?;
+            check_existing(context, &table).await?;
+        }
+        TableConstraint::ForeignKey(key) => {
+            add_foreign_key(context, &mut table, key).await?;
+            references_exist(context, &table).await?;
+        }
+        other => return Err(Error::unsupported(format!("ALTER TABLE ... ADD {other}"))),
+    }
+    Ok(context.catalog().write(&Descriptor::Table(table))?)
+}
+
+/// Runs `visit` over all rows of a table, some at a time.
+async fn for_each_rows(
+    context: &Context,
+    table: &TableDescriptor,
+    mut visit: impl FnMut(Vec<Vec<Datum<'static>>>) -> Result<()> + Send,
+) -> Result<()> {
+    let mut stored = context.txn().scan(Span::all(table.primary.space), Direction::Forward, None);
+    while let Some(batch) = stored.try_next().await? {
+        let live = batch.iter().filter_map(|entry| Some((entry.key, entry.value?)));
+        let rows = live.map(|(key, value)| decode_row(table, key, value)).collect::<Result<Vec<_>, _>>()?;
+        visit(rows)?;
+    }
+    Ok(())
+}
+
+async fn check_existing(context: &Context, table: &TableDescriptor) -> Result<()> {
+    let Some(check) = table.checks.last() else { return Ok(()) };
+    let schema = row_schema(table);
+    let compiled = compile(context, expression::parse(&check.condition)?, &schema)?;
+    let types: Vec<ColumnType> = table.columns.iter().map(|column| column.column_type.clone()).collect();
+    for_each_rows(context, table, |rows| {
+        let passed = compiled.evaluate(&batch_of_rows(&schema, &types, &rows)?)?;
+        let failed = passed
+            .as_boolean_opt()
+            .is_some_and(|passed| (0..passed.len()).any(|i| passed.is_valid(i) && !passed.value(i)));
+        if failed {
+            let message = format!(
+                "check constraint \"{}\" of relation \"{}\" is violated by some row",
+                check.name, table.identity.name
+            );
+            return Err(Error::new(code::CHECK_VIOLATION, message).constraint(&check.name));
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn references_exist(context: &Context, table: &TableDescriptor) -> Result<()> {
+    // The writer's own check, over every row as if it were being added.
+    let mut new = table.clone();
+    new.foreign_keys = table.foreign_keys.last().cloned().into_iter().collect();
+    let mut keys = super::super::dml::ForeignKeys::new(context, &Arc::new(new)).await?;
+    for_each_rows(context, table, |rows| rows.iter().try_for_each(|row| keys.added(row))).await?;
+    keys.check(context).await
+}
+
+async fn is_empty(context: &Context, table: &TableDescriptor) -> Result<bool> {
+    let mut rows = context.txn().scan(Span::all(table.primary.space), Direction::Forward, Some(1));
+    Ok(rows.try_next().await?.is_none())
+}
+
+async fn add_filled_column(context: &Context, mut table: TableDescriptor, definition: &ColumnDef) -> Result<()> {
+    let mut constraints = Vec::new();
+    add_column(context, &mut table, definition, &mut constraints).await?;
+    let empty = is_empty(context, &table).await?;
+    let column = table.columns.len() - 1;
+    if let Some(default) = table.columns[column].default.clone() {
+        let lower = default.to_lowercase();
+        if !empty
+            && ["nextval", "random", "unique_rowid", "uuid", "clock_timestamp"]
+                .iter()
+                .any(|volatile| lower.contains(volatile))
+        {
+            return Err(Error::unsupported("adding a column with a volatile default to a table that has rows"));
+        }
+        let none = Arc::new(datafusion::arrow::datatypes::Schema::empty());
+        let compiled = compile(context, expression::parse(&default)?, &none)?;
+        let value = compiled.evaluate(&rows_without_columns(1)?)?;
+        let value =
+            assign(&value, &compiled.column_type, &table.columns[column].column_type)?.pop().unwrap_or(Datum::Null);
+        if !value.is_null() {
+            let mut writer = RowWriter::default();
+            writer.push(table.columns[column].id, &value);
+            let encoded = writer.finish().iter().map(|byte| format!("{byte:02x}")).collect();
+            table.columns[column].missing = Some(encoded);
+        }
+    }
+    let column = &table.columns[column];
+    if !column.nullable && column.missing.is_none() && !empty {
+        let message =
+            format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.identity.name);
+        return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+    }
+    context.catalog().write(&Descriptor::Table(table.clone()))?;
+    for constraint in &constraints {
+        let Descriptor::Table(current) = &*context.catalog().get(table.identity.id).await? else { continue };
+        add_constraint(context, current.clone(), constraint).await?;
+    }
+    Ok(())
+}
+
+fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
+    refuse_views(table)?;
+    let id = named_column(table, name)?;
+    if table.in_primary_key(id) {
+        let message = format!("cannot drop column {name} because it is part of the primary key");
+        return Err(Error::new(code::DEPENDENT_OBJECTS, message));
+    }
+    let in_key = table.foreign_keys.iter().any(|key| {
+        key.columns.contains(&id) || (key.referenced_table == table.identity.id && key.referenced_columns.contains(&id))
+    });
+    let mentioned = table
+        .checks
+        .iter()
+        .any(|check| check.condition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name));
+    let indexed_for_others =
+        table.indexes.iter().any(|index| index.unique && index.columns.iter().any(|part| part.column == id))
+            && !table.referenced_by.is_empty();
+    if in_key || mentioned || indexed_for_others {
+        let message = format!("cannot drop column {name} because a constraint depends on it");
+        return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the constraint first."));
+    }
+    let (dropped, kept) = table.indexes.drain(..).partition(|index| index.columns.iter().any(|part| part.column == id));
+    table.indexes = kept;
+    let dropped: Vec<crate::catalog::Index> = dropped;
+    for index in dropped {
+        context.txn().drop_space(index.space)?;
+    }
+    table.columns.retain(|column| column.id != id);
+    Ok(())
+}
+
+fn rename_column(table: &mut TableDescriptor, old: &str, new: String) -> Result<()> {
+    let id = named_column(table, old)?;
+    if table.column_named(&new).is_some() {
+        let message = format!("column \"{new}\" of relation \"{}\" already exists", table.identity.name);
+        return Err(Error::new(code::DUPLICATE_COLUMN, message));
+    }
+    if !table.checks.is_empty() {
+        return Err(Error::unsupported("renaming a column of a table with check constraints"));
+    }
+    if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
+        column.name = new;
+    }
+    Ok(())
+}
+
+async fn alter_column(
+    context: &Context,
+    table: &mut TableDescriptor,
+    name: &str,
+    operation: &AlterColumnOperation,
+) -> Result<()> {
+    let id = named_column(table, name)?;
+    let position = table.position(id).unwrap_or_default();
+    match operation {
+        AlterColumnOperation::SetNotNull => {
+            table.columns[position].nullable = false;
+            let label = table.identity.name.clone();
+            for_each_rows(context, table, |rows| {
+                if rows.iter().any(|row| row[position].is_null()) {
+                    let message = format!("column \"{name}\" of relation \"{label}\" contains null values");
+                    return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        AlterColumnOperation::DropNotNull if table.in_primary_key(id) => {
+            return Err(Error::new(code::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
+        }
+        AlterColumnOperation::DropNotNull => table.columns[position].nullable = true,
+        AlterColumnOperation::SetDefault { value } => {
+            let (sql, sequences) = default::normalize(context, table.database, value).await?;
+            table.columns[position].default = Some(sql);
+            let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
+            table.sequences.extend(new);
+        }
+        AlterColumnOperation::DropDefault => table.columns[position].default = None,
+        other => return Err(Error::unsupported(format!("ALTER COLUMN ... {other}"))),
+    }
+    Ok(())
+}
+
+async fn drop_constraint(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<bool> {
+    if let Some(at) = table.checks.iter().position(|check| check.name == name) {
+        table.checks.remove(at);
+        return Ok(true);
+    }
+    if let Some(at) = table.indexes.iter().position(|index| index.unique && index.name == name) {
+        super::drop::refuse_needed_index(context, table, at).await?;
+        context.txn().drop_space(table.indexes.remove(at).space)?;
+        return Ok(true);
+    }
+    let Some(at) = table.foreign_keys.iter().position(|key| key.name == name) else { return Ok(false) };
+    let key = table.foreign_keys.remove(at);
+    let others = table.foreign_keys.iter().any(|other| other.referenced_table == key.referenced_table);
+    if key.referenced_table == table.identity.id && !others {
+        let own = table.identity.id;
+        table.referenced_by.retain(|id| *id != own);
+    } else if !others && let Descriptor::Table(other) = &*context.catalog().get(key.referenced_table).await? {
+        context.catalog().lock(other.identity.id, crate::kv::LockMode::Exclusive).await?;
+        let mut other = other.clone();
+        other.referenced_by.retain(|id| *id != table.identity.id);
+        context.catalog().write(&Descriptor::Table(other))?;
+    }
+    Ok(true)
+}

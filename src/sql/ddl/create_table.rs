@@ -1,0 +1,357 @@
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, CreateTable, CreateTableOptions, Expr,
+    ForeignKeyConstraint, IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, SqlOption, TableConstraint,
+};
+
+use super::super::context::Context;
+use super::super::dml::name_parts;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression::{self, compile, row_schema};
+use super::super::types::from_sql;
+use super::{Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, refuse_taken};
+use crate::catalog::{
+    Check, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, ReferentialAction,
+    TableDescriptor,
+};
+use crate::kv::{LockMode, SpaceId};
+use crate::parser::InlineIndex;
+
+/// `CREATE TABLE`
+pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
+    refuse_unsupported(create)?;
+    let (database, schema, name) = context.place_for(&name_parts(&create.name)?).await?;
+    context.catalog().lock_name(Some(database), Some(schema), &name).await?;
+    if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return match create.if_not_exists {
+            true => Ok(Outcome::skipped("CREATE TABLE", message)),
+            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
+        };
+    }
+    let id = DescriptorId(context.engine().store().create_space().await?.0);
+    let no_index = Index { name: String::new(), space: SpaceId(0), unique: true, columns: Vec::new() };
+    let mut table = TableDescriptor {
+        identity: Identity::new(id, name, &context.session().user),
+        database,
+        schema,
+        columns: Vec::new(),
+        next_column: 1,
+        primary: no_index,
+        indexes: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
+        referenced_by: Vec::new(),
+        sequences: Vec::new(),
+        views: Vec::new(),
+    };
+    let mut constraints = create.constraints.clone();
+    for definition in &create.columns {
+        add_column(context, &mut table, definition, &mut constraints).await?;
+    }
+    set_primary_key(context, &mut table, &constraints).await?;
+    for constraint in &constraints {
+        if let TableConstraint::Unique(unique) = constraint {
+            let keys = keys_of(&unique.columns)?;
+            refuse_characteristics(unique.characteristics.as_ref())?;
+            add_unique(context, &mut table, unique.name.as_ref().map(|name| name.value.clone()), &keys).await?;
+        }
+    }
+    for index in indexes {
+        let names: Vec<&str> = index.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let suffix = if index.unique { "key" } else { "idx" };
+        let name = index.name.clone().unwrap_or_else(|| free_name(&table, &names, suffix));
+        refuse_taken(&table, &name)?;
+        let index = new_index(context, &table, name, index.unique, &index.columns).await?;
+        table.indexes.push(index);
+    }
+    for constraint in &constraints {
+        if let TableConstraint::Check(check) = constraint {
+            add_check(context, &mut table, check)?;
+        }
+    }
+    for constraint in &constraints {
+        if let TableConstraint::ForeignKey(key) = constraint {
+            add_foreign_key(context, &mut table, key).await?;
+        }
+    }
+    context.catalog().create(&Descriptor::Table(table)).await?;
+    Ok(Outcome::done("CREATE TABLE"))
+}
+
+fn refuse_unsupported(create: &CreateTable) -> Result<()> {
+    let refused = [
+        (create.or_replace, "CREATE OR REPLACE TABLE"),
+        (create.temporary, "a temporary table"),
+        (create.query.is_some(), "CREATE TABLE AS"),
+        (create.like.is_some(), "CREATE TABLE ... LIKE"),
+        (create.inherits.is_some(), "INHERITS"),
+        (create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table"),
+        (create.on_commit.is_some(), "ON COMMIT"),
+    ];
+    if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
+        return Err(Error::unsupported(what));
+    }
+    let (CreateTableOptions::With(options) | CreateTableOptions::Options(options) | CreateTableOptions::Plain(options)) =
+        &create.table_options
+    else {
+        return Ok(());
+    };
+    for option in options {
+        let name = match option {
+            SqlOption::KeyValue { key, .. } => key.value.to_lowercase(),
+            other => other.to_string(),
+        };
+        // Hints to PostgreSQL's storage that have no counterpart here.
+        if name != "fillfactor" && !name.starts_with("autovacuum_") {
+            return Err(Error::unsupported(format!("storage parameter \"{name}\"")));
+        }
+    }
+    Ok(())
+}
+
+/// Adds a column; constraints written with it join the table's.
+pub async fn add_column(
+    context: &Context,
+    table: &mut TableDescriptor,
+    definition: &ColumnDef,
+    constraints: &mut Vec<TableConstraint>,
+) -> Result<()> {
+    let ident = &definition.name;
+    let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    if table.column_named(&name).is_some() {
+        return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
+    }
+    let mut column = Column {
+        id: ColumnId(table.next_column),
+        name,
+        column_type: from_sql(&definition.data_type)?,
+        nullable: true,
+        default: None,
+        hidden: false,
+        missing: None,
+    };
+    table.next_column += 1;
+    let this = || vec![SqlIndexColumn::from(ident.clone())];
+    for option in &definition.options {
+        let constraint_name = option.name.clone();
+        match &option.option {
+            ColumnOption::Null => column.nullable = true,
+            ColumnOption::NotNull => column.nullable = false,
+            ColumnOption::Default(expression) => {
+                let (sql, sequences) = default::normalize(context, table.database, expression).await?;
+                column.default = Some(sql);
+                table.sequences.extend(sequences);
+            }
+            ColumnOption::PrimaryKey(key) => {
+                let mut key = key.clone();
+                (key.name, key.columns) = (constraint_name, this());
+                constraints.push(TableConstraint::PrimaryKey(key));
+            }
+            ColumnOption::Unique(unique) => {
+                let mut unique = unique.clone();
+                (unique.name, unique.columns) = (constraint_name, this());
+                constraints.push(TableConstraint::Unique(unique));
+            }
+            ColumnOption::ForeignKey(key) => {
+                let mut key = key.clone();
+                (key.name, key.columns) = (constraint_name, vec![ident.clone()]);
+                constraints.push(TableConstraint::ForeignKey(key));
+            }
+            ColumnOption::Check(check) => {
+                let check = CheckConstraint { name: constraint_name, ..check.clone() };
+                constraints.push(TableConstraint::Check(check));
+            }
+            other => return Err(Error::unsupported(format!("column option {other}"))),
+        }
+    }
+    table.columns.push(column);
+    Ok(())
+}
+
+async fn set_primary_key(
+    context: &Context,
+    table: &mut TableDescriptor,
+    constraints: &[TableConstraint],
+) -> Result<()> {
+    let mut keys = constraints.iter().filter_map(|constraint| match constraint {
+        TableConstraint::PrimaryKey(key) => Some(key),
+        _ => None,
+    });
+    let first = keys.next();
+    if keys.next().is_some() {
+        let message = format!("multiple primary keys for table \"{}\" are not allowed", table.identity.name);
+        return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
+    }
+    let Some(key) = first else { return add_row_id(context, table).await };
+    refuse_characteristics(key.characteristics.as_ref())?;
+    let name = key.name.as_ref().map_or_else(|| free_name(table, &[], "pkey"), |name| name.value.clone());
+    make_primary(context, table, name, &keys_of(&key.columns)?).await
+}
+
+/// Makes columns the primary key, over a new space.
+pub async fn make_primary(context: &Context, table: &mut TableDescriptor, name: String, keys: &[Key]) -> Result<()> {
+    for (column, _) in keys {
+        let id = named_column(table, column)?;
+        if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
+            column.nullable = false;
+        }
+    }
+    table.primary = new_index(context, table, name, true, keys).await?;
+    Ok(())
+}
+
+async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()> {
+    if table.column_named(ROW_ID).is_some() {
+        let message = format!("a table with a column \"{ROW_ID}\" needs a primary key of its own");
+        return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
+    }
+    let column = Column {
+        id: ColumnId(table.next_column),
+        name: ROW_ID.into(),
+        column_type: ColumnType::Int8,
+        nullable: false,
+        default: Some(ROW_ID_DEFAULT.into()),
+        hidden: true,
+        missing: None,
+    };
+    table.next_column += 1;
+    table.columns.push(column);
+    let name = free_name(table, &[], "pkey");
+    table.primary = new_index(context, table, name, true, &[(ROW_ID.into(), false)]).await?;
+    Ok(())
+}
+
+/// The columns of an index or key, which must be plain columns.
+pub fn keys_of(columns: &[SqlIndexColumn]) -> Result<Vec<Key>> {
+    let key = |column: &SqlIndexColumn| {
+        let Expr::Identifier(ident) = &column.column.expr else {
+            return Err(Error::unsupported("an index on an expression"));
+        };
+        if column.operator_class.is_some() {
+            return Err(Error::unsupported("an operator class"));
+        }
+        if let Some(first) = column.column.options.nulls_first
+            && first != (column.column.options.asc == Some(false))
+        {
+            return Err(Error::unsupported("NULLS FIRST or LAST in an index, other than NULLs as the greatest values"));
+        }
+        let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        Ok((name, column.column.options.asc == Some(false)))
+    };
+    columns.iter().map(key).collect()
+}
+
+fn refuse_characteristics(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
+    match characteristics {
+        Some(given) if given.deferrable == Some(true) => Err(Error::unsupported("a deferrable constraint")),
+        _ => Ok(()),
+    }
+}
+
+/// Adds a unique index over a new space; its entries are the caller's to build.
+pub async fn add_unique(
+    context: &Context,
+    table: &mut TableDescriptor,
+    name: Option<String>,
+    keys: &[Key],
+) -> Result<()> {
+    let names: Vec<&str> = keys.iter().map(|(name, _)| name.as_str()).collect();
+    let name = name.unwrap_or_else(|| free_name(table, &names, "key"));
+    refuse_taken(table, &name)?;
+    let index = new_index(context, table, name, true, keys).await?;
+    table.indexes.push(index);
+    Ok(())
+}
+
+/// Adds a check constraint.
+pub fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
+    let condition = check.expr.to_string();
+    let compiled = compile(context, expression::parse(&condition)?, &row_schema(table))?;
+    if compiled.column_type != ColumnType::Bool {
+        return Err(Error::new(code::DATATYPE_MISMATCH, "the condition of a CHECK must be boolean"));
+    }
+    let name = check.name.as_ref().map_or_else(|| free_name(table, &[], "check"), |name| name.value.clone());
+    refuse_taken(table, &name)?;
+    table.checks.push(Check { name, condition });
+    Ok(())
+}
+
+/// Adds a foreign key, and notes it in the table it refers to.
+pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key: &ForeignKeyConstraint) -> Result<()> {
+    refuse_characteristics(key.characteristics.as_ref())?;
+    if key.match_kind.is_some() {
+        return Err(Error::unsupported("MATCH in a foreign key"));
+    }
+    let parts = name_parts(&key.foreign_table)?;
+    let is_self = parts.last() == Some(&table.identity.name) && context.find_object(&parts).await?.is_none();
+    let other = if is_self { Arc::new(table.clone()) } else { super::super::dml::table_named(context, &parts).await? };
+    super::refuse_system(other.identity.id)?;
+    if other.database != table.database {
+        return Err(Error::unsupported("a foreign key to another database"));
+    }
+    let fold = |ident: &sqlparser::ast::Ident| {
+        if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    };
+    let names: Vec<String> = key.columns.iter().map(fold).collect();
+    let columns = names.iter().map(|name| named_column(table, name)).collect::<Result<Vec<_>>>()?;
+    let referenced: Vec<ColumnId> = if key.referred_columns.is_empty() {
+        other.primary.columns.iter().map(|part| part.column).collect()
+    } else {
+        key.referred_columns.iter().map(|ident| named_column(&other, &fold(ident))).collect::<Result<_>>()?
+    };
+    if referenced.len() != columns.len() {
+        return Err(Error::new(
+            code::INVALID_FOREIGN_KEY,
+            "number of referencing and referenced columns for foreign key disagree",
+        ));
+    }
+    let is_unique = |index: &Index| {
+        index.unique && index.columns.len() == referenced.len() && super::super::dml::starts_with(index, &referenced)
+    };
+    if !other.all_indexes().any(is_unique) {
+        let message = format!(
+            "there is no unique constraint matching given keys for referenced table \"{}\"",
+            other.identity.name
+        );
+        return Err(Error::new(code::INVALID_FOREIGN_KEY, message));
+    }
+    for (from, to) in columns.iter().zip(&referenced) {
+        let (from, to) = (super::column_type(table, *from), super::column_type(&other, *to));
+        let comparable = from == to || (from.is_character() && to.is_character());
+        if !comparable {
+            let message = format!("foreign key columns have different types: {from} and {to}");
+            return Err(Error::new(code::DATATYPE_MISMATCH, message));
+        }
+    }
+    let name = match &key.name {
+        Some(name) => name.value.clone(),
+        None => free_name(table, &names.iter().map(String::as_str).collect::<Vec<_>>(), "fkey"),
+    };
+    refuse_taken(table, &name)?;
+    table.foreign_keys.push(ForeignKey {
+        name,
+        columns,
+        referenced_table: other.identity.id,
+        referenced_columns: referenced,
+        on_delete: action(key.on_delete.as_ref())?,
+        on_update: action(key.on_update.as_ref())?,
+    });
+    if is_self || other.identity.id == table.identity.id {
+        table.referenced_by.push(table.identity.id);
+    } else if !other.referenced_by.contains(&table.identity.id) {
+        context.catalog().lock(other.identity.id, LockMode::Exclusive).await?;
+        let mut other = (*super::super::dml::table_named(context, &parts).await?).clone();
+        other.referenced_by.push(table.identity.id);
+        context.catalog().write(&Descriptor::Table(other))?;
+    }
+    Ok(())
+}
+
+fn action(action: Option<&SqlAction>) -> Result<ReferentialAction> {
+    match action {
+        None | Some(SqlAction::NoAction | SqlAction::Restrict) => Ok(ReferentialAction::NoAction),
+        Some(other) => Err(Error::unsupported(format!("foreign key action {other}"))),
+    }
+}

@@ -1,0 +1,75 @@
+//! Default expressions.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Schema;
+use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut};
+
+use super::super::context::Context;
+use super::super::error::{Error, Result};
+use super::super::query::expression::compile;
+use crate::catalog::{Descriptor, DescriptorId};
+
+/// A default as the descriptor keeps it: its SQL, with sequences named by schema, and the sequences it uses.
+pub async fn normalize(
+    context: &Context,
+    database: DescriptorId,
+    expression: &Expr,
+) -> Result<(String, Vec<DescriptorId>)> {
+    let mut expression = expression.clone();
+    let mut named = SequenceNames::default();
+    let _ = expression.visit(&mut named);
+    let mut sequences = Vec::new();
+    let mut qualified = Vec::new();
+    for name in named.found {
+        let parts: Vec<String> = name.split('.').map(|part| part.trim_matches('"').to_string()).collect();
+        let found = context.object(&parts).await?;
+        let Descriptor::Sequence(sequence) = &*found else {
+            return Err(Error::new("42809", format!("\"{name}\" is not a sequence")));
+        };
+        if sequence.database != database {
+            return Err(Error::unsupported("a default that uses a sequence of another database"));
+        }
+        let schema = context.catalog().get(sequence.schema).await?;
+        qualified.push(format!("{}.{}", schema.name(), sequence.identity.name));
+        sequences.push(sequence.identity.id);
+    }
+    let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };
+    let _ = expression.visit(&mut rename);
+    compile(context, expression.clone(), &Arc::new(Schema::empty()))?;
+    Ok((expression.to_string(), sequences))
+}
+
+/// Finds the names given to `nextval`, or replaces them.
+#[derive(Default)]
+struct SequenceNames {
+    found: Vec<String>,
+    replace: Vec<String>,
+}
+
+impl VisitorMut for SequenceNames {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expression
+            && function.name.to_string().eq_ignore_ascii_case("nextval")
+            && let FunctionArguments::List(list) = &mut function.args
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first_mut()
+        {
+            // nextval('s'::regclass) names the same sequence.
+            if let Expr::Cast { expr, .. } = argument {
+                *argument = (**expr).clone();
+            }
+            if let Expr::Value(value) = argument
+                && let Value::SingleQuotedString(name) = &mut value.value
+            {
+                self.found.push(name.clone());
+                if let Some(replacement) = self.replace.pop() {
+                    *name = replacement;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

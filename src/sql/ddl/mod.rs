@@ -1,0 +1,204 @@
+//! Statements that change the catalog. They run inside the session's transaction and roll back whole.
+
+mod alter_table;
+mod build;
+mod create_table;
+mod default;
+mod drop;
+mod index;
+mod objects;
+mod truncate;
+
+use sqlparser::ast::{ObjectType, Statement as Ast};
+
+use super::context::Context;
+use super::dml::name_parts;
+use super::error::{Error, Result, code};
+use crate::catalog::{ColumnId, ColumnType, Descriptor, Index, IndexColumn, TableDescriptor};
+use crate::kv::LockMode;
+use crate::parser::Ordinary;
+
+/// The hidden column of tables without a primary key.
+pub const ROW_ID: &str = "rowid";
+/// Its default.
+pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
+
+/// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
+pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
+    let tag = match &statement.ast {
+        Ast::CreateTable(create) => return create_table::create(context, create, &statement.indexes).await.map(Some),
+        Ast::CreateIndex(create) => return index::create(context, create).await.map(Some),
+        Ast::CreateView(create) => return objects::create_view(context, create).await.map(Some),
+        Ast::CreateDatabase { db_name, if_not_exists, .. } => {
+            return objects::create_database(context, &name_parts(db_name)?, *if_not_exists).await.map(Some);
+        }
+        Ast::CreateSchema { schema_name, if_not_exists, .. } => {
+            return objects::create_schema(context, schema_name, *if_not_exists).await.map(Some);
+        }
+        Ast::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
+            if *temporary || owned_by.is_some() {
+                return Err(Error::unsupported("a temporary or owned sequence"));
+            }
+            let data_type = data_type.as_ref().map(super::types::from_sql).transpose()?;
+            let parts = name_parts(name)?;
+            return objects::create_sequence(context, &parts, *if_not_exists, data_type, sequence_options)
+                .await
+                .map(Some);
+        }
+        Ast::AlterTable(alter) => {
+            alter_table::alter(context, alter).await?;
+            "ALTER TABLE"
+        }
+        Ast::Truncate(truncate) => {
+            truncate::truncate(context, truncate).await?;
+            "TRUNCATE TABLE"
+        }
+        Ast::Drop { object_type, if_exists, names, cascade, temporary: false, .. } => {
+            let mut notices = Vec::new();
+            for name in names {
+                let parts = name_parts(name)?;
+                let dropped = drop::drop_named(context, object_type, &parts, *cascade, restricts(&statement.ast)).await;
+                match dropped {
+                    Ok(()) => {}
+                    Err(error) if *if_exists && is_missing(&error) => {
+                        notices.push(format!("{}, skipping", error.message))
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let tag = match object_type {
+                ObjectType::Table => "DROP TABLE",
+                ObjectType::View => "DROP VIEW",
+                ObjectType::Index => "DROP INDEX",
+                ObjectType::Schema => "DROP SCHEMA",
+                ObjectType::Database => "DROP DATABASE",
+                _ => "DROP SEQUENCE",
+            };
+            return Ok(Some(Outcome { tag, notices }));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Outcome { tag, notices: Vec::new() }))
+}
+
+/// What a DDL statement answers.
+pub struct Outcome {
+    /// The command tag.
+    pub tag: &'static str,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
+impl Outcome {
+    fn done(tag: &'static str) -> Outcome {
+        Outcome { tag, notices: Vec::new() }
+    }
+
+    fn skipped(tag: &'static str, why: String) -> Outcome {
+        Outcome { tag, notices: vec![format!("{why}, skipping")] }
+    }
+}
+
+fn restricts(statement: &Ast) -> bool {
+    matches!(statement, Ast::Drop { restrict: true, .. })
+}
+
+fn is_missing(error: &Error) -> bool {
+    [code::UNDEFINED_TABLE, code::UNDEFINED_OBJECT, code::INVALID_DATABASE, code::INVALID_SCHEMA]
+        .contains(&error.sqlstate)
+}
+
+/// The table with a name, kept from all use by others until the transaction ends.
+async fn locked_table(context: &Context, parts: &[String]) -> Result<TableDescriptor> {
+    let id = super::dml::table_named(context, parts).await?.identity.id;
+    refuse_system(id)?;
+    context.catalog().lock(id, LockMode::Exclusive).await?;
+    // Read again: whoever held the lock before may have changed it.
+    match &*context.catalog().get(id).await? {
+        Descriptor::Table(table) => Ok(table.clone()),
+        other => Err(Error::internal(format!("{} became a {}", other.name(), other.kind()))),
+    }
+}
+
+fn refuse_system(id: crate::catalog::DescriptorId) -> Result<()> {
+    if id.0 < crate::catalog::system::FIRST_USER_ID {
+        return Err(Error::new("42501", "the system database cannot be changed"));
+    }
+    Ok(())
+}
+
+/// A column to be indexed: its name, and whether it descends.
+type Key = (String, bool);
+
+/// The columns of a new index.
+fn index_columns(table: &TableDescriptor, keys: &[Key]) -> Result<Vec<IndexColumn>> {
+    let mut columns: Vec<IndexColumn> = Vec::new();
+    for (name, descending) in keys {
+        let column = named_column(table, name)?;
+        if !table.columns.iter().any(|known| known.id == column && known.column_type.is_indexable()) {
+            let message =
+                format!("column \"{name}\" has a type that cannot be indexed: {}", column_type(table, column));
+            return Err(Error::unsupported(message));
+        }
+        if columns.iter().any(|part| part.column == column) {
+            return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" appears twice in an index")));
+        }
+        columns.push(IndexColumn { column, descending: *descending });
+    }
+    Ok(columns)
+}
+
+fn column_type(table: &TableDescriptor, id: ColumnId) -> ColumnType {
+    table.column(id).map_or(ColumnType::Text, |column| column.column_type.clone())
+}
+
+fn named_column(table: &TableDescriptor, name: &str) -> Result<ColumnId> {
+    let missing = || {
+        let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.identity.name);
+        Error::new(code::UNDEFINED_COLUMN, message)
+    };
+    table.column_named(name).map(|column| column.id).ok_or_else(missing)
+}
+
+/// A name made of the table's, the columns' and a suffix that nothing else in the table has.
+fn free_name(table: &TableDescriptor, columns: &[&str], suffix: &str) -> String {
+    let parts: Vec<&str> =
+        [table.identity.name.as_str()].into_iter().chain(columns.iter().copied()).chain([suffix]).collect();
+    let base = parts.join("_");
+    let mut name = base.clone();
+    let mut number = 0;
+    while is_taken(table, &name) {
+        number += 1;
+        name = format!("{base}{number}");
+    }
+    name
+}
+
+fn is_taken(table: &TableDescriptor, name: &str) -> bool {
+    let in_indexes = table.all_indexes().any(|index| index.name == name);
+    in_indexes
+        || table.checks.iter().any(|check| check.name == name)
+        || table.foreign_keys.iter().any(|key| key.name == name)
+}
+
+fn refuse_taken(table: &TableDescriptor, name: &str) -> Result<()> {
+    if !is_taken(table, name) {
+        return Ok(());
+    }
+    let message = format!("constraint or index \"{name}\" for relation \"{}\" already exists", table.identity.name);
+    Err(Error::new(code::DUPLICATE_OBJECT, message))
+}
+
+/// An index over a new, empty space.
+async fn new_index(
+    context: &Context,
+    table: &TableDescriptor,
+    name: String,
+    unique: bool,
+    keys: &[Key],
+) -> Result<Index> {
+    let columns = index_columns(table, keys)?;
+    let space = context.engine().store().create_space().await?;
+    context.fresh_spaces().add(space);
+    Ok(Index { name, space, unique, columns })
+}

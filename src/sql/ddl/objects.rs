@@ -1,0 +1,239 @@
+//! Databases, schemas, views and sequences.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use sqlparser::ast::{
+    CreateView, Expr, Ident, ObjectName, ObjectNamePart, Query, SchemaName, SequenceOptions, Statement as Ast,
+    VisitMut, VisitorMut,
+};
+
+use super::super::context::Context;
+use super::super::dml::name_parts;
+use super::super::error::{Error, Result, code};
+use super::super::query::sequences::{SequenceValue, write};
+use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::Outcome;
+use crate::catalog::{
+    self, ColumnType, Datum, Descriptor, DescriptorId, Identity, SchemaDescriptor, SequenceDescriptor, ViewColumn,
+    ViewDescriptor,
+};
+use crate::kv::LockMode;
+use crate::parser::quote_ident;
+
+async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
+    let id = DescriptorId(context.engine().store().create_space().await?.0);
+    Ok(Identity::new(id, name, &context.session().user))
+}
+
+/// `CREATE DATABASE`
+pub async fn create_database(context: &Context, parts: &[String], if_not_exists: bool) -> Result<Outcome> {
+    let [name] = parts else { return Err(Error::new(code::INVALID_NAME, "a database has a name of one part")) };
+    context.catalog().lock_name(None, None, name).await?;
+    if context.catalog().lookup(None, None, name).await?.is_some() {
+        let message = format!("database \"{name}\" already exists");
+        return match if_not_exists {
+            true => Ok(Outcome::skipped("CREATE DATABASE", message)),
+            false => Err(Error::new(code::DUPLICATE_DATABASE, message)),
+        };
+    }
+    let identity = new_identity(context, name).await?;
+    catalog::create_database(context.catalog(), &**context.engine().store(), identity).await?;
+    Ok(Outcome::done("CREATE DATABASE"))
+}
+
+/// `CREATE SCHEMA`
+pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: bool) -> Result<Outcome> {
+    let SchemaName::Simple(name) = name else { return Err(Error::unsupported("CREATE SCHEMA ... AUTHORIZATION")) };
+    let parts = name_parts(name)?;
+    let (database, name) = match &parts[..] {
+        [name] => (context.current_database().await?.id(), name),
+        [database, name] => (context.database(database).await?.id(), name),
+        _ => return Err(Error::new(code::INVALID_NAME, "a schema has a name of one or two parts")),
+    };
+    super::refuse_system(database)?;
+    context.catalog().lock_name(Some(database), None, name).await?;
+    if context.catalog().lookup(Some(database), None, name).await?.is_some() {
+        let message = format!("schema \"{name}\" already exists");
+        return match if_not_exists {
+            true => Ok(Outcome::skipped("CREATE SCHEMA", message)),
+            false => Err(Error::new(code::DUPLICATE_SCHEMA, message)),
+        };
+    }
+    let schema = SchemaDescriptor { identity: new_identity(context, name).await?, database };
+    context.catalog().create(&Descriptor::Schema(schema)).await?;
+    Ok(Outcome::done("CREATE SCHEMA"))
+}
+
+/// `CREATE SEQUENCE`
+pub async fn create_sequence(
+    context: &Context,
+    parts: &[String],
+    if_not_exists: bool,
+    data_type: Option<ColumnType>,
+    options: &[SequenceOptions],
+) -> Result<Outcome> {
+    let (database, schema, name) = context.place_for(parts).await?;
+    context.catalog().lock_name(Some(database), Some(schema), &name).await?;
+    if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return match if_not_exists {
+            true => Ok(Outcome::skipped("CREATE SEQUENCE", message)),
+            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
+        };
+    }
+    let (mut increment, mut minimum, mut maximum, mut start) = (1, None, None, None);
+    for option in options {
+        let number = |expression: &Expr| match expression::constant(context, expression.clone())? {
+            (_, Datum::Int(value)) => Ok(value),
+            _ => Err(Error::new(code::INVALID_PARAMETER, "a sequence option takes a whole number")),
+        };
+        match option {
+            SequenceOptions::IncrementBy(value, _) => increment = number(value)?,
+            SequenceOptions::MinValue(value) => minimum = value.as_ref().map(number).transpose()?,
+            SequenceOptions::MaxValue(value) => maximum = value.as_ref().map(number).transpose()?,
+            SequenceOptions::StartWith(value, _) => start = Some(number(value)?),
+            // How many numbers a session keeps ahead is the server's business here.
+            SequenceOptions::Cache(_) | SequenceOptions::Cycle(true) => {}
+            SequenceOptions::Cycle(false) => return Err(Error::unsupported("a cycling sequence")),
+        }
+    }
+    let limits = match data_type {
+        None | Some(ColumnType::Int8) => (i64::MIN, i64::MAX),
+        Some(ColumnType::Int4) => (i32::MIN.into(), i32::MAX.into()),
+        Some(ColumnType::Int2) => (i16::MIN.into(), i16::MAX.into()),
+        Some(_) => {
+            return Err(Error::new(code::INVALID_PARAMETER, "sequence type must be smallint, integer, or bigint"));
+        }
+    };
+    let (minimum, maximum) = match increment {
+        0 => return Err(Error::new(code::INVALID_PARAMETER, "INCREMENT must not be zero")),
+        1.. => (minimum.unwrap_or(1), maximum.unwrap_or(limits.1)),
+        _ => (minimum.unwrap_or(limits.0), maximum.unwrap_or(-1)),
+    };
+    let start = start.unwrap_or(if increment > 0 { minimum } else { maximum });
+    if minimum >= maximum || !(minimum..=maximum).contains(&start) || minimum < limits.0 || maximum > limits.1 {
+        let message =
+            format!("MINVALUE ({minimum}), START ({start}) and MAXVALUE ({maximum}) must ascend within the type");
+        return Err(Error::new(code::INVALID_PARAMETER, message));
+    }
+    let space = context.engine().store().create_space().await?;
+    let identity = new_identity(context, &name).await?;
+    let sequence = SequenceDescriptor {
+        identity,
+        database,
+        schema,
+        space,
+        start,
+        increment,
+        minimum,
+        maximum,
+        owned_by: None,
+        views: Vec::new(),
+    };
+    write(&**context.txn(), &sequence, SequenceValue { last_value: start, is_called: false })?;
+    context.catalog().create(&Descriptor::Sequence(sequence)).await?;
+    Ok(Outcome::done("CREATE SEQUENCE"))
+}
+
+/// `CREATE VIEW`
+pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outcome> {
+    if create.materialized || create.temporary || create.or_replace {
+        return Err(Error::unsupported("CREATE VIEW with MATERIALIZED, TEMPORARY or OR REPLACE"));
+    }
+    let (database, schema, name) = context.place_for(&name_parts(&create.name)?).await?;
+    context.catalog().lock_name(Some(database), Some(schema), &name).await?;
+    if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return match create.if_not_exists {
+            true => Ok(Outcome::skipped("CREATE VIEW", message)),
+            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
+        };
+    }
+    let planned = query::plan(context, &create.query, &ExtraTables::new(), Visibility::AsNamed).await?;
+    if create.columns.len() > planned.columns.len() {
+        return Err(Error::new(code::SYNTAX_ERROR, "CREATE VIEW specifies more column names than columns"));
+    }
+    let mut columns: Vec<ViewColumn> = Vec::new();
+    for (index, column) in planned.columns.iter().enumerate() {
+        let name = match create.columns.get(index) {
+            Some(given) if given.name.quote_style.is_some() => given.name.value.clone(),
+            Some(given) => given.name.value.to_lowercase(),
+            None => column.name.clone(),
+        };
+        if columns.iter().any(|known| known.name == name) {
+            return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
+        }
+        columns.push(ViewColumn { name, column_type: column.column_type.clone() });
+    }
+    let mut query = (*create.query).clone();
+    let depends_on = qualify_names(context, database, &mut query).await?;
+    let identity = new_identity(context, &name).await?;
+    let id = identity.id;
+    for source in &depends_on {
+        context.catalog().lock(*source, LockMode::Exclusive).await?;
+        let mut changed = (*context.catalog().get(*source).await?).clone();
+        match &mut changed {
+            Descriptor::Table(table) => table.views.push(id),
+            Descriptor::View(view) => view.views.push(id),
+            Descriptor::Sequence(sequence) => sequence.views.push(id),
+            _ => continue,
+        }
+        context.catalog().write(&changed)?;
+    }
+    let view =
+        ViewDescriptor { identity, database, schema, query: query.to_string(), columns, depends_on, views: Vec::new() };
+    context.catalog().create(&Descriptor::View(view)).await?;
+    Ok(Outcome::done("CREATE VIEW"))
+}
+
+/// Writes every name in a query with its schema, and with its database if that is not `home`; returns what is named.
+async fn qualify_names(context: &Context, home: DescriptorId, query: &mut Query) -> Result<Vec<DescriptorId>> {
+    let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+    let (references, _) = resolve_table_references(&statement, true)?;
+    let mut full: HashMap<Vec<String>, Vec<String>> = HashMap::new();
+    let mut ids = Vec::new();
+    for reference in references {
+        let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
+        let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
+        let Some(found) = context.find_object(&parts).await? else { continue };
+        let (Some(database), Some(schema)) = found.parents() else { continue };
+        if found.id().0 < catalog::system::FIRST_USER_ID {
+            return Err(Error::unsupported("a view on a system table"));
+        }
+        let mut qualified = vec![context.catalog().get(schema).await?.name().to_string(), found.name().to_string()];
+        if database != home {
+            qualified.insert(0, context.catalog().get(database).await?.name().to_string());
+        }
+        if !ids.contains(&found.id()) {
+            ids.push(found.id());
+        }
+        full.insert(parts, qualified);
+    }
+    let _ = query.visit(&mut Qualify { full });
+    Ok(ids)
+}
+
+struct Qualify {
+    full: HashMap<Vec<String>, Vec<String>>,
+}
+
+impl VisitorMut for Qualify {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        if let Ok(parts) = name_parts(relation)
+            && let Some(qualified) = self.full.get(&parts)
+        {
+            let part = |name: &String| {
+                let quoted = quote_ident(name).starts_with('"');
+                let ident = if quoted { Ident::with_quote('"', name.clone()) } else { Ident::new(name.clone()) };
+                ObjectNamePart::Identifier(ident)
+            };
+            relation.0 = qualified.iter().map(part).collect();
+        }
+        ControlFlow::Continue(())
+    }
+}

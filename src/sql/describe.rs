@@ -1,0 +1,218 @@
+//! What a prepared statement takes and gives, found out without running it.
+
+use std::collections::HashMap;
+
+use datafusion::arrow::datatypes::FieldRef;
+use sqlparser::ast::{Expr, Query, SetExpr, Statement as Ast, Visit, Visitor};
+
+use super::context::Context;
+use super::dml;
+use super::error::Result;
+use super::query::{self, ExtraTables, OutputColumn, Visibility, parameter_hints, rewrite};
+use super::show::{self, Shown};
+use super::types::{anonymous_field, from_arrow};
+use super::{control, settings::SessionSettings};
+use crate::catalog::{ColumnType, Datum};
+use crate::jobs::JobId;
+use crate::parser::{Ordinary, Statement, Text};
+
+/// The parameters and columns of a statement.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// The type of each parameter.
+    pub parameters: Vec<ColumnType>,
+    /// The columns of its result; `None` if it has none.
+    pub columns: Option<Vec<OutputColumn>>,
+}
+
+/// Describes a statement; `declared` are the parameter types the client named.
+pub async fn describe(
+    context: &Context,
+    statement: &Statement,
+    settings: &SessionSettings,
+    declared: &[Option<ColumnType>],
+) -> Result<Description> {
+    match statement {
+        Statement::Sql(ordinary) => describe_ordinary(context, ordinary, settings, declared).await,
+        Statement::Backup(backup) => {
+            let mut texts: Vec<&Text> = backup.collection.iter().map(|uri| uri.expose()).collect();
+            if let Some(crate::parser::Subdirectory::Path(path)) = &backup.subdirectory {
+                texts.push(path);
+            }
+            texts.extend(backup.options.encryption_passphrase.as_ref().map(|secret| secret.expose()));
+            Ok(Description { parameters: text_parameters(&texts), columns: Some(job_columns(backup.options.detached)) })
+        }
+        Statement::Restore(restore) => {
+            let mut texts: Vec<&Text> = restore.collection.iter().map(|uri| uri.expose()).collect();
+            if let crate::parser::Subdirectory::Path(path) = &restore.subdirectory {
+                texts.push(path);
+            }
+            texts.extend(restore.options.encryption_passphrase.as_ref().map(|secret| secret.expose()));
+            texts.extend([&restore.options.into_db, &restore.options.new_db_name].into_iter().flatten());
+            Ok(Description {
+                parameters: text_parameters(&texts),
+                columns: Some(job_columns(restore.options.detached)),
+            })
+        }
+        Statement::ShowBackups(show) => {
+            let texts: Vec<&Text> = show.collection.iter().map(|uri| uri.expose()).collect();
+            let columns = Shown::new(&[("path", ColumnType::Text)]).columns;
+            Ok(Description { parameters: text_parameters(&texts), columns: Some(columns) })
+        }
+        Statement::ShowJob(show) => {
+            let columns = control::show_jobs(context, &crate::parser::ShowJobs { ids: None }).await?.columns;
+            let parameters = show.id.placeholder().map(|_| ColumnType::Int8).into_iter().collect();
+            Ok(Description { parameters, columns: Some(columns) })
+        }
+        other => {
+            let shown = show::show(context, other, settings, &[]).await?;
+            Ok(Description { parameters: Vec::new(), columns: shown.map(|shown| shown.columns) })
+        }
+    }
+}
+
+fn job_columns(detached: bool) -> Vec<OutputColumn> {
+    if detached {
+        return control::detached(JobId(0)).columns;
+    }
+    let (text, count) = (ColumnType::Text, ColumnType::Int8);
+    let columns =
+        [("job_id", &count), ("status", &text), ("fraction_completed", &ColumnType::Float8), ("rows", &count)];
+    let columns = columns.into_iter().chain([("index_entries", &count), ("bytes", &count)]);
+    columns.map(|(name, column_type)| OutputColumn { name: name.into(), column_type: column_type.clone() }).collect()
+}
+
+fn text_parameters(texts: &[&Text]) -> Vec<ColumnType> {
+    let most = texts.iter().filter_map(|text| text.placeholder()).max().unwrap_or(0);
+    vec![ColumnType::Text; most as usize]
+}
+
+async fn describe_ordinary(
+    context: &Context,
+    ordinary: &Ordinary,
+    settings: &SessionSettings,
+    declared: &[Option<ColumnType>],
+) -> Result<Description> {
+    let count = placeholders(&ordinary.ast).max(declared.len());
+    let mut known: HashMap<usize, ColumnType> = HashMap::new();
+    for (index, column_type) in declared.iter().enumerate() {
+        known.extend(column_type.clone().map(|column_type| (index, column_type)));
+    }
+    parameter_hints(&ordinary.ast, &mut known);
+    let extra = show::relations(context, &ordinary.shows, settings, &[]).await?;
+    let columns = match &ordinary.ast {
+        Ast::Query(query) => {
+            infer(context, query, &extra, count, &mut known).await;
+            let mut bound = (**query).clone();
+            bound.locks.clear();
+            query::bind(&mut bound, &nulls(count, &known))?;
+            Some(query::plan(context, &bound, &extra, Visibility::AsNamed).await?.columns)
+        }
+        Ast::Insert(insert) => {
+            let target = dml::insertion_columns(context, insert).await?;
+            if let Some(source) = &insert.source {
+                if let SetExpr::Values(values) = &*source.body {
+                    for row in &values.rows {
+                        for (expression, &position) in row.content.iter().zip(&target.positions) {
+                            note(&mut known, expression, &target.table.columns[position].column_type);
+                        }
+                    }
+                } else {
+                    infer(context, source, &extra, count, &mut known).await;
+                }
+            }
+            returning_columns(context, &target.table, insert.returning.as_deref()).await?
+        }
+        Ast::Update(update) => {
+            let name = dml::name_of(&update.table)?;
+            let table = dml::table_named(context, &name).await?;
+            for (position, expression) in dml::assigned_columns(&table, update)? {
+                note(&mut known, &expression, &table.columns[position].column_type);
+            }
+            let rows = dml::probe(
+                &update.table,
+                update.selection.clone(),
+                update.assignments.iter().map(|one| one.value.clone()),
+            )?;
+            infer(context, &rows, &extra, count, &mut known).await;
+            returning_columns(context, &table, update.returning.as_deref()).await?
+        }
+        Ast::Delete(delete) => match dml::delete_target(delete) {
+            Some(target) => {
+                let table = dml::table_named(context, &dml::name_of(target)?).await?;
+                let rows = dml::probe(target, delete.selection.clone(), [])?;
+                infer(context, &rows, &extra, count, &mut known).await;
+                returning_columns(context, &table, delete.returning.as_deref()).await?
+            }
+            None => None,
+        },
+        Ast::Explain { .. } => Some(Shown::new(&[("info", ColumnType::Text)]).columns),
+        _ => None,
+    };
+    let parameters = (0..count).map(|index| known.get(&index).cloned().unwrap_or(ColumnType::Text)).collect();
+    Ok(Description { parameters, columns })
+}
+
+fn note(known: &mut HashMap<usize, ColumnType>, expression: &Expr, column_type: &ColumnType) {
+    if let Some(index) = query::placeholder(expression) {
+        known.entry(index).or_insert_with(|| column_type.clone());
+    }
+}
+
+async fn returning_columns(
+    context: &Context,
+    table: &crate::catalog::TableDescriptor,
+    items: Option<&[sqlparser::ast::SelectItem]>,
+) -> Result<Option<Vec<OutputColumn>>> {
+    let Some(items) = items else { return Ok(None) };
+    let (columns, _) = dml::returning(context, table, &table.identity.name, items, &[]).await?;
+    Ok(Some(columns))
+}
+
+/// Lets DataFusion infer what it can: the other side of a comparison gives a parameter its type.
+async fn infer(
+    context: &Context,
+    query: &Query,
+    extra: &ExtraTables,
+    count: usize,
+    known: &mut HashMap<usize, ColumnType>,
+) {
+    let mut query = query.clone();
+    query.locks.clear();
+    if count == known.len() || rewrite(&mut query).is_err() {
+        return;
+    }
+    let Ok(planner) = query::prepare(context, &query, extra, Visibility::AsNamed).await else { return };
+    let field = |index: usize| known.get(&index).map(anonymous_field);
+    let fields: Vec<Option<FieldRef>> = (0..count).map(field).collect();
+    let Ok(plan) = planner.plan_with_parameters(query, fields) else { return };
+    for (name, data_type) in plan.get_parameter_types().unwrap_or_default() {
+        let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+        if let (Some(index), Some(data_type)) = (index.checked_sub(1), data_type)
+            && !data_type.is_null()
+        {
+            known.entry(index).or_insert_with(|| from_arrow(&data_type));
+        }
+    }
+}
+
+fn nulls(count: usize, known: &HashMap<usize, ColumnType>) -> Vec<(ColumnType, Datum<'static>)> {
+    (0..count).map(|index| (known.get(&index).cloned().unwrap_or(ColumnType::Text), Datum::Null)).collect()
+}
+
+/// The highest placeholder of a statement.
+pub fn placeholders(statement: &Ast) -> usize {
+    struct Highest(usize);
+    impl Visitor for Highest {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> std::ops::ControlFlow<()> {
+            if let Some(index) = query::placeholder(expression) {
+                self.0 = self.0.max(index + 1);
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let mut highest = Highest(0);
+    let _ = statement.visit(&mut highest);
+    highest.0
+}

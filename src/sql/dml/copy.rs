@@ -1,0 +1,482 @@
+//! `COPY ... FROM STDIN` and `COPY ... TO STDOUT`, in text and CSV.
+//!
+//! Data comes in pieces that know nothing of lines. A reader keeps what is not a whole line yet; whole lines become rows, and
+//! rows are written some thousand at a time.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use sqlparser::ast::{CopyOption, CopySource, CopyTarget, Ident, ObjectName};
+
+use super::super::arrays::datum_at;
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::OutputColumn;
+use super::super::text;
+use super::insert::{positions_of, table_named};
+use super::writer::{OnConflict, TableWriter};
+use super::{Row, name_parts};
+use crate::catalog::{ColumnType, Datum, TableDescriptor};
+
+/// Rows written at once.
+const ROWS_AT_ONCE: usize = 4096;
+/// A line longer than this is an error and not a reason to use up all memory.
+const MAX_LINE_BYTES: usize = 256 << 20;
+
+/// How rows look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyFormat {
+    /// CSV instead of text.
+    pub csv: bool,
+    /// Between columns.
+    pub delimiter: u8,
+    /// What stands for NULL.
+    pub null: String,
+    /// Whether the first line has names.
+    pub header: bool,
+    /// Around CSV values that need it.
+    pub quote: u8,
+    /// Before a quote inside a CSV value.
+    pub escape: u8,
+}
+
+impl CopyFormat {
+    /// From the options of a statement.
+    pub fn from_options(options: &[CopyOption]) -> Result<CopyFormat> {
+        let csv = options
+            .iter()
+            .any(|option| matches!(option, CopyOption::Format(format) if format.value.eq_ignore_ascii_case("csv")));
+        let mut format = CopyFormat {
+            csv,
+            delimiter: if csv { b',' } else { b'\t' },
+            null: if csv { String::new() } else { "\\N".into() },
+            header: false,
+            quote: b'"',
+            escape: b'"',
+        };
+        let mut escape = None;
+        for option in options {
+            match option {
+                CopyOption::Format(name) if ["csv", "text"].contains(&name.value.to_lowercase().as_str()) => {}
+                CopyOption::Freeze(_) => {}
+                CopyOption::Delimiter(delimiter) => format.delimiter = one_byte(*delimiter, "delimiter")?,
+                CopyOption::Null(null) => format.null.clone_from(null),
+                CopyOption::Header(header) => format.header = *header,
+                CopyOption::Quote(quote) if csv => format.quote = one_byte(*quote, "quote")?,
+                CopyOption::Escape(character) if csv => escape = Some(one_byte(*character, "escape")?),
+                CopyOption::Encoding(encoding) if ["utf8", "utf-8"].contains(&encoding.to_lowercase().as_str()) => {}
+                other => return Err(Error::unsupported(format!("COPY option {other}"))),
+            }
+        }
+        format.escape = escape.unwrap_or(format.quote);
+        Ok(format)
+    }
+}
+
+fn one_byte(character: char, what: &str) -> Result<u8> {
+    let byte = u8::try_from(character).ok().filter(u8::is_ascii);
+    byte.ok_or_else(|| {
+        Error::new(code::FEATURE_NOT_SUPPORTED, format!("COPY {what} must be a single one-byte character"))
+    })
+}
+
+/// What a `COPY` statement copies.
+pub enum CopyWhat<'a> {
+    /// Rows that the client sends.
+    In {
+        /// The table.
+        table: &'a ObjectName,
+        /// Its columns; none stands for all.
+        columns: &'a [Ident],
+    },
+    /// The result of a query.
+    Out(String),
+}
+
+/// Takes a `COPY` statement apart.
+pub fn what<'a>(source: &'a CopySource, to: bool, target: &CopyTarget) -> Result<CopyWhat<'a>> {
+    match (source, to, target) {
+        (CopySource::Table { table_name, columns }, false, CopyTarget::Stdin) => {
+            Ok(CopyWhat::In { table: table_name, columns })
+        }
+        (CopySource::Table { table_name, columns }, true, CopyTarget::Stdout) => {
+            let names: Vec<String> = columns.iter().map(Ident::to_string).collect();
+            let columns = if names.is_empty() { "*".to_string() } else { names.join(", ") };
+            Ok(CopyWhat::Out(format!("SELECT {columns} FROM {table_name}")))
+        }
+        (CopySource::Query(query), true, CopyTarget::Stdout) => Ok(CopyWhat::Out(query.to_string())),
+        _ => Err(Error::unsupported("COPY from or to anything but STDIN and STDOUT")),
+    }
+}
+
+/// A `COPY ... FROM STDIN` under way.
+pub struct CopyIn {
+    writer: TableWriter,
+    table: Arc<TableDescriptor>,
+    positions: Vec<usize>,
+    format: CopyFormat,
+    /// Received, and not a whole line yet.
+    pending: Vec<u8>,
+    rows: Vec<Row>,
+    line: u64,
+    count: u64,
+    ended: bool,
+}
+
+impl CopyIn {
+    /// Begins to copy into a table.
+    pub async fn new(context: &Context, table: &ObjectName, columns: &[Ident], format: CopyFormat) -> Result<CopyIn> {
+        let table = table_named(context, &name_parts(table)?).await?;
+        let fold =
+            |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        let positions = positions_of(&table, &columns.iter().map(fold).collect::<Vec<_>>())?;
+        let mut writer = TableWriter::new(context, table.clone()).await?;
+        writer.use_bulk_load();
+        Ok(CopyIn {
+            writer,
+            table,
+            positions,
+            format,
+            pending: Vec::new(),
+            rows: Vec::new(),
+            line: 0,
+            count: 0,
+            ended: false,
+        })
+    }
+
+    /// How many columns each row has.
+    pub fn width(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Takes a piece of data.
+    pub async fn push(&mut self, data: &[u8]) -> Result<()> {
+        self.pending.extend_from_slice(data);
+        let pending = std::mem::take(&mut self.pending);
+        let mut start = 0;
+        while let Some(end) = line_end(&self.format, &pending[start..]) {
+            self.take_line(&pending[start..start + end])?;
+            start += end + 1;
+            if self.rows.len() >= ROWS_AT_ONCE {
+                self.write().await?;
+            }
+        }
+        self.pending = pending[start..].to_vec();
+        if self.pending.len() > MAX_LINE_BYTES {
+            return Err(self.error("a line is too long".into()));
+        }
+        Ok(())
+    }
+
+    /// The data has ended: writes what is left, and returns the number of rows.
+    pub async fn finish(mut self) -> Result<u64> {
+        if !self.pending.is_empty() {
+            let last = std::mem::take(&mut self.pending);
+            self.take_line(&last)?;
+        }
+        self.write().await?;
+        self.writer.finish().await?;
+        Ok(self.count)
+    }
+
+    async fn write(&mut self) -> Result<()> {
+        let given = std::mem::take(&mut self.rows);
+        self.count += given.len() as u64;
+        let rows = self.writer.complete(&self.positions, given)?;
+        self.writer.insert(rows, OnConflict::Fail).await
+    }
+
+    fn error(&self, message: String) -> Error {
+        let place = format!("COPY {}, line {}", self.table.identity.name, self.line);
+        Error::new(code::BAD_COPY_FORMAT, message).detail(place)
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<()> {
+        self.line += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if self.ended || (self.line == 1 && self.format.header) {
+            return Ok(());
+        }
+        if line == b"\\." {
+            self.ended = true;
+            return Ok(());
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Error {
+            sqlstate: "22021",
+            ..self.error("invalid byte sequence for encoding \"UTF8\"".into())
+        })?;
+        let values = if self.format.csv { split_csv(&self.format, line) } else { split_text(&self.format, line) };
+        let values = values.ok_or_else(|| self.error("unterminated CSV quoted field".into()))?;
+        if values.len() < self.positions.len() {
+            let column = &self.table.columns[self.positions[values.len()]].name;
+            return Err(self.error(format!("missing data for column \"{column}\"")));
+        }
+        if values.len() > self.positions.len() {
+            return Err(self.error("extra data after last expected column".into()));
+        }
+        let parse = |(value, &position): (Option<String>, &usize)| {
+            let column = &self.table.columns[position];
+            let place = || format!("COPY {}, line {}, column {}", self.table.identity.name, self.line, column.name);
+            match value {
+                None => Ok(Datum::Null),
+                Some(value) => text::parse(&value, &column.column_type).map_err(|error| error.detail(place())),
+            }
+        };
+        let row = values.into_iter().zip(&self.positions).map(parse).collect::<Result<Row>>()?;
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+/// Where the first line ends: at a newline that is not escaped or quoted.
+fn line_end(format: &CopyFormat, data: &[u8]) -> Option<usize> {
+    if !format.csv {
+        let mut escaped = false;
+        for (at, &byte) in data.iter().enumerate() {
+            match byte {
+                b'\n' if !escaped => return Some(at),
+                b'\\' => escaped = !escaped,
+                _ => escaped = false,
+            }
+        }
+        return None;
+    }
+    let mut quoted = false;
+    for (at, &byte) in data.iter().enumerate() {
+        if byte == format.quote {
+            quoted = !quoted;
+        } else if byte == b'\n' && !quoted {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn split_text(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
+    let mut values = Vec::new();
+    let mut start = 0;
+    let bytes = line.as_bytes();
+    let mut at = 0;
+    while at <= bytes.len() {
+        if at == bytes.len() || bytes[at] == format.delimiter {
+            let raw = &line[start..at];
+            values.push(if raw == format.null { None } else { Some(unescape(raw)) });
+            start = at + 1;
+        } else if bytes[at] == b'\\' {
+            at += 1;
+        }
+        at += 1;
+    }
+    // A backslash at the very end escapes nothing.
+    if start <= bytes.len() && at > bytes.len() + 1 {
+        let raw = &line[start..];
+        values.push(if raw == format.null { None } else { Some(unescape(raw)) });
+    }
+    Some(values)
+}
+
+fn unescape(raw: &str) -> String {
+    if !raw.contains('\\') {
+        return raw.to_string();
+    }
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'\\' {
+            bytes.push(*first);
+            continue;
+        }
+        let Some((&escaped, tail)) = rest.split_first() else {
+            bytes.push(b'\\');
+            break;
+        };
+        rest = tail;
+        match escaped {
+            b'b' => bytes.push(8),
+            b'f' => bytes.push(12),
+            b'n' => bytes.push(b'\n'),
+            b'r' => bytes.push(b'\r'),
+            b't' => bytes.push(b'\t'),
+            b'v' => bytes.push(11),
+            b'0'..=b'7' => {
+                let digits = rest.iter().take(2).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+                let value = rest[..digits]
+                    .iter()
+                    .fold(u32::from(escaped - b'0'), |value, digit| value * 8 + u32::from(digit - b'0'));
+                bytes.push(value as u8);
+                rest = &rest[digits..];
+            }
+            b'x' if rest.first().is_some_and(u8::is_ascii_hexdigit) => {
+                let digits = rest.iter().take(2).take_while(|byte| byte.is_ascii_hexdigit()).count();
+                let hex = std::str::from_utf8(&rest[..digits]).unwrap_or_default();
+                bytes.push(u8::from_str_radix(hex, 16).unwrap_or_default());
+                rest = &rest[digits..];
+            }
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn split_csv(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
+    let mut values = Vec::new();
+    let mut value = Vec::new();
+    let (mut quoted, mut was_quoted) = (false, false);
+    let bytes = line.as_bytes();
+    let mut at = 0;
+    let finish = |value: &mut Vec<u8>, was_quoted: bool| {
+        let text = String::from_utf8_lossy(value).into_owned();
+        value.clear();
+        if !was_quoted && text == format.null { None } else { Some(text) }
+    };
+    while at < bytes.len() {
+        let byte = bytes[at];
+        if quoted {
+            let escapes = byte == format.escape
+                && bytes.get(at + 1).is_some_and(|next| *next == format.quote || *next == format.escape);
+            if escapes {
+                at += 1;
+                value.push(bytes[at]);
+            } else if byte == format.quote {
+                quoted = false;
+            } else {
+                value.push(byte);
+            }
+        } else if byte == format.quote {
+            (quoted, was_quoted) = (true, true);
+        } else if byte == format.delimiter {
+            values.push(finish(&mut value, was_quoted));
+            was_quoted = false;
+        } else {
+            value.push(byte);
+        }
+        at += 1;
+    }
+    if quoted {
+        return None;
+    }
+    values.push(finish(&mut value, was_quoted));
+    Some(values)
+}
+
+/// The header line, if the format has one.
+pub fn header(format: &CopyFormat, columns: &[OutputColumn]) -> Option<String> {
+    let mut line = String::new();
+    for (index, column) in columns.iter().enumerate() {
+        push_delimiter(&mut line, format, index);
+        push_value(&mut line, format, &column.name);
+    }
+    line.push('\n');
+    format.header.then_some(line)
+}
+
+/// Writes the rows of a batch, one line each.
+pub fn write_batch(
+    format: &CopyFormat,
+    columns: &[OutputColumn],
+    batch: &RecordBatch,
+    lines: &mut Vec<String>,
+) -> Result<()> {
+    let types: Vec<&ColumnType> = columns.iter().map(|column| &column.column_type).collect();
+    for row in 0..batch.num_rows() {
+        let mut line = String::new();
+        for (index, (array, column_type)) in batch.columns().iter().zip(&types).enumerate() {
+            push_delimiter(&mut line, format, index);
+            let datum = datum_at(&**array, row, column_type)?;
+            if datum.is_null() {
+                line.push_str(&format.null);
+            } else {
+                let mut value = String::new();
+                text::format(&mut value, &datum, column_type);
+                push_value(&mut line, format, &value);
+            }
+        }
+        line.push('\n');
+        lines.push(line);
+    }
+    Ok(())
+}
+
+fn push_delimiter(line: &mut String, format: &CopyFormat, index: usize) {
+    if index > 0 {
+        line.push(char::from(format.delimiter));
+    }
+}
+
+fn push_value(line: &mut String, format: &CopyFormat, value: &str) {
+    if !format.csv {
+        for c in value.chars() {
+            match c {
+                '\\' => line.push_str("\\\\"),
+                '\n' => line.push_str("\\n"),
+                '\r' => line.push_str("\\r"),
+                '\t' => line.push_str("\\t"),
+                '\u{8}' => line.push_str("\\b"),
+                '\u{b}' => line.push_str("\\v"),
+                '\u{c}' => line.push_str("\\f"),
+                c if c == char::from(format.delimiter) => line.extend(['\\', c]),
+                c => line.push(c),
+            }
+        }
+        return;
+    }
+    let (quote, escape, delimiter) =
+        (char::from(format.quote), char::from(format.escape), char::from(format.delimiter));
+    let special = |c: char| c == quote || c == delimiter || c == '\n' || c == '\r';
+    if value != format.null && !value.contains(special) && value != "\\." {
+        line.push_str(value);
+        return;
+    }
+    line.push(quote);
+    for c in value.chars() {
+        if c == quote || c == escape {
+            line.push(escape);
+        }
+        line.push(c);
+    }
+    line.push(quote);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(values: &[&str]) -> Vec<Option<String>> {
+        values.iter().map(|value| (*value != "NULL").then(|| value.to_string())).collect()
+    }
+
+    #[test]
+    fn text_lines_are_split_and_unescaped() {
+        let format = CopyFormat::from_options(&[]).unwrap();
+        assert_eq!(split_text(&format, "1\t\\N\ta\\tb\t").unwrap(), some(&["1", "NULL", "a\tb", ""]));
+        assert_eq!(split_text(&format, "\\\\\\x41\\101\\q").unwrap(), some(&["\\AAq"]));
+        assert_eq!(split_text(&format, "").unwrap(), some(&[""]));
+        assert_eq!(line_end(&format, b"a\\\nb\nc"), Some(4));
+    }
+
+    #[test]
+    fn csv_lines_may_hold_quotes_delimiters_and_newlines() {
+        let format = CopyFormat::from_options(&[CopyOption::Format(Ident::new("csv"))]).unwrap();
+        assert_eq!(split_csv(&format, "1,,\"\",\"a \"\"b\"\", c\"").unwrap(), some(&["1", "NULL", "", "a \"b\", c"]));
+        assert_eq!(split_csv(&format, "\"open"), None);
+        assert_eq!(line_end(&format, b"\"a\nb\"\nc"), Some(5));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for csv in [false, true] {
+            let options = if csv { vec![CopyOption::Format(Ident::new("csv"))] } else { vec![] };
+            let format = CopyFormat::from_options(&options).unwrap();
+            for value in ["plain", "", "\\N", "tab\tnewline\nreturn\r", "quote\" comma, \\back", "\\.", "é"] {
+                let mut line = String::new();
+                push_value(&mut line, &format, value);
+                let split = if csv { split_csv(&format, &line) } else { split_text(&format, &line) };
+                assert_eq!(split.unwrap(), [Some(value.to_string())], "{value:?} as {line:?}");
+                line.push('\n');
+                assert_eq!(line_end(&format, line.as_bytes()), Some(line.len() - 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use sqlparser::ast::{Expr, Insert, Query, SetExpr, TableObject, Values};
+
+use super::super::arrays::assign;
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::returning::returning;
+use super::writer::{OnConflict, TableWriter};
+use super::{Changed, Row, is_default, name_parts};
+use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor};
+
+/// Where an `INSERT` goes.
+pub struct Insertion {
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// The positions of the columns it gives values for.
+    pub positions: Vec<usize>,
+}
+
+/// Resolves the table and columns of an `INSERT`.
+pub async fn insertion_columns(context: &Context, insert: &Insert) -> Result<Insertion> {
+    let TableObject::TableName(name) = &insert.table else {
+        return Err(Error::unsupported("INSERT into anything but a table"));
+    };
+    let table = table_named(context, &name_parts(name)?).await?;
+    let columns = insert.columns.iter().map(|column| name_parts(column).map(|parts| parts.join(".")));
+    let positions = positions_of(&table, &columns.collect::<Result<Vec<_>>>()?)?;
+    Ok(Insertion { table, positions })
+}
+
+/// The table with a name.
+pub async fn table_named(context: &Context, parts: &[String]) -> Result<Arc<TableDescriptor>> {
+    match &*context.object(parts).await? {
+        Descriptor::Table(table) => Ok(Arc::new(table.clone())),
+        other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", other.name()))),
+    }
+}
+
+/// The positions of columns in a table; no name stands for all that are not hidden.
+pub fn positions_of(table: &TableDescriptor, names: &[String]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..table.columns.len()).filter(|&position| !table.columns[position].hidden).collect());
+    }
+    let mut positions = Vec::new();
+    for name in names {
+        let missing = || {
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.identity.name);
+            Error::new(code::UNDEFINED_COLUMN, message)
+        };
+        let position = table.columns.iter().position(|column| column.name == *name).ok_or_else(missing)?;
+        if positions.contains(&position) {
+            return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
+        }
+        positions.push(position);
+    }
+    Ok(positions)
+}
+
+/// `INSERT` and `UPSERT`
+pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &ExtraTables) -> Result<Changed> {
+    if insert.on.is_some() {
+        return Err(Error::unsupported("INSERT ... ON CONFLICT"));
+    }
+    let Insertion { table, positions } = insertion_columns(context, insert).await?;
+    let mut writer = TableWriter::new(context, table.clone()).await?;
+    let on_conflict = if upsert { OnConflict::Replace } else { OnConflict::Fail };
+    let is_values = insert.source.as_ref().is_none_or(|source| matches!(*source.body, SetExpr::Values(_)));
+    if !is_values && !upsert {
+        writer.use_bulk_load();
+    }
+    let mut changed = 0;
+    let mut kept = Vec::new();
+    let mut write = Written { writer: &mut writer, kept: insert.returning.is_some().then_some(&mut kept) };
+    match &insert.source {
+        None => changed += write.rows(&[], vec![Row::new()], on_conflict).await?,
+        Some(source) => match simple_values(source) {
+            Some(values) => {
+                let (positions, rows) = constant_rows(context, &table, &positions, values)?;
+                changed += write.rows(&positions, rows, on_conflict).await?;
+            }
+            None => {
+                let planned = query::plan(context, source, extra, Visibility::AsNamed).await?;
+                let positions = check_width(&positions, planned.columns.len())?;
+                let (columns, mut batches) = planned.run().await?;
+                while let Some(batch) = batches.try_next().await? {
+                    let converted =
+                        positions.iter().zip(&columns).zip(batch.columns()).map(|((&position, column), array)| {
+                            let to = &table.columns[position].column_type;
+                            if array.data_type().is_null() {
+                                Ok(vec![Datum::Null; array.len()])
+                            } else {
+                                assign(array, &column.column_type, to)
+                            }
+                        });
+                    let converted = converted.collect::<Result<Vec<_>>>()?;
+                    let rows = transpose(converted, batch.num_rows());
+                    changed += write.rows(positions, rows, on_conflict).await?;
+                }
+            }
+        },
+    }
+    let returning = match &insert.returning {
+        Some(items) => Some((items, kept)),
+        None => None,
+    };
+    writer.finish().await?;
+    let returning = match returning {
+        Some((items, rows)) => {
+            let alias = insert.table_alias.as_ref().map_or(&table.identity.name, |alias| &alias.alias.value);
+            Some(self::returning(context, &table, alias, items, &rows).await?)
+        }
+        None => None,
+    };
+    Ok(Changed { rows: changed, returning })
+}
+
+struct Written<'a> {
+    writer: &'a mut TableWriter,
+    kept: Option<&'a mut Vec<Row>>,
+}
+
+impl Written<'_> {
+    async fn rows(&mut self, positions: &[usize], given: Vec<Row>, on_conflict: OnConflict) -> Result<u64> {
+        let rows = self.writer.complete(positions, given)?;
+        if let Some(kept) = &mut self.kept {
+            kept.extend(rows.iter().cloned());
+        }
+        let count = rows.len() as u64;
+        self.writer.insert(rows, on_conflict).await?;
+        Ok(count)
+    }
+}
+
+fn check_width(positions: &[usize], given: usize) -> Result<&[usize]> {
+    if given > positions.len() {
+        return Err(Error::new(code::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
+    }
+    Ok(&positions[..given])
+}
+
+fn transpose(columns: Vec<Vec<Datum<'static>>>, rows: usize) -> Vec<Row> {
+    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+    (0..rows).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()).collect()
+}
+
+/// The rows of a plain `VALUES`, whose expressions each convert to their own column.
+fn simple_values(source: &Query) -> Option<&Values> {
+    let plain =
+        source.with.is_none() && source.order_by.is_none() && source.limit_clause.is_none() && source.fetch.is_none();
+    match &*source.body {
+        SetExpr::Values(values) if plain => Some(values),
+        _ => None,
+    }
+}
+
+/// Evaluates `VALUES` expression by expression: most are literals, for which no plan is needed.
+fn constant_rows(
+    context: &Context,
+    table: &TableDescriptor,
+    positions: &[usize],
+    values: &Values,
+) -> Result<(Vec<usize>, Vec<Row>)> {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let positions = check_width(positions, width)?;
+    let mut rows = Vec::with_capacity(values.rows.len());
+    for row in &values.rows {
+        if row.content.len() != width {
+            return Err(Error::new(code::SYNTAX_ERROR, "VALUES lists must all be the same length"));
+        }
+        let value = |(expression, &position): (&Expr, &usize)| constant_value(context, table, position, expression);
+        rows.push(row.content.iter().zip(positions).map(value).collect::<Result<Row>>()?);
+    }
+    Ok((positions.to_vec(), rows))
+}
+
+fn constant_value(
+    context: &Context,
+    table: &TableDescriptor,
+    position: usize,
+    expression: &Expr,
+) -> Result<Datum<'static>> {
+    use sqlparser::ast::Value;
+    let column = &table.columns[position];
+    let to = &column.column_type;
+    let default;
+    let expression = if is_default(expression) {
+        match &column.default {
+            None => return Ok(Datum::Null),
+            Some(sql) => {
+                default = expression::parse(sql)?;
+                &default
+            }
+        }
+    } else {
+        expression
+    };
+    if let Expr::Value(value) = expression {
+        match &value.value {
+            Value::Null => return Ok(Datum::Null),
+            Value::SingleQuotedString(literal) | Value::EscapedStringLiteral(literal) => {
+                return super::super::text::parse(literal, to);
+            }
+            Value::Number(digits, _)
+                if matches!(
+                    to,
+                    ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Decimal { .. }
+                ) =>
+            {
+                let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+                if is_whole || matches!(to, ColumnType::Decimal { .. }) {
+                    return super::super::text::parse(digits, to);
+                }
+            }
+            Value::Boolean(value) if *to == ColumnType::Bool => return Ok(Datum::Bool(*value)),
+            _ => {}
+        }
+    }
+    let (from, datum) = expression::constant(context, expression.clone())?;
+    if datum.is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut builder = super::super::arrays::ColumnBuilder::new(&from);
+    builder.push(&datum)?;
+    let converted = assign(&builder.finish()?, &from, to).map_err(|error| match error.sqlstate {
+        code::DATATYPE_MISMATCH => {
+            Error { message: format!("column \"{}\"{}", column.name, &error.message[6..]), ..error }
+        }
+        _ => error,
+    })?;
+    converted.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
+}

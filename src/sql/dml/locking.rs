@@ -1,0 +1,91 @@
+//! Locking rows before they are read.
+//!
+//! A statement that confines its table to single primary keys locks those keys without reading anything. Any other first
+//! looks for its rows in a transaction of its own, whose reads do not count, and locks what it finds. Either way the
+//! statement's own reads come after the locks, at a snapshot that includes whatever was waited for.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use sqlparser::ast::{LockType, Query, SetExpr, TableFactor};
+
+use super::super::arrays::datum_at;
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::{self, ExtraTables, Visibility, point_keys};
+use super::{Row, name_parts};
+use crate::catalog::{Descriptor, TableDescriptor, push_index_key};
+use crate::kv::LockMode;
+
+/// Locks the rows of `table` that `query` selects. The query's first columns are all columns of the table.
+pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query) -> Result<()> {
+    let planned = query::plan(context, query, &ExtraTables::new(), Visibility::All).await?;
+    let keys = match point_keys(planned.logical(), table) {
+        Some(keys) => keys,
+        None => find_keys(context, table, query).await?,
+    };
+    for key in keys {
+        context.txn().lock(table.primary.space, &key, LockMode::Exclusive).await?;
+    }
+    Ok(())
+}
+
+async fn find_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
+    let scratch = context.in_txn(context.engine().store().begin().await?);
+    let planned = match query::plan(&scratch, query, &ExtraTables::new(), Visibility::All).await {
+        Ok(planned) => planned,
+        // The table is new in this transaction: nobody else can see its rows.
+        Err(error) if error.sqlstate == code::UNDEFINED_TABLE || error.sqlstate == code::UNDEFINED_COLUMN => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let (_, mut batches) = planned.run().await?;
+    let mut keys = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        for index in 0..batch.num_rows() {
+            let row = row_at(table, &batch, index)?;
+            let mut key = Vec::new();
+            push_index_key(&mut key, table, &table.primary, &row)?;
+            keys.push(Bytes::from(key));
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// A row of the table from the first columns of a batch.
+pub fn row_at(table: &TableDescriptor, batch: &datafusion::arrow::array::RecordBatch, index: usize) -> Result<Row> {
+    let columns = table.columns.iter().zip(batch.columns());
+    columns.map(|(column, array)| Ok(datum_at(&**array, index, &column.column_type)?.into_owned())).collect()
+}
+
+/// Takes the locks of `SELECT ... FOR UPDATE` and leaves the plain query behind.
+pub async fn select_for_update(context: &Context, query: &mut Query) -> Result<()> {
+    let locks = std::mem::take(&mut query.locks);
+    if locks.is_empty() {
+        return Ok(());
+    }
+    if locks.iter().any(|lock| lock.nonblock.is_some()) {
+        return Err(Error::unsupported("NOWAIT or SKIP LOCKED"));
+    }
+    if locks.iter().any(|lock| lock.lock_type == LockType::Share) {
+        return Err(Error::unsupported("FOR SHARE"));
+    }
+    let SetExpr::Select(select) = &*query.body else { return Err(Error::unsupported("FOR UPDATE of a set operation")) };
+    let [from] = &select.from[..] else { return Err(Error::unsupported("FOR UPDATE of more than one table")) };
+    let TableFactor::Table { name, args: None, .. } = &from.relation else {
+        return Err(Error::unsupported("FOR UPDATE of anything but a table"));
+    };
+    if !from.joins.is_empty() {
+        return Err(Error::unsupported("FOR UPDATE of a join"));
+    }
+    let found = context.object(&name_parts(name)?).await?;
+    let Descriptor::Table(table) = &*found else { return Err(Error::unsupported("FOR UPDATE of a view")) };
+    let mut rows = super::returning::select_from("t")?;
+    if let SetExpr::Select(template) = &mut *rows.body {
+        template.from = select.from.clone();
+        template.selection = select.selection.clone();
+    }
+    lock_rows(context, table, &rows).await
+}

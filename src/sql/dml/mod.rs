@@ -1,0 +1,78 @@
+//! Statements that change rows. They run inside the session's transaction and do not go through DataFusion's own DML:
+//! a query finds the rows and computes the new values, [`writer`] checks constraints and writes rows and index entries.
+
+pub mod bulk;
+pub mod copy;
+mod delete;
+mod foreign;
+mod insert;
+mod locking;
+mod returning;
+mod update;
+pub mod writer;
+
+use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
+
+pub use delete::delete;
+pub use foreign::{ForeignKeys, starts_with};
+pub use insert::{insert, insertion_columns, table_named};
+pub use locking::select_for_update;
+pub use returning::returning;
+pub use update::{assigned_columns, update};
+
+use super::error::{Error, Result, code};
+use super::query::{Batches, OutputColumn};
+use crate::catalog::Datum;
+
+/// One value per column of the table.
+pub type Row = Vec<Datum<'static>>;
+
+/// What a statement that changes rows answers.
+pub struct Changed {
+    /// How many rows it changed.
+    pub rows: u64,
+    /// The rows it returns, if it has `RETURNING`.
+    pub returning: Option<(Vec<OutputColumn>, Batches)>,
+}
+
+/// The parts of a name, folded to lower case unless quoted.
+pub fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
+    let part = |part: &ObjectNamePart| match part {
+        ObjectNamePart::Identifier(ident) if ident.quote_style.is_some() => Ok(ident.value.clone()),
+        ObjectNamePart::Identifier(ident) => Ok(ident.value.to_lowercase()),
+        ObjectNamePart::Function(_) => Err(Error::new(code::INVALID_NAME, "a name cannot be computed")),
+    };
+    name.0.iter().map(part).collect()
+}
+
+/// Whether an expression is the word `DEFAULT`.
+fn is_default(expression: &Expr) -> bool {
+    matches!(expression, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+/// The name of the table that a statement changes.
+pub fn name_of(target: &TableWithJoins) -> Result<Vec<String>> {
+    match &target.relation {
+        TableFactor::Table { name, args: None, .. } => name_parts(name),
+        _ => Err(Error::unsupported("changing anything but a table")),
+    }
+}
+
+/// The table that a `DELETE` names.
+pub fn delete_target(delete: &Delete) -> Option<&TableWithJoins> {
+    let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
+    tables.first()
+}
+
+/// The query that finds the rows a statement changes, for what its planning tells of parameters.
+pub fn probe(
+    target: &TableWithJoins,
+    selection: Option<Expr>,
+    computed: impl IntoIterator<Item = Expr>,
+) -> Result<Query> {
+    let alias = match &target.relation {
+        TableFactor::Table { alias: Some(alias), .. } => alias.name.clone(),
+        _ => Ident::with_quote('"', name_of(target)?.pop().unwrap_or_default()),
+    };
+    update::matching_rows(&alias, vec![target.clone()], selection, computed)
+}

@@ -1,0 +1,139 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use sqlparser::ast::{
+    AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableFactor, TableWithJoins, Update, UpdateTableFromKind, Value,
+};
+
+use super::super::arrays::assign;
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::insert::table_named;
+use super::locking::{lock_rows, row_at};
+use super::returning::{returning, select_from};
+use super::writer::TableWriter;
+use super::{Changed, Row, is_default, name_parts};
+use crate::catalog::{Datum, TableDescriptor, push_index_key};
+
+/// The table a statement changes, and what the statement calls it.
+pub async fn target(context: &Context, from: &TableWithJoins) -> Result<(Arc<TableDescriptor>, Ident)> {
+    let TableFactor::Table { name, alias, args: None, .. } = &from.relation else {
+        return Err(Error::unsupported("changing anything but a table"));
+    };
+    if !from.joins.is_empty() {
+        return Err(Error::unsupported("changing a join"));
+    }
+    let parts = name_parts(name)?;
+    let table = table_named(context, &parts).await?;
+    let alias =
+        alias.as_ref().map_or_else(|| Ident::with_quote('"', table.identity.name.clone()), |alias| alias.name.clone());
+    Ok((table, alias))
+}
+
+/// `SELECT alias.*, computed... FROM from... WHERE selection`
+pub fn matching_rows(
+    alias: &Ident,
+    from: Vec<TableWithJoins>,
+    selection: Option<Expr>,
+    computed: impl IntoIterator<Item = Expr>,
+) -> Result<Query> {
+    let mut query = select_from("t")?;
+    let SetExpr::Select(select) = &mut *query.body else { return Err(Error::internal("a template is not a SELECT")) };
+    let name = ObjectName(vec![ObjectNamePart::Identifier(alias.clone())]);
+    let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+    select.projection = vec![SelectItem::QualifiedWildcard(kind, Default::default())];
+    for (index, expr) in computed.into_iter().enumerate() {
+        let alias = Ident::with_quote('"', format!("keepsafe_set_{index}"));
+        select.projection.push(SelectItem::ExprWithAlias { expr, alias });
+    }
+    select.from = from;
+    select.selection = selection;
+    Ok(query)
+}
+
+/// The columns an `UPDATE` assigns, by position, with their expressions.
+pub fn assigned_columns(table: &TableDescriptor, update: &Update) -> Result<Vec<(usize, Expr)>> {
+    let mut assigned: Vec<(usize, Expr)> = Vec::new();
+    for assignment in &update.assignments {
+        let AssignmentTarget::ColumnName(name) = &assignment.target else {
+            return Err(Error::unsupported("assigning several columns at once"));
+        };
+        let column = name_parts(name)?.pop().unwrap_or_default();
+        let position = super::insert::positions_of(table, &[column])?[0];
+        if assigned.iter().any(|(taken, _)| *taken == position) {
+            let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
+            return Err(Error::new(code::SYNTAX_ERROR, message));
+        }
+        let value = if is_default(&assignment.value) {
+            match &table.columns[position].default {
+                Some(sql) => expression::parse(sql)?,
+                None => Expr::Value(Value::Null.into()),
+            }
+        } else {
+            assignment.value.clone()
+        };
+        assigned.push((position, value));
+    }
+    Ok(assigned)
+}
+
+/// `UPDATE`
+pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> Result<Changed> {
+    if !update.order_by.is_empty() || update.limit.is_some() {
+        return Err(Error::unsupported("UPDATE ... ORDER BY or LIMIT"));
+    }
+    let (table, alias) = target(context, &update.table).await?;
+    let assigned = assigned_columns(&table, update)?;
+    let mut from = vec![update.table.clone()];
+    if let Some(UpdateTableFromKind::AfterSet(more) | UpdateTableFromKind::BeforeSet(more)) = &update.from {
+        from.extend(more.iter().cloned());
+    }
+    let mut writer = TableWriter::new(context, table.clone()).await?;
+    let rows = matching_rows(&alias, from.clone(), update.selection.clone(), [])?;
+    lock_rows(context, &table, &rows).await?;
+    let computed = assigned.iter().map(|(_, expression)| expression.clone());
+    let query = matching_rows(&alias, from, update.selection.clone(), computed)?;
+    let planned = query::plan(context, &query, extra, Visibility::All).await?;
+    let (columns, mut batches) = planned.run().await?;
+    let width = table.columns.len();
+    let mut changes: Vec<(Row, Row)> = Vec::new();
+    let mut seen = HashSet::new();
+    while let Some(batch) = batches.try_next().await? {
+        let mut values = Vec::with_capacity(assigned.len());
+        for (index, (position, _)) in assigned.iter().enumerate() {
+            let array = batch.column(width + index);
+            let to = &table.columns[*position].column_type;
+            values.push(match array.data_type().is_null() {
+                true => vec![Datum::Null; batch.num_rows()],
+                false => assign(array, &columns[width + index].column_type, to)?,
+            });
+        }
+        for index in 0..batch.num_rows() {
+            let old = row_at(&table, &batch, index)?;
+            let mut key = Vec::new();
+            push_index_key(&mut key, &table, &table.primary, &old)?;
+            // With UPDATE ... FROM a row may match more than once; it changes once.
+            if !seen.insert(key) {
+                continue;
+            }
+            let mut new = old.clone();
+            for ((position, _), values) in assigned.iter().zip(&values) {
+                new[*position] = values[index].clone();
+            }
+            changes.push((old, new));
+        }
+    }
+    let count = changes.len() as u64;
+    let kept: Option<Vec<Row>> =
+        update.returning.as_ref().map(|_| changes.iter().map(|(_, new)| new.clone()).collect());
+    writer.update(changes).await?;
+    writer.finish().await?;
+    let returned = match (&update.returning, kept) {
+        (Some(items), Some(rows)) => Some(returning(context, &table, &alias.value, items, &rows).await?),
+        _ => None,
+    };
+    Ok(Changed { rows: count, returning: returned })
+}

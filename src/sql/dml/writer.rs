@@ -1,0 +1,290 @@
+//! Writing rows: constraints, the row itself, its index entries.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::SchemaRef;
+
+use super::super::arrays::{assign, batch_of_rows};
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression::{self, Compiled, compile, row_schema, rows_without_columns};
+use super::super::text;
+use super::Row;
+use super::bulk::BulkSorter;
+use super::foreign::ForeignKeys;
+use crate::catalog::{Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, push_index_key};
+use crate::kv::LockMode;
+
+/// Rows in one table, inside one statement.
+pub struct TableWriter {
+    context: Context,
+    table: Arc<TableDescriptor>,
+    schema: SchemaRef,
+    types: Vec<ColumnType>,
+    checks: Vec<(String, Compiled)>,
+    foreign: ForeignKeys,
+    bulk: Option<BulkSorter>,
+}
+
+/// What to do with a row whose primary key is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Refuse it.
+    Fail,
+    /// Replace the row that is there.
+    Replace,
+}
+
+impl TableWriter {
+    /// A writer for `table`, whose definition cannot change until the transaction ends.
+    pub async fn new(context: &Context, table: Arc<TableDescriptor>) -> Result<TableWriter> {
+        if table.identity.id.0 < crate::catalog::system::FIRST_USER_ID {
+            return Err(Error::new("42501", "the tables of the system database cannot be written"));
+        }
+        context.catalog().lock(table.identity.id, LockMode::Shared).await?;
+        let schema = row_schema(&table);
+        let check = |check: &crate::catalog::Check| {
+            let condition = expression::parse(&check.condition)?;
+            Ok((check.name.clone(), compile(context, condition, &schema)?))
+        };
+        let checks = table.checks.iter().map(check).collect::<Result<_>>()?;
+        let types = table.columns.iter().map(|column| column.column_type.clone()).collect();
+        let foreign = ForeignKeys::new(context, &table).await?;
+        // Defaults name sequences as seen from the table's own database.
+        let context = context.inside_database(table.database).await?;
+        Ok(TableWriter { context, table, schema, types, checks, foreign, bulk: None })
+    }
+
+    /// Loads through a sort into the table's spaces, if they are new in this transaction and still empty.
+    pub fn use_bulk_load(&mut self) {
+        let spaces: Vec<_> = self.table.all_indexes().map(|index| index.space).collect();
+        if self.context.fresh_spaces().take(&spaces) {
+            self.bulk = Some(BulkSorter::new(&self.context, self.table.clone()));
+        }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<TableDescriptor> {
+        &self.table
+    }
+
+    /// Completes rows given for some columns with the defaults of the others.
+    pub fn complete(&self, positions: &[usize], given: Vec<Row>) -> Result<Vec<Row>> {
+        if positions.len() == self.table.columns.len() && positions.iter().enumerate().all(|(index, &at)| index == at) {
+            return Ok(given);
+        }
+        let mut rows: Vec<Row> = vec![vec![Datum::Null; self.table.columns.len()]; given.len()];
+        for (position, column) in self.table.columns.iter().enumerate() {
+            if positions.contains(&position) || column.default.is_none() {
+                continue;
+            }
+            let values = self.defaults(column, given.len())?;
+            rows.iter_mut().zip(values).for_each(|(row, value)| row[position] = value);
+        }
+        for (row, given) in rows.iter_mut().zip(given) {
+            for (&position, datum) in positions.iter().zip(given) {
+                row[position] = datum;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn defaults(&self, column: &Column, count: usize) -> Result<Row> {
+        let Some(default) = &column.default else { return Ok(vec![Datum::Null; count]) };
+        if default == super::super::ddl::ROW_ID_DEFAULT {
+            return (0..count).map(|_| self.context.engine().unique_row_id().map(Datum::Int)).collect();
+        }
+        let empty = Arc::new(datafusion::arrow::datatypes::Schema::empty());
+        let compiled = compile(&self.context, expression::parse(default)?, &empty)?;
+        let array = compiled.evaluate(&rows_without_columns(count)?)?;
+        if array.data_type().is_null() {
+            return Ok(vec![Datum::Null; count]);
+        }
+        assign(&array, &compiled.column_type, &column.column_type)
+    }
+
+    fn check_rows(&self, rows: &[Row]) -> Result<()> {
+        for (position, column) in self.table.columns.iter().enumerate().filter(|(_, column)| !column.nullable) {
+            if rows.iter().any(|row| row[position].is_null()) {
+                let message = format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, self.table.identity.name
+                );
+                return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+            }
+        }
+        if self.checks.is_empty() || rows.is_empty() {
+            return Ok(());
+        }
+        let batch = batch_of_rows(&self.schema, &self.types, rows)?;
+        for (name, check) in &self.checks {
+            let passed = check.evaluate(&batch)?;
+            let failed = passed
+                .as_boolean_opt()
+                .is_some_and(|passed| (0..passed.len()).any(|i| passed.is_valid(i) && !passed.value(i)));
+            if failed {
+                let message = format!(
+                    "new row for relation \"{}\" violates check constraint \"{name}\"",
+                    self.table.identity.name
+                );
+                return Err(Error::new(code::CHECK_VIOLATION, message).constraint(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts whole rows.
+    pub async fn insert(&mut self, rows: Vec<Row>, on_conflict: OnConflict) -> Result<()> {
+        self.check_rows(&rows)?;
+        for row in rows {
+            self.foreign.added(&row)?;
+            let (key, value) = encode_row(&self.table, &row)?;
+            if let Some(bulk) = &mut self.bulk {
+                bulk.push(self.table.primary.space, key.clone().into(), value.into()).await?;
+                for index in &self.table.indexes {
+                    let (entry, pointer) = index_entry(&self.table, index, &row, &key)?;
+                    bulk.push(index.space, entry.into(), pointer.into()).await?;
+                }
+                continue;
+            }
+            let txn = self.context.txn().clone();
+            if on_conflict == OnConflict::Replace {
+                txn.lock(self.table.primary.space, &key, LockMode::Exclusive).await?;
+            }
+            if !self.has_row_id() {
+                let existing = txn.get(self.table.primary.space, &key).await?;
+                match (existing, on_conflict) {
+                    (None, _) => {}
+                    (Some(_), OnConflict::Fail) => return Err(duplicate_key(&self.table, &self.table.primary, &row)),
+                    (Some((old, _)), OnConflict::Replace) => {
+                        let old = decode_row(&self.table, &key, &old)?;
+                        self.replace(&old, &row).await?;
+                        continue;
+                    }
+                }
+            }
+            txn.put(self.table.primary.space, &key, value.into())?;
+            for index in &self.table.indexes {
+                let (entry, pointer) = index_entry(&self.table, index, &row, &key)?;
+                if index.unique && txn.get(index.space, &entry).await?.is_some() {
+                    return Err(duplicate_key(&self.table, index, &row));
+                }
+                txn.put(index.space, &entry, pointer.into())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_row_id(&self) -> bool {
+        let first = self.table.primary.columns.first().and_then(|part| self.table.column(part.column));
+        first.is_some_and(|column| column.hidden)
+    }
+
+    /// Replaces rows: each is the old one and the new one.
+    pub async fn update(&mut self, changes: Vec<(Row, Row)>) -> Result<()> {
+        let new: Vec<Row> = changes.iter().map(|(_, new)| new.clone()).collect();
+        self.check_rows(&new)?;
+        // Keys that change are freed first, so that rows may swap them.
+        let mut moved = Vec::new();
+        for (old, new) in changes {
+            let (old_key, _) = encode_row(&self.table, &old)?;
+            let (new_key, _) = encode_row(&self.table, &new)?;
+            if old_key == new_key {
+                self.foreign.changed(&old, &new)?;
+                self.replace(&old, &new).await?;
+            } else {
+                self.remove(&old).await?;
+                moved.push(new);
+            }
+        }
+        self.insert(moved, OnConflict::Fail).await
+    }
+
+    /// Writes `new` over `old`, which has the same primary key.
+    async fn replace(&mut self, old: &Row, new: &Row) -> Result<()> {
+        self.foreign.changed(old, new)?;
+        let txn = self.context.txn().clone();
+        let (key, value) = encode_row(&self.table, new)?;
+        txn.put(self.table.primary.space, &key, value.into())?;
+        for index in &self.table.indexes {
+            let (old_entry, _) = index_entry(&self.table, index, old, &key)?;
+            let (new_entry, pointer) = index_entry(&self.table, index, new, &key)?;
+            if old_entry == new_entry {
+                continue;
+            }
+            if index.unique && txn.get(index.space, &new_entry).await?.is_some() {
+                return Err(duplicate_key(&self.table, index, new));
+            }
+            txn.delete(index.space, &old_entry)?;
+            txn.put(index.space, &new_entry, pointer.into())?;
+        }
+        Ok(())
+    }
+
+    /// Deletes rows.
+    pub async fn delete(&mut self, rows: Vec<Row>) -> Result<()> {
+        for row in rows {
+            self.remove(&row).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, row: &Row) -> Result<()> {
+        self.foreign.removed(row)?;
+        let txn = self.context.txn();
+        let (key, _) = encode_row(&self.table, row)?;
+        txn.delete(self.table.primary.space, &key)?;
+        for index in &self.table.indexes {
+            let (entry, _) = index_entry(&self.table, index, row, &key)?;
+            txn.delete(index.space, &entry)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the statement: loads what was sorted, and checks foreign keys.
+    pub async fn finish(mut self) -> Result<()> {
+        if let Some(bulk) = self.bulk.take() {
+            bulk.finish().await?;
+        }
+        self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
+        self.foreign.check(&self.context).await
+    }
+}
+
+/// The key and value of a row's entry in a secondary index. The entry points to the row by its primary key: at the end
+/// of the key, or, where the key is unique without it, in the value.
+pub fn index_entry(
+    table: &TableDescriptor,
+    index: &Index,
+    row: &[Datum<'_>],
+    primary_key: &[u8],
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    let mut key = Vec::with_capacity(primary_key.len() + 16);
+    push_index_key(&mut key, table, index, row)?;
+    let position = |part: &crate::catalog::IndexColumn| table.position(part.column);
+    let has_null = index.columns.iter().filter_map(position).any(|position| row[position].is_null());
+    if index.unique && !has_null {
+        return Ok((key, primary_key.to_vec()));
+    }
+    key.extend_from_slice(primary_key);
+    Ok((key, Vec::new()))
+}
+
+/// The error that a row's values in an index are taken.
+pub fn duplicate_key(table: &TableDescriptor, index: &Index, row: &[Datum<'_>]) -> Error {
+    let mut names = Vec::new();
+    let mut values = Vec::new();
+    for part in &index.columns {
+        if let Some(position) = table.position(part.column) {
+            let column = &table.columns[position];
+            let mut value = String::new();
+            text::format(&mut value, &row[position], &column.column_type);
+            names.push(column.name.clone());
+            values.push(value);
+        }
+    }
+    let message = format!("duplicate key value violates unique constraint \"{}\"", index.name);
+    let detail = format!("Key ({})=({}) already exists.", names.join(", "), values.join(", "));
+    Error::new(code::UNIQUE_VIOLATION, message).detail(detail).constraint(&index.name)
+}

@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+use super::error::Result;
+use super::query::sequences::SequenceBlocks;
+use crate::catalog::DescriptorCache;
+use crate::jobs::Registry;
+use crate::kv::Store;
+use crate::storage::Storage;
+
+/// Memory that all queries together may use before they spill to disk or fail.
+const QUERY_MEMORY_BYTES: usize = 2 << 30;
+
+/// What all sessions of a server share.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    descriptors: Arc<DescriptorCache>,
+    query_state: SessionState,
+    sequences: SequenceBlocks,
+    jobs: Arc<Registry>,
+    storage: Storage,
+    /// For sorts that do not fit in memory.
+    temporary: PathBuf,
+    locality: String,
+    row_ids: AtomicU64,
+}
+
+impl Engine {
+    /// An engine over an open store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        descriptors: Arc<DescriptorCache>,
+        jobs: Arc<Registry>,
+        storage: Storage,
+        temporary: PathBuf,
+        locality: String,
+    ) -> Result<Engine> {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false);
+        let parser = &mut config.options_mut().sql_parser;
+        parser.parse_float_as_decimal = true;
+        parser.map_string_types_to_utf8view = false;
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_limit(QUERY_MEMORY_BYTES, 1.0).with_temp_file_path(&temporary);
+        let query_state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime.build_arc()?)
+            .with_default_features()
+            .build();
+        let sequences = SequenceBlocks::default();
+        Ok(Engine {
+            store,
+            descriptors,
+            query_state,
+            sequences,
+            jobs,
+            storage,
+            temporary,
+            locality,
+            row_ids: AtomicU64::new(0),
+        })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Decoded descriptors.
+    pub fn descriptors(&self) -> &Arc<DescriptorCache> {
+        &self.descriptors
+    }
+
+    /// DataFusion's functions and settings, to be cloned for a statement.
+    pub fn query_state(&self) -> &SessionState {
+        &self.query_state
+    }
+
+    /// Numbers taken from sequences.
+    pub fn sequences(&self) -> &SequenceBlocks {
+        &self.sequences
+    }
+
+    /// The jobs of this node.
+    pub fn jobs(&self) -> &Arc<Registry> {
+        &self.jobs
+    }
+
+    /// External storage.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// A directory for temporary files.
+    pub fn temporary(&self) -> &PathBuf {
+        &self.temporary
+    }
+
+    /// `--locality`, as given.
+    pub fn locality(&self) -> &str {
+        &self.locality
+    }
+
+    /// A number that was never returned before, ascending with time: a hidden primary key.
+    pub fn unique_row_id(&self) -> Result<i64> {
+        // One timestamp of the store starts a run of ids; its low bits count within a microsecond.
+        const RUN: u64 = 1 << 10;
+        let mut current = self.row_ids.load(Ordering::Acquire);
+        loop {
+            let next = if current.is_multiple_of(RUN) {
+                let fresh = (self.store.now()?.micros() as u64) * RUN;
+                fresh.max(current) + 1
+            } else {
+                current + 1
+            };
+            match self.row_ids.compare_exchange(current, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(next as i64),
+                Err(changed) => current = changed,
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The one place where errors become SQLSTATEs.
+
+use std::fmt;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use crate::{backup, catalog, jobs, kv, parser, runfile, storage};
+
+/// An error as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// PostgreSQL's five-character code.
+    pub sqlstate: &'static str,
+    /// What went wrong.
+    pub message: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Where in the query, counting characters from 1.
+    pub position: Option<usize>,
+    /// The constraint that was violated.
+    pub constraint: Option<String>,
+}
+
+/// The SQL layer's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// SQLSTATEs by their PostgreSQL names.
+pub mod code {
+    #![allow(missing_docs)]
+    pub const ACTIVE_TRANSACTION: &str = "25001";
+    pub const CANNOT_COERCE: &str = "42846";
+    pub const CHECK_VIOLATION: &str = "23514";
+    pub const CONNECTION_FAILURE: &str = "08006";
+    pub const DATA_CORRUPTED: &str = "XX001";
+    pub const DATATYPE_MISMATCH: &str = "42804";
+    pub const DATETIME_OVERFLOW: &str = "22008";
+    pub const DEPENDENT_OBJECTS: &str = "2BP01";
+    pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const DUPLICATE_COLUMN: &str = "42701";
+    pub const DUPLICATE_DATABASE: &str = "42P04";
+    pub const DUPLICATE_OBJECT: &str = "42710";
+    pub const DUPLICATE_SCHEMA: &str = "42P06";
+    pub const DUPLICATE_TABLE: &str = "42P07";
+    pub const FAILED_TRANSACTION: &str = "25P02";
+    pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub const FOREIGN_KEY_VIOLATION: &str = "23503";
+    pub const BAD_COPY_FORMAT: &str = "22P04";
+    pub const BAD_DATETIME: &str = "22007";
+    pub const BAD_TEXT: &str = "22P02";
+    pub const INTERNAL: &str = "XX000";
+    pub const INVALID_AUTHORIZATION: &str = "28000";
+    pub const INVALID_DATABASE: &str = "3D000";
+    pub const INVALID_FOREIGN_KEY: &str = "42830";
+    pub const INVALID_NAME: &str = "42602";
+    pub const INVALID_PARAMETER: &str = "22023";
+    pub const INVALID_SAVEPOINT: &str = "3B001";
+    pub const INVALID_SCHEMA: &str = "3F000";
+    pub const INVALID_TABLE_DEFINITION: &str = "42P16";
+    pub const IO_ERROR: &str = "58030";
+    pub const NO_ACTIVE_TRANSACTION: &str = "25P01";
+    pub const NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    pub const NOT_NULL_VIOLATION: &str = "23502";
+    pub const NUMERIC_OUT_OF_RANGE: &str = "22003";
+    pub const OBJECT_IN_USE: &str = "55006";
+    pub const PROTOCOL_VIOLATION: &str = "08P01";
+    pub const QUERY_CANCELED: &str = "57014";
+    pub const READ_ONLY_TRANSACTION: &str = "25006";
+    pub const RESOURCES_EXHAUSTED: &str = "53200";
+    pub const SERIALIZATION_FAILURE: &str = "40001";
+    pub const SHUTDOWN: &str = "57P01";
+    pub const STRING_TOO_LONG: &str = "22001";
+    pub const SYNTAX_ERROR: &str = "42601";
+    pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_FUNCTION: &str = "42883";
+    pub const UNDEFINED_OBJECT: &str = "42704";
+    pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const UNDEFINED_FILE: &str = "58P01";
+    pub const UNIQUE_VIOLATION: &str = "23505";
+    pub const WRONG_OBJECT_TYPE: &str = "42809";
+    pub const GROUPING_ERROR: &str = "42803";
+    pub const CARDINALITY_VIOLATION: &str = "21000";
+    pub const AMBIGUOUS_COLUMN: &str = "42702";
+    pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
+    pub const UNDEFINED_CURSOR: &str = "34000";
+    pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+}
+
+impl Error {
+    /// An error with a code and a message.
+    pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Error {
+        Error { sqlstate, message: message.into(), detail: None, hint: None, position: None, constraint: None }
+    }
+
+    /// Something known that this version does not do.
+    pub fn unsupported(what: impl fmt::Display) -> Error {
+        Error::new(code::FEATURE_NOT_SUPPORTED, format!("{what} is not supported"))
+    }
+
+    /// A broken promise of keepsafe's own.
+    pub fn internal(what: impl fmt::Display) -> Error {
+        Error::new(code::INTERNAL, format!("internal error: {what}"))
+    }
+
+    /// Adds a DETAIL.
+    pub fn detail(mut self, detail: impl Into<String>) -> Error {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds a HINT.
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the constraint.
+    pub fn constraint(mut self, name: &str) -> Error {
+        self.constraint = Some(name.into());
+        self
+    }
+
+    /// Whether running the transaction again may succeed.
+    pub fn is_retryable(&self) -> bool {
+        self.sqlstate == code::SERIALIZATION_FAILURE
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<kv::Error> for Error {
+    fn from(error: kv::Error) -> Error {
+        let sqlstate = match &error {
+            kv::Error::Retry(_) => code::SERIALIZATION_FAILURE,
+            kv::Error::BelowThreshold { .. } | kv::Error::Future { .. } => code::INVALID_PARAMETER,
+            kv::Error::ReadOnly => code::READ_ONLY_TRANSACTION,
+            kv::Error::TooLarge(_) => code::RESOURCES_EXHAUSTED,
+            kv::Error::Corrupt(_) => code::DATA_CORRUPTED,
+            kv::Error::Engine(_) | kv::Error::Unopenable(_) => code::IO_ERROR,
+            kv::Error::Dropped(_) | kv::Error::Ended | kv::Error::Unsorted => code::INTERNAL,
+        };
+        Error::new(sqlstate, error.to_string())
+    }
+}
+
+impl From<catalog::Error> for Error {
+    fn from(error: catalog::Error) -> Error {
+        match error {
+            catalog::Error::Store(error) => error.into(),
+            catalog::Error::Corrupt(_) => Error::new(code::DATA_CORRUPTED, error.to_string()),
+            catalog::Error::Exists(_) => Error::new(code::DUPLICATE_TABLE, error.to_string()),
+        }
+    }
+}
+
+impl From<parser::Error> for Error {
+    fn from(error: parser::Error) -> Error {
+        let position = (error.position > 0).then_some(error.position);
+        Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) }
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Error {
+        let sqlstate = match &error {
+            storage::Error::Unsupported(_) => code::FEATURE_NOT_SUPPORTED,
+            storage::Error::BadUri { .. } => code::INVALID_PARAMETER,
+            storage::Error::Disabled => code::NOT_IN_PREREQUISITE_STATE,
+            storage::Error::NotFound(_) => code::UNDEFINED_FILE,
+            storage::Error::Exists(_) => code::DUPLICATE_OBJECT,
+            storage::Error::Failed { .. } => code::IO_ERROR,
+        };
+        Error::new(sqlstate, error.to_string())
+    }
+}
+
+impl From<runfile::Error> for Error {
+    fn from(error: runfile::Error) -> Error {
+        match error {
+            runfile::Error::Storage(error) => error.into(),
+            runfile::Error::Corrupt { .. } => Error::new(code::DATA_CORRUPTED, error.to_string()),
+            runfile::Error::Newer { .. } => Error::new(code::FEATURE_NOT_SUPPORTED, error.to_string()),
+        }
+    }
+}
+
+impl From<jobs::Error> for Error {
+    fn from(error: jobs::Error) -> Error {
+        match error {
+            jobs::Error::Catalog(error) => error.into(),
+            jobs::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
+            jobs::Error::LostLease(_) | jobs::Error::Stopping => Error::new(code::SHUTDOWN, error.to_string()),
+            jobs::Error::Failed { message, sqlstate } => Error::new(intern(&sqlstate), message),
+        }
+    }
+}
+
+impl From<backup::Error> for Error {
+    fn from(error: backup::Error) -> Error {
+        let hint = error.hint();
+        let sqlstate = intern(error.sqlstate());
+        Error { hint, ..Error::new(sqlstate, error.to_string()) }
+    }
+}
+
+/// A code that came as text, from a job that failed: those that jobs fail with.
+fn intern(sqlstate: &str) -> &'static str {
+    const KNOWN: [&str; 16] = [
+        code::DATA_CORRUPTED,
+        code::FEATURE_NOT_SUPPORTED,
+        code::INVALID_PARAMETER,
+        code::INVALID_DATABASE,
+        code::INVALID_SCHEMA,
+        code::IO_ERROR,
+        code::UNDEFINED_FILE,
+        code::UNDEFINED_OBJECT,
+        code::UNDEFINED_TABLE,
+        code::DUPLICATE_OBJECT,
+        code::DUPLICATE_TABLE,
+        code::DUPLICATE_DATABASE,
+        code::NOT_IN_PREREQUISITE_STATE,
+        code::OBJECT_IN_USE,
+        code::SERIALIZATION_FAILURE,
+        code::DEPENDENT_OBJECTS,
+    ];
+    KNOWN.into_iter().find(|known| *known == sqlstate).unwrap_or(code::INTERNAL)
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Error {
+        match error {
+            ArrowError::ExternalError(source) => from_source(source),
+            ArrowError::DivideByZero => Error::new(code::DIVISION_BY_ZERO, "division by zero"),
+            ArrowError::ArithmeticOverflow(_) => Error::new(code::NUMERIC_OUT_OF_RANGE, "value out of range"),
+            ArrowError::CastError(message) => from_cast(message),
+            ArrowError::ParseError(message) => Error::new(code::BAD_TEXT, message),
+            ArrowError::InvalidArgumentError(message) => Error::new(code::INVALID_PARAMETER, message),
+            other => Error::internal(other),
+        }
+    }
+}
+
+/// Arrow's words for a failed cast, in PostgreSQL's.
+fn from_cast(message: String) -> Error {
+    if let Some(rest) = message.strip_prefix("Cannot cast string '")
+        && let Some((value, rest)) = rest.rsplit_once("' to value of ")
+    {
+        let name = match rest.trim_end_matches(" type").trim() {
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" => "bigint",
+            "Float32" => "real",
+            "Float64" => "double precision",
+            "Boolean" => "boolean",
+            "Date32" => "date",
+            other => other,
+        };
+        return Error::new(code::BAD_TEXT, format!("invalid input syntax for type {name}: \"{value}\""));
+    }
+    if message.contains("out of range") || message.contains("Overflowing") || message.starts_with("Can't cast value") {
+        return Error::new(code::NUMERIC_OUT_OF_RANGE, message);
+    }
+    Error::new(code::BAD_TEXT, message)
+}
+
+fn from_source(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    let source = match source.downcast::<Error>() {
+        Ok(own) => return *own,
+        Err(source) => source,
+    };
+    match source.downcast::<DataFusionError>() {
+        Ok(error) => (*error).into(),
+        Err(source) => Error::internal(source),
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> DataFusionError {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Error {
+        match error {
+            DataFusionError::External(source) => from_source(source),
+            DataFusionError::ArrowError(error, _) => (*error).into(),
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => (*inner).into(),
+            DataFusionError::Collection(errors) => match errors.into_iter().next() {
+                Some(first) => first.into(),
+                None => Error::internal("no error in a collection of errors"),
+            },
+            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+                Ok(error) => error.into(),
+                Err(shared) => from_shared(shared.find_root()),
+            },
+            DataFusionError::SchemaError(error, _) => from_schema(*error),
+            DataFusionError::SQL(error, _) => parser::Error::from_sqlparser(*error).into(),
+            DataFusionError::NotImplemented(message) => Error::new(code::FEATURE_NOT_SUPPORTED, message),
+            DataFusionError::Plan(message) => from_plan(message),
+            DataFusionError::ResourcesExhausted(message) => Error::new(code::RESOURCES_EXHAUSTED, message),
+            DataFusionError::Execution(message) if message.contains("returned more than one row") => Error::new(
+                code::CARDINALITY_VIOLATION,
+                "more than one row returned by a subquery used as an expression",
+            ),
+            DataFusionError::Execution(message) => Error::new(code::INVALID_PARAMETER, message),
+            other => Error::internal(other),
+        }
+    }
+}
+
+/// Shared errors cannot be taken apart; what they wrap is looked at instead.
+fn from_shared(root: &DataFusionError) -> Error {
+    match root {
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(own) => own.clone(),
+            None => Error::internal(source),
+        },
+        DataFusionError::ArrowError(error, _) => match &**error {
+            ArrowError::DivideByZero => ArrowError::DivideByZero.into(),
+            ArrowError::CastError(message) => from_cast(message.clone()),
+            other => Error::internal(other),
+        },
+        DataFusionError::Plan(message) => from_plan(message.clone()),
+        other => Error::internal(other),
+    }
+}
+
+fn from_schema(error: SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => match &field.relation {
+            Some(relation) => {
+                Error::new(code::UNDEFINED_COLUMN, format!("column {relation}.{} does not exist", field.name))
+            }
+            None => Error::new(code::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", field.name)),
+        },
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(code::AMBIGUOUS_COLUMN, format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        other => Error::new(code::DUPLICATE_COLUMN, other.to_string()),
+    }
+}
+
+fn from_plan(message: String) -> Error {
+    let has = |part: &str| message.contains(part);
+    let sqlstate = if has("Invalid function") || has("No function matches") || has("Cannot infer common") {
+        code::UNDEFINED_FUNCTION
+    } else if has("must be in GROUP BY")
+        || has("must appear in the GROUP BY")
+        || has("Aggregate functions are not allowed")
+    {
+        code::GROUPING_ERROR
+    } else if has("Cannot coerce") || has("Cannot automatically convert") || has("Unsupported CAST") {
+        code::CANNOT_COERCE
+    } else if has("different number of columns") {
+        code::SYNTAX_ERROR
+    } else {
+        code::DATATYPE_MISMATCH
+    };
+    if let Some(rest) = message.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next().unwrap_or_default();
+        return Error::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
+    }
+    Error::new(sqlstate, message)
+}

@@ -1,0 +1,71 @@
+//! Expressions outside of queries: defaults, checks, times, setting values.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::physical_expr::PhysicalExpr;
+use sqlparser::ast::Expr;
+
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::types::{field, of_field};
+use super::provider::Planner;
+use super::rewrite::rewrite_expression;
+use crate::catalog::{ColumnType, Datum, TableDescriptor};
+
+/// An expression that is ready to run over batches.
+pub struct Compiled {
+    expression: Arc<dyn PhysicalExpr>,
+    /// The type of its values.
+    pub column_type: ColumnType,
+}
+
+/// Compiles an expression over the columns of `schema`.
+pub fn compile(context: &Context, mut expression: Expr, schema: &SchemaRef) -> Result<Compiled> {
+    rewrite_expression(&mut expression)?;
+    let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
+    let expression = Planner::new(context).compile(expression, &df_schema)?;
+    let field = expression.return_field(schema)?;
+    Ok(Compiled { column_type: of_field(&field), expression })
+}
+
+impl Compiled {
+    /// Its value for each row.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        Ok(self.expression.evaluate(batch)?.into_array(batch.num_rows())?)
+    }
+}
+
+/// A batch of so many rows and no columns, for expressions that need none.
+pub fn rows_without_columns(rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
+}
+
+/// The value of an expression that names no column.
+pub fn constant(context: &Context, expression: Expr) -> Result<(ColumnType, Datum<'static>)> {
+    let schema = Arc::new(Schema::empty());
+    let compiled = compile(context, expression, &schema)?;
+    let array = compiled.evaluate(&rows_without_columns(1)?)?;
+    if array.data_type().is_null() {
+        return Ok((ColumnType::Text, Datum::Null));
+    }
+    let mut values = super::super::arrays::explicit_cast(&array, &compiled.column_type, &compiled.column_type)?;
+    let value = values.pop().ok_or_else(|| Error::internal("an expression without a value"))?;
+    Ok((compiled.column_type, value))
+}
+
+/// The schema of all columns of a table, as its rows are checked and computed.
+pub fn row_schema(table: &TableDescriptor) -> SchemaRef {
+    let fields = table.columns.iter().map(|column| field(&column.name, &column.column_type, true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Parses an expression that was stored as SQL.
+pub fn parse(sql: &str) -> Result<Expr> {
+    let dialect = sqlparser::dialect::PostgreSqlDialect {};
+    let parsed = sqlparser::parser::Parser::new(&dialect).try_with_sql(sql).and_then(|mut parser| parser.parse_expr());
+    parsed.map_err(|_| Error::new(code::DATA_CORRUPTED, format!("a stored expression cannot be read: {sql}")))
+}

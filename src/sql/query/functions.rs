@@ -1,0 +1,248 @@
+//! Functions of keepsafe's own: casts with PostgreSQL's rules, and what depends on the session.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::super::arrays::{ColumnBuilder, explicit_cast};
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::types::{anonymous_field, arrow_type, from_sql, of_field};
+use super::sequences;
+use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
+
+type DfResult<T> = datafusion::error::Result<T>;
+
+/// The function `cast:TYPE`, which the rewriter puts in the place of casts.
+pub fn cast_by_name(name: &str) -> Option<Arc<ScalarUDF>> {
+    let sql_type =
+        Parser::new(&PostgreSqlDialect {}).try_with_sql(name.strip_prefix("cast:")?).ok()?.parse_data_type().ok()?;
+    let target = from_sql(&sql_type).ok()?;
+    let cast = Cast { name: name.into(), target, signature: Signature::any(1, Volatility::Immutable) };
+    Some(Arc::new(ScalarUDF::from(cast)))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Cast {
+    name: String,
+    target: ColumnType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Cast {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(arrow_type(&self.target))
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        let field = anonymous_field(&self.target).as_ref().clone().with_name(&self.name);
+        Ok(Arc::new(field))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let from = of_field(&args.arg_fields[0]);
+        let is_scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
+        let array = args.args[0].to_array(if is_scalar { 1 } else { args.number_rows })?;
+        let mut builder = ColumnBuilder::new(&self.target);
+        if array.data_type() == &DataType::Null {
+            (0..array.len()).try_for_each(|_| builder.push(&crate::catalog::Datum::Null))?;
+        } else {
+            explicit_cast(&array, &from, &self.target)?.iter().try_for_each(|datum| builder.push(datum))?;
+        }
+        let cast = builder.finish()?;
+        if is_scalar {
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&cast, 0)?));
+        }
+        Ok(ColumnarValue::Array(cast))
+    }
+}
+
+/// A function whose value depends on the session or the transaction.
+type Body = fn(&Context, &[ArrayRef], usize) -> Result<ArrayRef>;
+
+struct SessionFunction {
+    name: &'static str,
+    signature: Signature,
+    returns: DataType,
+    context: Context,
+    body: Body,
+}
+
+impl std::fmt::Debug for SessionFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for SessionFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(self.context.txn(), other.context.txn())
+    }
+}
+
+impl Eq for SessionFunction {}
+
+impl Hash for SessionFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SessionFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let arrays = args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<DfResult<Vec<_>>>()?;
+        Ok(ColumnarValue::Array((self.body)(&self.context, &arrays, args.number_rows)?))
+    }
+}
+
+/// The functions of a session in one transaction.
+pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
+    let text = || Signature::exact(vec![DataType::Utf8], Volatility::Volatile);
+    let none = || Signature::nullary(Volatility::Stable);
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    let logical = DataType::Decimal128(38, UNCONSTRAINED_SCALE as i8);
+    let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let setval = Signature::one_of(
+        vec![
+            TypeSignature::Exact(vec![DataType::Utf8, DataType::Int64]),
+            TypeSignature::Exact(vec![DataType::Utf8, DataType::Int64, DataType::Boolean]),
+        ],
+        Volatility::Volatile,
+    );
+    let functions: Vec<(&'static str, Signature, DataType, Body)> = vec![
+        ("now", none(), time.clone(), transaction_time),
+        ("current_timestamp", none(), time.clone(), transaction_time),
+        ("transaction_timestamp", none(), time.clone(), transaction_time),
+        ("statement_timestamp", none(), time.clone(), transaction_time),
+        ("clock_timestamp", Signature::nullary(Volatility::Volatile), time, clock_time),
+        ("localtimestamp", none(), local, local_time),
+        ("current_date", none(), DataType::Date32, current_date),
+        ("cluster_logical_timestamp", none(), logical, logical_timestamp),
+        ("current_database", none(), DataType::Utf8, |context, _, rows| texts(&context.session().database, rows)),
+        ("current_catalog", none(), DataType::Utf8, |context, _, rows| texts(&context.session().database, rows)),
+        ("current_schema", none(), DataType::Utf8, |context, _, rows| texts(context.session().first_schema(), rows)),
+        ("current_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("session_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("version", none(), DataType::Utf8, |_, _, rows| texts(super::super::VERSION, rows)),
+        ("pg_sleep", Signature::exact(vec![DataType::Float64], Volatility::Volatile), DataType::Utf8, pg_sleep),
+        ("gen_random_uuid", Signature::nullary(Volatility::Volatile), DataType::Utf8, random_uuids),
+        ("unique_rowid", Signature::nullary(Volatility::Volatile), DataType::Int64, row_ids),
+        ("nextval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::next)),
+        ("currval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::current)),
+        ("lastval", Signature::nullary(Volatility::Volatile), DataType::Int64, last_value),
+        ("setval", setval, DataType::Int64, set_value),
+    ];
+    let function = |(name, signature, returns, body)| {
+        let function = SessionFunction { name, signature, returns, context: context.clone(), body };
+        (name.to_string(), Arc::new(ScalarUDF::from(function)))
+    };
+    functions.into_iter().map(function).collect()
+}
+
+fn texts(text: &str, rows: usize) -> Result<ArrayRef> {
+    Ok(Arc::new(StringArray::from(vec![text; rows])))
+}
+
+fn transaction_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let times = TimestampMicrosecondArray::from(vec![context.txn().snapshot().micros(); rows]);
+    Ok(Arc::new(times.with_timezone("+00:00")))
+}
+
+fn local_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    Ok(Arc::new(TimestampMicrosecondArray::from(vec![context.txn().snapshot().micros(); rows])))
+}
+
+fn clock_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let now = context.engine().store().now()?.micros();
+    Ok(Arc::new(TimestampMicrosecondArray::from(vec![now; rows]).with_timezone("+00:00")))
+}
+
+fn current_date(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let days = context.txn().snapshot().micros().div_euclid(86_400_000_000) as i32;
+    Ok(Arc::new(Date32Array::from(vec![days; rows])))
+}
+
+/// The time the transaction reads at, in nanoseconds. It sees every commit acknowledged before it.
+fn logical_timestamp(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let digits = i128::from(context.txn().snapshot().0) * 10i128.pow(u32::from(UNCONSTRAINED_SCALE));
+    let values = Decimal128Array::from(vec![digits; rows]);
+    Ok(Arc::new(values.with_precision_and_scale(38, UNCONSTRAINED_SCALE as i8)?))
+}
+
+fn random_uuids(_: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let uuids: Vec<String> = (0..rows).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    Ok(Arc::new(StringArray::from(uuids)))
+}
+
+fn row_ids(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let ids = (0..rows).map(|_| context.engine().unique_row_id()).collect::<Result<Vec<i64>>>()?;
+    Ok(Arc::new(Int64Array::from(ids)))
+}
+
+fn pg_sleep(context: &Context, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let seconds = args[0].as_primitive::<datafusion::arrow::datatypes::Float64Type>();
+    for index in 0..rows {
+        if !seconds.is_null(index) && seconds.value(index) > 0.0 {
+            let duration = std::time::Duration::from_secs_f64(seconds.value(index).min(3600.0));
+            context.wait_for(tokio::time::sleep(duration))?;
+        }
+    }
+    texts("", rows)
+}
+
+fn each_sequence(context: &Context, args: &[ArrayRef], act: fn(&Context, &str) -> Result<i64>) -> Result<ArrayRef> {
+    let names = args[0].as_string::<i32>();
+    let values = names.iter().map(|name| name.map(|name| act(context, name)).transpose());
+    Ok(Arc::new(values.collect::<Result<Int64Array>>()?))
+}
+
+fn last_value(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let last = context.session().sequences.last();
+    let last =
+        last.ok_or_else(|| Error::new(code::NOT_IN_PREREQUISITE_STATE, "lastval is not yet defined in this session"))?;
+    Ok(Arc::new(Int64Array::from(vec![last; rows])))
+}
+
+fn set_value(context: &Context, args: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+    let names = args[0].as_string::<i32>();
+    let values = args[1].as_primitive::<Int64Type>();
+    let set = |index: usize| -> Result<Option<i64>> {
+        if names.is_null(index) || values.is_null(index) {
+            return Ok(None);
+        }
+        let is_called = args.get(2).is_none_or(|flags| flags.is_null(index) || flags.as_boolean().value(index));
+        sequences::set(context, names.value(index), values.value(index), is_called).map(Some)
+    };
+    Ok(Arc::new((0..names.len()).map(set).collect::<Result<Int64Array>>()?))
+}

@@ -1,0 +1,194 @@
+//! Queries: from a syntax tree to a stream of batches, on DataFusion.
+//!
+//! ```text
+//!   Query --rewrite--> Query --resolve names--> tables --SqlToRel--> plan --optimize--> stream
+//! ```
+//!
+//! Names are resolved in the transaction's catalog before planning, which is synchronous ([`provider`]). Casts, intervals and
+//! other things DataFusion sees differently than PostgreSQL are reworded in the syntax tree ([`rewrite`]) to functions
+//! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
+
+pub mod expression;
+mod functions;
+mod provider;
+mod rewrite;
+mod scan;
+pub mod sequences;
+mod spans;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::TableReference;
+use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use sqlparser::ast::{Query, Statement as Ast};
+
+pub use provider::Planner;
+pub use rewrite::{bind, parameter_hints, placeholder, rewrite};
+pub use spans::point_keys;
+pub use table::StoreTable;
+
+use super::arrays::{canonical_columns, canonical_types};
+use super::context::Context;
+use super::error::{Error, Result, code};
+use crate::catalog::{ColumnType, Descriptor};
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+}
+
+/// Batches of a result, each column in exactly the Arrow type of its SQL type.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// A planned query.
+pub struct Planned {
+    /// Its columns.
+    pub columns: Vec<OutputColumn>,
+    state: SessionState,
+    plan: LogicalPlan,
+}
+
+/// Tables that a statement brings along: `SHOW`s used as relations.
+pub type ExtraTables = HashMap<String, Arc<dyn TableProvider>>;
+
+/// Which columns of stored tables a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// Those that `SELECT *` shows, and hidden ones the query names.
+    AsNamed,
+    /// All, in the table's order.
+    All,
+}
+
+/// Plans a query.
+pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planned> {
+    let mut query = query.clone();
+    let names = rewrite(&mut query)?;
+    let planner = prepare(context, &query, extra, visibility).await?;
+    let logical = planner.plan(query)?;
+    let state = planner.into_state();
+    let optimized = state.optimize(&logical)?;
+    let schema = Arc::new(optimized.schema().as_arrow().clone());
+    let column = |(field, column_type): (&Arc<_>, ColumnType)| {
+        let field: &datafusion::arrow::datatypes::Field = field;
+        OutputColumn { name: names.shown(field.name()), column_type }
+    };
+    let columns = schema.fields().iter().zip(canonical_types(&schema)).map(column).collect();
+    Ok(Planned { columns, state, plan: optimized })
+}
+
+/// A planner that knows every table the query names.
+pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planner> {
+    let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+    let (references, _) = resolve_table_references(&statement, true)?;
+    let mentions_hidden = visibility == Visibility::AsNamed && rewrite::mentions(query, super::ddl::ROW_ID);
+    let all = visibility == Visibility::All || mentions_hidden;
+    let mut planner = Planner::new(context);
+    for reference in references {
+        let table = match extra.get(reference.table()) {
+            Some(extra) => Some(extra.clone()),
+            None => find_table(context, &reference, all).await?,
+        };
+        if let Some(table) = table {
+            planner.add_table(reference, provider_as_source(table));
+        }
+    }
+    Ok(planner)
+}
+
+/// The table a name stands for; `None` for names that are no table, such as table functions.
+async fn find_table(
+    context: &Context,
+    reference: &TableReference,
+    all: bool,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
+    let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
+    if let Some(table) = super::introspection::find(context, &parts).await? {
+        return Ok(Some(table));
+    }
+    let Some(found) = context.find_object(&parts).await? else { return Ok(None) };
+    table_provider(context, found, all).await.map(Some)
+}
+
+/// What a query scans when it names an object.
+fn table_provider<'a>(
+    context: &'a Context,
+    found: Arc<Descriptor>,
+    all: bool,
+) -> BoxFuture<'a, Result<Arc<dyn TableProvider>>> {
+    Box::pin(async move {
+        match &*found {
+            Descriptor::Table(table) => {
+                let table = StoreTable::new(Arc::new(table.clone()), context.txn().clone(), all);
+                Ok(Arc::new(table) as Arc<dyn TableProvider>)
+            }
+            Descriptor::View(view) => {
+                let inside = context.inside_database(view.database).await?;
+                let mut query = super::parse_query(&view.query)?;
+                rewrite(&mut query)?;
+                let plan = prepare(&inside, &query, &ExtraTables::new(), Visibility::AsNamed).await?.plan(query)?;
+                let renamed = rename_columns(plan, view.columns.iter().map(|column| column.name.as_str()))?;
+                Ok(Arc::new(ViewTable::new(renamed, Some(view.query.clone()))) as Arc<dyn TableProvider>)
+            }
+            Descriptor::Sequence(sequence) => sequences::relation(context, sequence).await,
+            other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind()))),
+        }
+    })
+}
+
+fn rename_columns<'a>(plan: LogicalPlan, names: impl Iterator<Item = &'a str>) -> Result<LogicalPlan> {
+    use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+    let columns = plan.schema().columns();
+    let renamed = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
+    let renamed: Vec<Expr> = renamed.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(renamed)?.build()?)
+}
+
+impl Planned {
+    /// The plan, optimized.
+    pub fn logical(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    /// Runs it. Dropping the stream stops it.
+    pub async fn run(self) -> Result<(Vec<OutputColumn>, Batches)> {
+        let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
+        let stream = execute_stream(physical, self.state.task_ctx())?;
+        let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
+        let schema = schema_of(&self.columns);
+        let batches = stream.map(move |batch| {
+            let batch = batch?;
+            let columns = canonical_columns(&batch, &types)?;
+            let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+        });
+        Ok((self.columns, batches.boxed()))
+    }
+
+    /// What DataFusion would do, as text.
+    pub async fn explain(&self) -> Result<String> {
+        let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
+        Ok(datafusion::physical_plan::displayable(&*physical).indent(false).to_string())
+    }
+}
+
+/// The Arrow schema of a result.
+pub fn schema_of(columns: &[OutputColumn]) -> datafusion::arrow::datatypes::SchemaRef {
+    let fields = columns.iter().map(|column| super::types::field(&column.name, &column.column_type, true));
+    Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+}

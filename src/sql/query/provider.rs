@@ -1,0 +1,185 @@
+//! What DataFusion's planner asks about names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as Ast};
+
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::types::{anonymous_field, from_sql};
+use super::functions;
+
+type DfResult<T> = datafusion::error::Result<T>;
+
+/// Plans statements whose tables have been resolved.
+pub struct Planner {
+    state: SessionState,
+    tables: HashMap<TableReference, Arc<dyn TableSource>>,
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    types: Arc<dyn TypePlanner>,
+}
+
+impl Planner {
+    /// A planner that knows no table yet.
+    pub fn new(context: &Context) -> Planner {
+        let mut state = context.engine().query_state().clone();
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time = Some(context.txn().snapshot().to_utc());
+        Planner { state, tables: HashMap::new(), functions: functions::of_session(context), types: Arc::new(Types) }
+    }
+
+    /// Makes a table known under the name the statement uses.
+    pub fn add_table(&mut self, name: TableReference, table: Arc<dyn TableSource>) {
+        self.tables.insert(name, table);
+    }
+
+    /// Plans a query.
+    pub fn plan(&self, query: Query) -> Result<LogicalPlan> {
+        self.plan_with_parameters(query, Vec::new())
+    }
+
+    /// Plans a query with placeholders, of which some have known types.
+    pub fn plan_with_parameters(&self, query: Query, parameters: Vec<Option<FieldRef>>) -> Result<LogicalPlan> {
+        let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
+        Ok(self.sql_to_rel().sql_statement_to_plan_with_context(Ast::Query(Box::new(query)), &mut context)?)
+    }
+
+    fn sql_to_rel(&self) -> SqlToRel<'_, Planner> {
+        SqlToRel::new_with_options(self, ParserOptions::from(&self.options().sql_parser))
+    }
+
+    /// Compiles an expression over the columns of a schema.
+    pub fn compile(&self, expression: SqlExpr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        let planned = self.sql_to_rel().sql_to_expr(expression, schema, &mut PlannerContext::new())?;
+        let simplifier = self.simplifier(Some(schema));
+        let simplified = simplifier.simplify(simplifier.coerce(planned, schema)?)?;
+        Ok(self.state.create_physical_expr(simplified, schema)?)
+    }
+
+    fn simplifier(&self, schema: Option<&DFSchema>) -> ExprSimplifier {
+        let mut context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .with_query_execution_start_time(self.state.execution_props().query_execution_start_time);
+        if let Some(schema) = schema {
+            context = context.with_schema(Arc::new(schema.clone()));
+        }
+        ExprSimplifier::new(context.build())
+    }
+
+    /// The state to run what was planned with.
+    pub fn into_state(self) -> SessionState {
+        self.state
+    }
+}
+
+impl ContextProvider for Planner {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let missing = || Error::new(code::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", dotted(&name)));
+        self.tables.get(&name).cloned().ok_or_else(|| missing().into())
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        let name = name.trim_matches('"').to_ascii_lowercase();
+        let missing = || Error::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
+        let function = self.state.table_functions().get(&name).ok_or_else(missing)?;
+        let (simplifier, schema) = (self.simplifier(None), DFSchema::empty());
+        let constant = |arg| {
+            let simple = simplifier.simplify(simplifier.coerce(arg, &schema)?)?;
+            Ok(match simple {
+                // Functions take 64-bit numbers only.
+                Expr::Literal(value, metadata) if value.data_type().is_integer() => {
+                    Expr::Literal(value.cast_to(&DataType::Int64)?, metadata)
+                }
+                other => other,
+            })
+        };
+        let args = args.into_iter().map(constant).collect::<DfResult<Vec<_>>>()?;
+        let table = function.create_table_provider_with_args(TableFunctionArgs::new(&args, &self.state))?;
+        Ok(provider_as_source(table))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(self.types.clone())
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        let own = self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name));
+        own.or_else(|| self.state.scalar_functions().get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().chain(self.state.scalar_functions().keys()).cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
+
+fn dotted(name: &TableReference) -> String {
+    let parts = [name.catalog(), name.schema(), Some(name.table())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(".")
+}
+
+/// SQL types wherever DataFusion meets one.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &SqlType) -> DfResult<Option<FieldRef>> {
+        let column_type = from_sql(sql_type).map_err(DataFusionError::from)?;
+        Ok(Some(anonymous_field(&column_type)))
+    }
+}

@@ -1,0 +1,407 @@
+//! Rewording syntax trees where DataFusion sees something else than PostgreSQL.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::super::error::{Error, Result, code};
+use super::super::text;
+use super::super::types::from_sql;
+use crate::catalog::{ColumnType, Datum};
+
+/// Functions that return rows when they stand in `FROM`.
+const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
+
+/// The names a client sees, for output columns that had to be called something else.
+#[derive(Default)]
+pub struct OutputNames {
+    shown: HashMap<String, String>,
+}
+
+impl OutputNames {
+    /// The name a client sees for a planned column.
+    pub fn shown(&self, planned: &str) -> String {
+        self.shown.get(planned).cloned().unwrap_or_else(|| planned.to_string())
+    }
+}
+
+/// Rewords a query.
+pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
+    let mut rewriter = Rewriter { error: None };
+    let names = name_outputs(query);
+    let _ = query.visit(&mut rewriter);
+    match rewriter.error {
+        Some(error) => Err(error),
+        None => Ok(names),
+    }
+}
+
+/// Rewords an expression.
+pub fn rewrite_expression(expression: &mut Expr) -> Result<()> {
+    let mut rewriter = Rewriter { error: None };
+    let _ = expression.visit(&mut rewriter);
+    rewriter.error.map_or(Ok(()), Err)
+}
+
+struct Rewriter {
+    error: Option<Error>,
+}
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = &mut *query.body {
+            name_subquery(select);
+        }
+        self.error = self.error.take().or_else(|| refuse_ignored(query).err());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, alias, args: Some(_), with_ordinality, .. } => {
+                if *with_ordinality {
+                    self.error = Some(Error::unsupported("WITH ORDINALITY"));
+                }
+                let function = name.to_string().to_ascii_lowercase();
+                if SET_FUNCTIONS.contains(&function.as_str()) {
+                    name_set_function(alias, &function);
+                }
+            }
+            TableFactor::UNNEST { alias, .. } => name_set_function(alias, "unnest"),
+            TableFactor::Table { sample: Some(_), .. } => self.error = Some(Error::unsupported("TABLESAMPLE")),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        match reword(expression) {
+            Ok(Some(instead)) => *expression = instead,
+            Ok(None) => {}
+            Err(error) => {
+                self.error = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Parts of a query that DataFusion's planner would pass over in silence.
+fn refuse_ignored(query: &Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return Err(Error::unsupported("FOR UPDATE or FOR SHARE here"));
+    }
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+        return Err(Error::unsupported("this clause of a query"));
+    }
+    if let SetExpr::Select(select) = &*query.body
+        && select.into.is_some()
+    {
+        return Err(Error::unsupported("SELECT INTO"));
+    }
+    Ok(())
+}
+
+fn name_set_function(alias: &mut Option<TableAlias>, function: &str) {
+    let name = alias.as_ref().map_or_else(|| Ident::new(function), |alias| alias.name.clone());
+    let alias =
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef { name, data_type: None });
+    }
+}
+
+fn reword(expression: &Expr) -> Result<Option<Expr>> {
+    Ok(match expression {
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+            Some(cast((**expr).clone(), data_type)?)
+        }
+        Expr::TypedString(typed) => Some(cast(Expr::Value(typed.value.clone()), &typed.data_type)?),
+        Expr::Interval(interval) => {
+            let Expr::Value(value) = &*interval.value else { return Err(Error::unsupported("this form of INTERVAL")) };
+            let unit = interval.leading_field.as_ref().map_or(String::new(), |field| format!(" {field}"));
+            let text = match &value.value {
+                Value::SingleQuotedString(text) | Value::Number(text, _) => format!("{text}{unit}"),
+                _ => return Err(Error::unsupported("this form of INTERVAL")),
+            };
+            Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
+        }
+        Expr::Function(function) if is_called(function, "regexp_replace") => None,
+        _ => None,
+    })
+}
+
+fn is_called(function: &Function, name: &str) -> bool {
+    function.name.to_string().eq_ignore_ascii_case(name)
+}
+
+/// A cast, as a call of keepsafe's own cast function.
+fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
+    let name = data_type.to_string();
+    if name.to_ascii_lowercase().starts_with("reg") {
+        return Err(Error::unsupported(format!("type {name}")));
+    }
+    from_sql(data_type)?;
+    Ok(call(&format!("cast:{name}"), vec![value]))
+}
+
+fn string_literal(text: String) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text).into())
+}
+
+/// A function call.
+pub fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// The name PostgreSQL gives an output column.
+fn output_name(expression: &Expr) -> String {
+    match expression {
+        Expr::Identifier(ident) => normalized(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or("?column?".into(), normalized),
+        Expr::Function(function) => match function.name.0.last() {
+            Some(ObjectNamePart::Identifier(ident)) => normalized(ident),
+            _ => "?column?".into(),
+        },
+        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
+            name if name != "?column?" => name,
+            _ => from_sql(data_type).map_or("?column?".into(), |column_type| type_name(&column_type)),
+        },
+        Expr::TypedString(typed) => {
+            from_sql(&typed.data_type).map_or("?column?".into(), |column_type| type_name(&column_type))
+        }
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
+        Expr::Case { .. } => "case".into(),
+        Expr::Exists { .. } => "exists".into(),
+        Expr::Array(_) => "array".into(),
+        Expr::Interval(_) => "interval".into(),
+        Expr::Extract { .. } => "extract".into(),
+        Expr::Substring { .. } => "substring".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Trim { .. } => "btrim".into(),
+        Expr::Ceil { .. } => "ceil".into(),
+        Expr::Floor { .. } => "floor".into(),
+        Expr::Subquery(query) => match &*query.body {
+            SetExpr::Select(select) => match select.projection.first() {
+                Some(SelectItem::UnnamedExpr(expression)) => output_name(expression),
+                Some(SelectItem::ExprWithAlias { alias, .. }) => normalized(alias),
+                _ => "?column?".into(),
+            },
+            _ => "?column?".into(),
+        },
+        _ => "?column?".into(),
+    }
+}
+
+fn type_name(column_type: &ColumnType) -> String {
+    match column_type {
+        ColumnType::Int2 => "int2".into(),
+        ColumnType::Int4 => "int4".into(),
+        ColumnType::Int8 => "int8".into(),
+        ColumnType::Float4 => "float4".into(),
+        ColumnType::Float8 => "float8".into(),
+        ColumnType::Bool => "bool".into(),
+        ColumnType::TimestampTz => "timestamptz".into(),
+        ColumnType::Array(element) => type_name(element),
+        other => super::super::types::pg_name(other).split(['(', ' ']).next().unwrap_or_default().into(),
+    }
+}
+
+fn normalized(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// Names every output column of the whole query, uniquely, and remembers what a client is to see.
+fn name_outputs(query: &mut Query) -> OutputNames {
+    let mut names = OutputNames::default();
+    let Some(select) = leftmost_select(&mut query.body) else { return names };
+    let mut taken = HashSet::new();
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        let (expression, name) = match item {
+            SelectItem::UnnamedExpr(expression) => (expression.clone(), output_name(expression)),
+            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normalized(alias)),
+            _ => continue,
+        };
+        let is_plain = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        let unique = taken.insert(name.clone());
+        if unique && (is_plain || matches!(item, SelectItem::ExprWithAlias { .. })) {
+            continue;
+        }
+        let planned = if unique && name != "?column?" { name.clone() } else { format!("{name}:{index}") };
+        names.shown.insert(planned.clone(), name);
+        let expr = unnest_set_function(expression);
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned) };
+    }
+    names
+}
+
+/// A set-returning function in a select list gives rows.
+fn unnest_set_function(expression: Expr) -> Expr {
+    match &expression {
+        Expr::Function(function) if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) => {
+            call("unnest", vec![expression])
+        }
+        _ => expression,
+    }
+}
+
+/// Names the output columns of a subquery as far as that cannot clash.
+fn name_subquery(select: &mut Select) {
+    let mut taken: HashSet<String> = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(normalized(ident)),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(normalized),
+            _ => None,
+        })
+        .collect();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expression) = item else { continue };
+        if matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+            continue;
+        }
+        let name = output_name(expression);
+        if name != "?column?" && taken.insert(name.clone()) {
+            let expr = unnest_set_function(expression.clone());
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+    }
+}
+
+fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::Query(query) => leftmost_select(&mut query.body),
+        SetExpr::SetOperation { left, .. } => leftmost_select(left),
+        _ => None,
+    }
+}
+
+/// Whether a query names a column.
+pub fn mentions(query: &Query, column: &str) -> bool {
+    struct Mentions<'a>(&'a str);
+    impl Visitor for Mentions<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            let found = match expression {
+                Expr::Identifier(ident) => normalized(ident) == self.0,
+                Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|part| normalized(part) == self.0),
+                _ => false,
+            };
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    query.visit(&mut Mentions(column)).is_break()
+}
+
+/// A value given for a placeholder.
+pub type Parameter = (ColumnType, Datum<'static>);
+
+/// Puts values in the place of placeholders.
+pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
+    struct Bind<'a> {
+        parameters: &'a [Parameter],
+        error: Option<Error>,
+    }
+    impl VisitorMut for Bind<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Value(value) = expression
+                && let Value::Placeholder(name) = &value.value
+            {
+                let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+                match index.checked_sub(1).and_then(|index| self.parameters.get(index)) {
+                    Some(parameter) => *expression = literal(parameter),
+                    None => {
+                        let message = format!("there is no parameter {name}");
+                        self.error = Some(Error::new(code::PROTOCOL_VIOLATION, message));
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut visitor = Bind { parameters, error: None };
+    let _ = tree.visit(&mut visitor);
+    visitor.error.map_or(Ok(()), Err)
+}
+
+/// A literal that has exactly the parameter's type.
+fn literal((column_type, datum): &Parameter) -> Expr {
+    let number = |text: String| Expr::Value(Value::Number(text, false).into());
+    match (datum, column_type) {
+        (Datum::Int(value), ColumnType::Int8) if *value >= 0 => number(value.to_string()),
+        (Datum::Text(text), ColumnType::Text) => string_literal(text.to_string()),
+        (Datum::Null, _) => call(&format!("cast:{column_type}"), vec![Expr::Value(Value::Null.into())]),
+        (datum, column_type) => {
+            let mut text = String::new();
+            text::format(&mut text, datum, column_type);
+            call(&format!("cast:{column_type}"), vec![string_literal(text)])
+        }
+    }
+}
+
+/// Types of placeholders that can be seen in the syntax: those under a cast, and in `LIMIT` and `OFFSET`.
+pub fn parameter_hints<T: Visit>(tree: &T, hints: &mut HashMap<usize, ColumnType>) {
+    struct Hints<'a>(&'a mut HashMap<usize, ColumnType>);
+    impl Hints<'_> {
+        fn add(&mut self, expression: &Expr, column_type: ColumnType) {
+            if let Some(index) = placeholder(expression) {
+                self.0.entry(index).or_insert(column_type);
+            }
+        }
+    }
+    impl Visitor for Hints<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+                let offset = offset.as_ref().map(|offset| &offset.value);
+                limit.iter().chain(offset).for_each(|expression| self.add(expression, ColumnType::Int8));
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if let Expr::Cast { expr, data_type, .. } = expression
+                && let Ok(column_type) = from_sql(data_type)
+            {
+                self.add(expr, column_type);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = tree.visit(&mut Hints(hints));
+}
+
+/// The index, from 0, of the placeholder that an expression is.
+pub fn placeholder(expression: &Expr) -> Option<usize> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.trim_start_matches('$').parse::<usize>().ok()?.checked_sub(1),
+            _ => None,
+        },
+        Expr::Nested(inner) => placeholder(inner),
+        _ => None,
+    }
+}

@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::{Constraint, Constraints};
+use datafusion::datasource::{TableProvider, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::super::types;
+use super::scan::StoreScan;
+use super::spans::{self, Access};
+use crate::catalog::TableDescriptor;
+use crate::kv::Txn;
+
+type DfResult<T> = datafusion::error::Result<T>;
+
+/// A stored table as a query in one transaction sees it.
+pub struct StoreTable {
+    table: Arc<TableDescriptor>,
+    txn: Arc<dyn Txn>,
+    /// Positions, in the descriptor, of the columns the query sees.
+    positions: Vec<usize>,
+    schema: SchemaRef,
+    constraints: Constraints,
+}
+
+impl std::fmt::Debug for StoreTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreTable({})", self.table.identity.name)
+    }
+}
+
+impl StoreTable {
+    /// The table with its hidden columns, or without.
+    pub fn new(table: Arc<TableDescriptor>, txn: Arc<dyn Txn>, with_hidden: bool) -> StoreTable {
+        let visible =
+            |(position, column): (usize, &crate::catalog::Column)| (with_hidden || !column.hidden).then_some(position);
+        let positions: Vec<usize> = table.columns.iter().enumerate().filter_map(visible).collect();
+        let fields = positions.iter().map(|&position| {
+            let column = &table.columns[position];
+            types::field(&column.name, &column.column_type, column.nullable)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let key = table.primary.columns.iter().map(|part| {
+            let position = table.position(part.column)?;
+            positions.iter().position(|&seen| seen == position)
+        });
+        let constraints = match key.collect::<Option<Vec<usize>>>() {
+            Some(key) => Constraints::new_unverified(vec![Constraint::PrimaryKey(key)]),
+            None => Constraints::default(),
+        };
+        StoreTable { table, txn, positions, schema, constraints }
+    }
+
+    /// The table's descriptor.
+    pub fn descriptor(&self) -> &Arc<TableDescriptor> {
+        &self.table
+    }
+}
+
+#[async_trait]
+impl TableProvider for StoreTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let useful = |filter: &&Expr| match spans::constrains_index(&self.table, filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(useful).collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let projected: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.positions.len()).collect(),
+        };
+        let schema = Arc::new(self.schema.project(&projected)?);
+        let positions = projected.iter().map(|&index| self.positions[index]).collect();
+        let access: Access = spans::choose(&self.table, filters);
+        // A filter that is applied after the scan may drop rows, so a limit holds only without one.
+        let limit = if filters.is_empty() { limit } else { None };
+        Ok(Arc::new(StoreScan::new(self.table.clone(), self.txn.clone(), positions, schema, access, limit)))
+    }
+}

@@ -1,0 +1,768 @@
+//! A session: one client's settings, its transaction, and the running of its statements.
+//!
+//! ```text
+//!   Idle --BEGIN--> Open --error--> Failed
+//!    ^               |                |
+//!    +--- COMMIT ----+--- ROLLBACK ---+
+//! ```
+//!
+//! A statement outside a transaction is one of its own; if it loses a race it is run again, as nobody has seen it yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use sqlparser::ast::{Expr, Query, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value};
+
+use super::context::{Context, FreshSpaces, SessionFacts};
+use super::describe::{self, Description};
+use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, what, write_batch};
+use super::engine::Engine;
+use super::error::{Error, Result, code};
+use super::query::sequences::SessionSequences;
+use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
+use super::settings::{SessionSettings, cluster_setting, read_cluster_setting, write_cluster_setting};
+use super::show::{self, Shown};
+use super::{control, ddl, dml, text, time_travel};
+use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
+use crate::jobs::JobId;
+use crate::kv::Txn;
+use crate::parser::{Ordinary, Parsed, Statement};
+
+/// Attempts at a statement that is a transaction of its own.
+const ATTEMPTS: u32 = 20;
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(1);
+
+/// A value for a placeholder.
+pub type Parameter = (ColumnType, Datum<'static>);
+
+/// What a statement answers.
+pub enum Response {
+    /// Rows; the tag gets their number.
+    Rows {
+        /// Their columns.
+        columns: Vec<OutputColumn>,
+        /// The rows.
+        batches: Batches,
+        /// `SELECT`, `INSERT 0` and the like.
+        tag: String,
+    },
+    /// A command tag.
+    Done(String),
+    /// The client is to send rows; see [`Session::copy_data`].
+    CopyIn {
+        /// Columns of each row.
+        columns: usize,
+    },
+    /// Lines for the client.
+    CopyOut {
+        /// Columns of each row.
+        columns: Vec<OutputColumn>,
+        /// The rows.
+        batches: Batches,
+        /// How they look.
+        format: CopyFormat,
+    },
+}
+
+/// The state of a session's transaction, as `ReadyForQuery` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// None is open.
+    Idle,
+    /// One is open.
+    Open,
+    /// One is open and can only be rolled back.
+    Failed,
+}
+
+enum State {
+    Idle,
+    Open(Open),
+    Failed(Open),
+}
+
+/// An open transaction.
+struct Open {
+    txn: Arc<dyn Txn>,
+    fresh: FreshSpaces,
+    savepoints: Vec<(String, usize)>,
+    /// Made by a group of statements sent at once, not by `BEGIN`.
+    implicit: bool,
+    /// Jobs that begin with the commit.
+    jobs: Vec<JobId>,
+}
+
+/// One client's session.
+pub struct Session {
+    engine: Arc<Engine>,
+    facts: SessionFacts,
+    settings: SessionSettings,
+    state: State,
+    copy: Option<(CopyIn, bool)>,
+    notices: Vec<String>,
+    /// Settings that clients are to be told of.
+    changed_settings: BTreeMap<&'static str, String>,
+    waiting_for: Option<JobId>,
+}
+
+impl Session {
+    /// Opens a session, if the user and the database exist.
+    pub async fn open(engine: Arc<Engine>, user: &str, database: &str) -> Result<Session> {
+        let facts = SessionFacts {
+            user: user.into(),
+            database: database.into(),
+            search_path: vec![PUBLIC_SCHEMA.into()],
+            sequences: Arc::new(SessionSequences::default()),
+        };
+        let txn = engine.store().begin().await?;
+        let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), FreshSpaces::default());
+        if !context.catalog().user_exists(user).await? {
+            return Err(Error::new(code::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist")));
+        }
+        context.current_database().await?;
+        let mut settings = SessionSettings::default();
+        let timeout = read_cluster_setting(&context, cluster_setting("sql.defaults.statement_timeout")?).await?;
+        settings.set("statement_timeout", Some(&timeout))?;
+        Ok(Session {
+            engine,
+            facts,
+            settings,
+            state: State::Idle,
+            copy: None,
+            notices: Vec::new(),
+            changed_settings: BTreeMap::new(),
+            waiting_for: None,
+        })
+    }
+
+    /// The state of the transaction.
+    pub fn status(&self) -> Status {
+        match &self.state {
+            State::Idle => Status::Idle,
+            State::Open(open) if open.implicit => Status::Idle,
+            State::Open(_) => Status::Open,
+            State::Failed(_) => Status::Failed,
+        }
+    }
+
+    /// What the user should know of the last statement.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Settings that have changed and that clients are told of.
+    pub fn take_changed_settings(&mut self) -> BTreeMap<&'static str, String> {
+        std::mem::take(&mut self.changed_settings)
+    }
+
+    /// How long a statement may run.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.settings.statement_timeout()
+    }
+
+    /// Sets a setting as the client asks when it connects; unknown ones are left alone.
+    pub fn set_at_startup(&mut self, name: &str, value: &str) -> Result<()> {
+        self.set(name, Some(value))
+    }
+
+    fn context(&self, open: &Open) -> Context {
+        Context::new(self.engine.clone(), open.txn.clone(), Arc::new(self.facts.clone()), open.fresh.clone())
+    }
+
+    async fn begin(&self) -> Result<Open> {
+        Ok(self.open_with(self.engine.store().begin().await?))
+    }
+
+    fn open_with(&self, txn: Arc<dyn Txn>) -> Open {
+        Open { txn, fresh: FreshSpaces::default(), savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
+    }
+
+    /// Statements that come in one message are one transaction, unless they say otherwise.
+    pub async fn begin_group(&mut self) -> Result<()> {
+        if matches!(self.state, State::Idle) {
+            let mut open = self.begin().await?;
+            open.implicit = true;
+            self.state = State::Open(open);
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction of statements that came in one message.
+    pub async fn end_group(&mut self) -> Result<()> {
+        if !matches!(&self.state, State::Open(open) if open.implicit) {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) => self.commit(open).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit(&self, open: Open) -> Result<()> {
+        open.txn.commit().await?;
+        for job in open.jobs {
+            self.engine.jobs().run(job).await?;
+        }
+        Ok(())
+    }
+
+    /// A statement has failed, or was canceled: a transaction it was part of cannot go on.
+    pub fn fail(&mut self) {
+        self.copy = None;
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) if open.implicit => State::Idle,
+            State::Open(open) | State::Failed(open) => {
+                if open.savepoints.is_empty() {
+                    open.txn.rollback();
+                }
+                State::Failed(open)
+            }
+            State::Idle => State::Idle,
+        };
+    }
+
+    /// The error of a statement that was canceled; a job it was waiting for goes on.
+    pub fn canceled(&mut self, why: &str) -> Error {
+        let error = Error::new(code::QUERY_CANCELED, format!("canceling statement due to {why}"));
+        match self.waiting_for.take() {
+            Some(job) => error.hint(format!("Job {job} goes on in the background. See SHOW JOB {job}.")),
+            None => error,
+        }
+    }
+
+    /// Finds out what a statement takes and gives.
+    pub async fn describe(&self, parsed: &Parsed, declared: &[Option<ColumnType>]) -> Result<Description> {
+        if let Statement::Sql(ordinary) = &parsed.statement
+            && is_transaction_control(&ordinary.ast)
+        {
+            return Ok(Description::default());
+        }
+        match &self.state {
+            State::Open(open) => {
+                describe::describe(&self.context(open), &parsed.statement, &self.settings, declared).await
+            }
+            State::Failed(_) => Err(failed_transaction()),
+            State::Idle => {
+                let open = self.begin().await?;
+                describe::describe(&self.context(&open), &parsed.statement, &self.settings, declared).await
+            }
+        }
+    }
+
+    /// Runs a statement. After an error, or when the future is dropped, call [`Session::fail`].
+    pub async fn execute(&mut self, parsed: &Parsed, parameters: &[Parameter]) -> Result<Response> {
+        if let Statement::Sql(ordinary) = &parsed.statement
+            && let Some(response) = self.control_transaction(ordinary).await?
+        {
+            return Ok(response);
+        }
+        if let State::Failed(_) = self.state {
+            return Err(failed_transaction());
+        }
+        if let Some(response) = self.change_session(&parsed.statement).await? {
+            return Ok(response);
+        }
+        if let State::Open(_) = self.state {
+            return self.execute_in_open(&parsed.statement, parameters).await;
+        }
+        self.execute_alone(&parsed.statement, parameters).await
+    }
+
+    async fn execute_in_open(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<Response> {
+        let State::Open(open) = &self.state else { return Err(failed_transaction()) };
+        if let Statement::Sql(ordinary) = statement
+            && ordinary.as_of.is_some()
+        {
+            return Err(
+                Error::unsupported("AS OF SYSTEM TIME inside a transaction").hint("Write BEGIN AS OF SYSTEM TIME ...")
+            );
+        }
+        let context = self.context(open);
+        let (detached, job) = match statement {
+            Statement::Backup(backup) => (backup.options.detached, true),
+            Statement::Restore(restore) => (restore.options.detached, true),
+            _ => (true, false),
+        };
+        if job && !detached && !open.implicit {
+            let verb = if matches!(statement, Statement::Backup(_)) { "BACKUP" } else { "RESTORE" };
+            let message = format!("{verb} cannot be used inside a transaction without the detached option");
+            return Err(Error::new(code::ACTIVE_TRANSACTION, message)
+                .hint(format!("Add WITH detached, or run {verb} outside the transaction.")));
+        }
+        if job && !detached {
+            // Several statements in one message: the job has to be there before anybody can wait for it.
+            self.end_group().await?;
+            let response = self.execute_alone(statement, parameters).await?;
+            self.begin_group().await?;
+            return Ok(response);
+        }
+        let (response, started) = self.run(&context, statement, parameters).await?;
+        if let State::Open(open) = &mut self.state {
+            open.jobs.extend(started);
+        }
+        Ok(response)
+    }
+
+    async fn execute_alone(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<Response> {
+        let mut delay = FIRST_RETRY_DELAY;
+        for attempt in 1.. {
+            let open = match self.attempt(statement, parameters).await {
+                Err(error) if error.is_retryable() && attempt < ATTEMPTS => None,
+                Err(error) => return Err(error),
+                Ok((response, open)) => match self.finish_alone(statement, response, open).await {
+                    Err(error) if error.is_retryable() && attempt < ATTEMPTS => None,
+                    done => Some(done),
+                },
+            };
+            if let Some(done) = open {
+                return done;
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(Duration::from_millis(50));
+        }
+        Err(Error::internal("no attempt was made"))
+    }
+
+    async fn attempt(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<(Response, Open)> {
+        let mut open = self.begin().await?;
+        if let Statement::Sql(ordinary) = statement
+            && let Some(time) = &ordinary.as_of
+        {
+            if !matches!(ordinary.ast, Ast::Query(_) | Ast::Explain { .. }) {
+                return Err(Error::unsupported("AS OF SYSTEM TIME on this statement"));
+            }
+            let at = time_travel::evaluate(&self.context(&open), time)?;
+            open = self.open_with(self.engine.store().begin_at(at).await?);
+        }
+        let (response, started) = self.run(&self.context(&open), statement, parameters).await?;
+        open.jobs.extend(started);
+        Ok((response, open))
+    }
+
+    async fn finish_alone(&mut self, statement: &Statement, response: Response, open: Open) -> Result<Response> {
+        if let Response::CopyIn { .. } = response {
+            let mut open = open;
+            open.implicit = true;
+            self.state = State::Open(open);
+            return Ok(response);
+        }
+        let is_read =
+            matches!(&response, Response::Rows { .. } | Response::CopyOut { .. }) && open.txn.pending_writes() == 0;
+        let job = open.jobs.first().copied();
+        if !is_read || job.is_some() {
+            self.commit(open).await?;
+        }
+        let detached = match statement {
+            Statement::Backup(backup) => backup.options.detached,
+            Statement::Restore(restore) => restore.options.detached,
+            _ => true,
+        };
+        match job {
+            Some(job) if !detached => self.wait_for_job(job).await,
+            _ => Ok(response),
+        }
+    }
+
+    async fn wait_for_job(&mut self, job: JobId) -> Result<Response> {
+        self.waiting_for = Some(job);
+        let record = self.engine.jobs().wait(job).await?;
+        self.waiting_for = None;
+        let (columns, batches) = control::finished(&record).into_batches()?;
+        Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
+    }
+
+    /// Runs a statement in a transaction; the second value is a job to be started after the commit.
+    async fn run(
+        &mut self,
+        context: &Context,
+        statement: &Statement,
+        parameters: &[Parameter],
+    ) -> Result<(Response, Option<JobId>)> {
+        let texts = text_values(parameters);
+        let rows = |shown: Shown| -> Result<Response> {
+            let (columns, batches) = shown.into_batches()?;
+            Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
+        };
+        match statement {
+            Statement::Sql(ordinary) => Ok((self.run_ordinary(context, ordinary, parameters, &texts).await?, None)),
+            Statement::Backup(backup) => {
+                let job = control::backup(context, backup, &texts).await?;
+                Ok((rows(control::detached(job))?, Some(job)))
+            }
+            Statement::Restore(restore) => {
+                let job = control::restore(context, restore, &texts).await?;
+                Ok((rows(control::detached(job))?, Some(job)))
+            }
+            Statement::SetClusterSetting(set) => {
+                let value = match &set.value {
+                    None => None,
+                    Some(value) => Some(setting_value(context, value)?),
+                };
+                write_cluster_setting(context, &set.name, value)?;
+                Ok((Response::Done("SET CLUSTER SETTING".into()), None))
+            }
+            Statement::Maintenance(tag) => Ok((Response::Done((*tag).into()), None)),
+            other => match show::show(context, other, &self.settings, &texts).await? {
+                Some(shown) => Ok((rows(shown)?, None)),
+                None => Err(Error::unsupported(other)),
+            },
+        }
+    }
+
+    async fn run_ordinary(
+        &mut self,
+        context: &Context,
+        statement: &Ordinary,
+        parameters: &[Parameter],
+        texts: &[Option<String>],
+    ) -> Result<Response> {
+        if let Some(outcome) = ddl::execute(context, statement).await? {
+            self.notices.extend(outcome.notices);
+            return Ok(Response::Done(outcome.tag.into()));
+        }
+        let extra = show::relations(context, &statement.shows, &self.settings, texts).await?;
+        let mut ast = statement.ast.clone();
+        query::bind(&mut ast, parameters)?;
+        match &mut ast {
+            Ast::Query(query) => self.select(context, query, &extra).await,
+            Ast::Insert(insert) => {
+                let changed = dml::insert(context, insert, statement.upsert, &extra).await?;
+                Ok(changed_rows(if statement.upsert { "UPSERT" } else { "INSERT 0" }, changed))
+            }
+            Ast::Update(update) => Ok(changed_rows("UPDATE", dml::update(context, update, &extra).await?)),
+            Ast::Delete(delete) => Ok(changed_rows("DELETE", dml::delete(context, delete, &extra).await?)),
+            Ast::Copy { source, to, target, options, legacy_options, .. } => {
+                if !legacy_options.is_empty() {
+                    return Err(Error::unsupported("this form of COPY options").hint("Write WITH (FORMAT csv, ...)."));
+                }
+                let format = CopyFormat::from_options(options)?;
+                match what(source, *to, target)? {
+                    CopyWhat::In { table, columns } => {
+                        let copy = CopyIn::new(context, table, columns, format).await?;
+                        let width = copy.width();
+                        self.copy = Some((copy, matches!(self.state, State::Idle)));
+                        Ok(Response::CopyIn { columns: width })
+                    }
+                    CopyWhat::Out(sql) => {
+                        let query = super::parse_query(&sql)?;
+                        let planned = query::plan(context, &query, &extra, Visibility::AsNamed).await?;
+                        let (columns, batches) = planned.run().await?;
+                        Ok(Response::CopyOut { columns, batches, format })
+                    }
+                }
+            }
+            Ast::Explain { statement, analyze: false, .. } => match &**statement {
+                Ast::Query(query) => {
+                    let plan = query::plan(context, query, &extra, Visibility::AsNamed).await?.explain().await?;
+                    let mut shown = Shown::new(&[("info", ColumnType::Text)]);
+                    shown.rows = plan.lines().map(|line| vec![line.to_string().into()]).collect();
+                    let (columns, batches) = shown.into_batches()?;
+                    Ok(Response::Rows { columns, batches, tag: "EXPLAIN".into() })
+                }
+                _ => Err(Error::unsupported("EXPLAIN of anything but a query")),
+            },
+            other => Err(Error::unsupported(statement_kind(other))),
+        }
+    }
+
+    async fn select(&mut self, context: &Context, query: &mut Query, extra: &ExtraTables) -> Result<Response> {
+        dml::select_for_update(context, query).await?;
+        let (columns, batches) = query::plan(context, query, extra, Visibility::AsNamed).await?.run().await?;
+        Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
+    }
+
+    /// `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
+    async fn control_transaction(&mut self, statement: &Ordinary) -> Result<Option<Response>> {
+        let tag = match &statement.ast {
+            Ast::StartTransaction { modes, statements, exception, .. }
+                if statements.is_empty() && exception.is_none() =>
+            {
+                self.start_transaction(statement, modes).await?;
+                "BEGIN"
+            }
+            Ast::Commit { chain: false, .. } => match std::mem::replace(&mut self.state, State::Idle) {
+                State::Open(open) => {
+                    if open.implicit {
+                        self.notices.push("there is no transaction in progress".into());
+                    }
+                    self.commit(open).await?;
+                    "COMMIT"
+                }
+                State::Failed(_) => "ROLLBACK",
+                State::Idle => {
+                    self.notices.push("there is no transaction in progress".into());
+                    "COMMIT"
+                }
+            },
+            Ast::Rollback { chain: false, savepoint: None } => {
+                if let State::Idle = self.state {
+                    self.notices.push("there is no transaction in progress".into());
+                }
+                self.state = State::Idle;
+                "ROLLBACK"
+            }
+            Ast::Rollback { savepoint: Some(name), .. } => {
+                self.rollback_to(&name.value)?;
+                "ROLLBACK"
+            }
+            Ast::Savepoint { name } => {
+                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("SAVEPOINT")) };
+                open.savepoints.push((name.value.clone(), open.txn.savepoint()));
+                "SAVEPOINT"
+            }
+            Ast::ReleaseSavepoint { name } => {
+                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("RELEASE SAVEPOINT")) };
+                let position = position_of(open, &name.value)?;
+                open.savepoints.truncate(position);
+                "RELEASE"
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Response::Done(tag.into())))
+    }
+
+    async fn start_transaction(&mut self, statement: &Ordinary, modes: &[TransactionMode]) -> Result<()> {
+        match &mut self.state {
+            State::Open(open) if open.implicit => open.implicit = false,
+            State::Open(_) => {
+                self.notices.push("there is already a transaction in progress".into());
+                return Ok(());
+            }
+            State::Failed(_) => return Err(failed_transaction()),
+            State::Idle => self.state = State::Open(self.begin().await?),
+        }
+        let read_only =
+            modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
+        if statement.as_of.is_none() && !read_only {
+            return Ok(());
+        }
+        let State::Open(open) = &self.state else { return Ok(()) };
+        let at = match &statement.as_of {
+            Some(time) => time_travel::evaluate(&self.context(open), time)?,
+            None => open.txn.snapshot(),
+        };
+        self.state = State::Open(self.open_with(self.engine.store().begin_at(at).await?));
+        Ok(())
+    }
+
+    fn no_transaction(&self, what: &str) -> Error {
+        match self.state {
+            State::Failed(_) => failed_transaction(),
+            _ => Error::new(code::NO_ACTIVE_TRANSACTION, format!("{what} can only be used in transaction blocks")),
+        }
+    }
+
+    fn rollback_to(&mut self, name: &str) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(mut open) | State::Failed(mut open) => match position_of(&open, name) {
+                Ok(position) => {
+                    open.txn.rollback_to(open.savepoints[position].1);
+                    open.savepoints.truncate(position + 1);
+                    self.state = State::Open(open);
+                    Ok(())
+                }
+                Err(error) => {
+                    self.state = State::Failed(open);
+                    Err(error)
+                }
+            },
+            State::Idle => Err(Error::new(
+                code::NO_ACTIVE_TRANSACTION,
+                "ROLLBACK TO SAVEPOINT can only be used in transaction blocks",
+            )),
+        }
+    }
+
+    /// `SET`, `RESET`, `USE`
+    async fn change_session(&mut self, statement: &Statement) -> Result<Option<Response>> {
+        let tag = match statement {
+            Statement::Use(database) => {
+                self.use_database(database).await?;
+                "SET"
+            }
+            Statement::Reset(reset) => {
+                match &reset.name {
+                    Some(name) => self.set(name, None)?,
+                    None => self.settings.reset_all(),
+                }
+                "RESET"
+            }
+            Statement::Sql(ordinary) => match &ordinary.ast {
+                Ast::Set(set) => {
+                    self.apply_set(set).await?;
+                    "SET"
+                }
+                Ast::Reset(reset) => {
+                    if let sqlparser::ast::Reset::ConfigurationParameter(name) = &reset.reset {
+                        self.set(&name.to_string(), None)?;
+                    }
+                    "RESET"
+                }
+                Ast::Discard { .. } => {
+                    self.settings.reset_all();
+                    "DISCARD"
+                }
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(Response::Done(tag.into())))
+    }
+
+    async fn use_database(&mut self, name: &str) -> Result<()> {
+        let open = self.begin().await?;
+        self.context(&open).database(name).await?;
+        self.facts.database = name.into();
+        Ok(())
+    }
+
+    async fn apply_set(&mut self, set: &Set) -> Result<()> {
+        match set {
+            Set::SingleAssignment { variable, values, .. } => {
+                let name = variable.to_string().to_lowercase();
+                let values = values.iter().map(plain_value).collect::<Result<Vec<_>>>()?;
+                let value = values.join(", ");
+                if name == "database" {
+                    return self.use_database(&value).await;
+                }
+                if value.eq_ignore_ascii_case("default") {
+                    self.set(&name, None)
+                } else {
+                    self.set(&name, Some(&value))
+                }
+            }
+            Set::SetTimeZone { value, .. } => self.set("timezone", Some(&plain_value(value)?)),
+            Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
+            Set::SetNamesDefault {} => self.set("client_encoding", None),
+            // Every transaction is serializable already.
+            Set::SetTransaction { modes, snapshot: None, .. } => {
+                let read_only = modes
+                    .iter()
+                    .any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
+                if read_only {
+                    Err(Error::unsupported("SET TRANSACTION READ ONLY").hint("Write BEGIN READ ONLY."))
+                } else {
+                    Ok(())
+                }
+            }
+            other => Err(Error::unsupported(other)),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        self.settings.set(name, value)?;
+        if name.eq_ignore_ascii_case("search_path") {
+            let path = self.settings.get("search_path")?;
+            let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
+            self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();
+        }
+        if let Some(wire) = SessionSettings::reported_name(name) {
+            self.changed_settings.insert(wire, self.settings.get(name)?);
+        }
+        Ok(())
+    }
+
+    /// Takes a piece of the data of `COPY ... FROM STDIN`.
+    pub async fn copy_data(&mut self, data: &[u8]) -> Result<()> {
+        match &mut self.copy {
+            Some((copy, _)) => copy.push(data).await,
+            None => Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress")),
+        }
+    }
+
+    /// Ends `COPY ... FROM STDIN`; the tag says how many rows came.
+    pub async fn copy_done(&mut self) -> Result<String> {
+        let Some((copy, alone)) = self.copy.take() else {
+            return Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress"));
+        };
+        let rows = copy.finish().await?;
+        if alone {
+            self.end_group().await?;
+        }
+        Ok(format!("COPY {rows}"))
+    }
+}
+
+/// The lines of a batch for `COPY ... TO STDOUT`.
+pub fn copy_lines(format: &CopyFormat, columns: &[OutputColumn], batch: &RecordBatch) -> Result<Vec<String>> {
+    let mut lines = Vec::with_capacity(batch.num_rows());
+    write_batch(format, columns, batch, &mut lines)?;
+    Ok(lines)
+}
+
+/// The first line for `COPY ... TO STDOUT`, if the format has one.
+pub fn copy_header(format: &CopyFormat, columns: &[OutputColumn]) -> Option<String> {
+    header(format, columns)
+}
+
+fn is_transaction_control(ast: &Ast) -> bool {
+    matches!(
+        ast,
+        Ast::StartTransaction { .. }
+            | Ast::Commit { .. }
+            | Ast::Rollback { .. }
+            | Ast::Savepoint { .. }
+            | Ast::ReleaseSavepoint { .. }
+    )
+}
+
+fn failed_transaction() -> Error {
+    Error::new(
+        code::FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+fn position_of(open: &Open, name: &str) -> Result<usize> {
+    let position = open.savepoints.iter().rposition(|(known, _)| known == name);
+    position.ok_or_else(|| Error::new(code::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
+}
+
+fn changed_rows(tag: &str, changed: dml::Changed) -> Response {
+    match changed.returning {
+        Some((columns, batches)) => Response::Rows { columns, batches, tag: tag.into() },
+        None => Response::Done(format!("{tag} {}", changed.rows)),
+    }
+}
+
+fn statement_kind(ast: &Ast) -> String {
+    ast.to_string().split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Parameters as text, for the string positions of keepsafe's own statements.
+fn text_values(parameters: &[Parameter]) -> Vec<Option<String>> {
+    let text = |(column_type, datum): &Parameter| {
+        let mut out = String::new();
+        text::format(&mut out, datum, column_type);
+        (!datum.is_null()).then_some(out)
+    };
+    parameters.iter().map(text).collect()
+}
+
+/// The value of `SET`: a word, a string or a number.
+fn plain_value(value: &Expr) -> Result<String> {
+    match value {
+        Expr::Identifier(ident) => Ok(ident.value.clone()),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::Number(text, _) => {
+                Ok(text.clone())
+            }
+            Value::Boolean(value) => Ok(if *value { "on" } else { "off" }.into()),
+            other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
+        },
+        Expr::UnaryOp { expr, .. } => plain_value(expr).map(|value| format!("-{value}")),
+        other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
+    }
+}
+
+fn setting_value(context: &Context, value: &Expr) -> Result<String> {
+    if let Ok(plain) = plain_value(value) {
+        return Ok(plain);
+    }
+    let (column_type, datum) = query::expression::constant(context, value.clone())?;
+    let mut out = String::new();
+    text::format(&mut out, &datum, &column_type);
+    Ok(out)
+}

@@ -1,0 +1,250 @@
+//! Settings of the session and of the cluster: which there are, what they may be, and what they mean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::context::Context;
+use super::error::{Error, Result, code};
+use super::text;
+use crate::catalog::Datum;
+use crate::catalog::system::SETTINGS;
+
+/// What a setting may be set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Any text.
+    Text,
+    /// One of these, compared without case; the first is what it is.
+    OneOf(&'static [&'static str]),
+    /// A length of time; a bare number is milliseconds.
+    Duration,
+    /// It cannot be set.
+    ReadOnly,
+}
+
+/// A session setting.
+struct SessionSetting {
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    /// Whether clients are told its value when they connect and when it changes.
+    reported: bool,
+}
+
+const fn setting(name: &'static str, default: &'static str, kind: Kind) -> SessionSetting {
+    SessionSetting { name, default, kind, reported: false }
+}
+
+const fn reported_setting(name: &'static str, default: &'static str, kind: Kind) -> SessionSetting {
+    SessionSetting { name, default, kind, reported: true }
+}
+
+const BOOLEAN: Kind = Kind::OneOf(&["on", "off", "true", "false", "1", "0"]);
+const ISOLATION: Kind =
+    Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
+
+/// Settings with another value than the one they have would promise something that is not so, hence the short lists.
+const SESSION_SETTINGS: [SessionSetting; 25] = [
+    reported_setting("application_name", "", Kind::Text),
+    setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
+    reported_setting("client_encoding", "UTF8", Kind::OneOf(&["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"])),
+    setting(
+        "client_min_messages",
+        "notice",
+        Kind::OneOf(&["notice", "warning", "error", "log", "debug1", "debug2", "debug3", "debug4", "debug5"]),
+    ),
+    reported_setting("datestyle", "ISO, MDY", Kind::OneOf(&["ISO, MDY", "ISO", "ISO, YMD", "ISO, DMY"])),
+    setting("default_transaction_isolation", "serializable", ISOLATION),
+    setting("default_transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
+    setting("extra_float_digits", "1", Kind::OneOf(&["0", "1", "2", "3"])),
+    setting("idle_in_transaction_session_timeout", "0", Kind::OneOf(&["0"])),
+    reported_setting("integer_datetimes", "on", Kind::ReadOnly),
+    reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres"])),
+    setting("lock_timeout", "0", Kind::OneOf(&["0"])),
+    setting("max_identifier_length", "63", Kind::ReadOnly),
+    setting("row_security", "off", BOOLEAN),
+    setting("search_path", "public", Kind::Text),
+    reported_setting("server_encoding", "UTF8", Kind::ReadOnly),
+    reported_setting("server_version", "15.0", Kind::ReadOnly),
+    setting("server_version_num", "150000", Kind::ReadOnly),
+    setting("session_authorization", "", Kind::ReadOnly),
+    reported_setting("standard_conforming_strings", "on", Kind::OneOf(&["on", "true"])),
+    setting("statement_timeout", "0", Kind::Duration),
+    setting("synchronous_commit", "on", Kind::OneOf(&["on"])),
+    reported_setting("timezone", "UTC", Kind::OneOf(&["UTC", "GMT", "Etc/UTC", "Z", "0", "default", "local"])),
+    setting("transaction_isolation", "serializable", ISOLATION),
+    setting("transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
+];
+
+/// The settings that clients are told of, with the names and defaults they have on the wire.
+pub fn reported() -> Vec<(&'static str, &'static str)> {
+    let wire_name = |name: &'static str| match name {
+        "datestyle" => "DateStyle",
+        "intervalstyle" => "IntervalStyle",
+        "timezone" => "TimeZone",
+        other => other,
+    };
+    SESSION_SETTINGS
+        .iter()
+        .filter(|setting| setting.reported)
+        .map(|setting| (wire_name(setting.name), setting.default))
+        .collect()
+}
+
+/// The settings of one session.
+#[derive(Clone, Default)]
+pub struct SessionSettings {
+    changed: BTreeMap<&'static str, String>,
+}
+
+fn find(name: &str) -> Result<&'static SessionSetting> {
+    let known = SESSION_SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name));
+    known.ok_or_else(|| Error::new(code::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\"")))
+}
+
+/// PostgreSQL's planner settings. There is nothing here for them to change, and users expect them to be accepted.
+fn is_planner_setting(name: &str) -> bool {
+    name.starts_with("enable_")
+        || name.ends_with("_cost")
+        || ["jit", "work_mem", "maintenance_work_mem", "effective_cache_size"].contains(&name)
+}
+
+impl SessionSettings {
+    /// Sets one; `None` is its default.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        if is_planner_setting(&name.to_lowercase()) {
+            return Ok(());
+        }
+        let setting = find(name)?;
+        let Some(value) = value else {
+            self.changed.remove(setting.name);
+            return Ok(());
+        };
+        let bad = || {
+            let message = format!("invalid value for parameter \"{}\": \"{value}\"", setting.name);
+            Error::new(code::INVALID_PARAMETER, message)
+        };
+        let value = match setting.kind {
+            Kind::ReadOnly => {
+                return Err(Error::new("55P02", format!("parameter \"{}\" cannot be changed", setting.name)));
+            }
+            Kind::Text => value.to_string(),
+            Kind::Duration => parse_duration(value).map(|_| value.to_string()).ok_or_else(bad)?,
+            Kind::OneOf(values) if values.iter().any(|known| known.eq_ignore_ascii_case(value)) => match setting.name {
+                // Every transaction is serializable, which is at least what was asked for.
+                "transaction_isolation" | "default_transaction_isolation" | "timezone" | "client_encoding" => {
+                    setting.default.into()
+                }
+                _ => value.to_string(),
+            },
+            Kind::OneOf(_) => return Err(bad().hint(format!("In this version it is {}.", setting.default))),
+        };
+        self.changed.insert(setting.name, value);
+        Ok(())
+    }
+
+    /// The value of one.
+    pub fn get(&self, name: &str) -> Result<String> {
+        if is_planner_setting(&name.to_lowercase()) {
+            return Ok("on".into());
+        }
+        let setting = find(name)?;
+        Ok(self.changed.get(setting.name).cloned().unwrap_or_else(|| setting.default.into()))
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<(String, String)> {
+        SESSION_SETTINGS
+            .iter()
+            .map(|setting| (setting.name.to_string(), self.get(setting.name).unwrap_or_default()))
+            .collect()
+    }
+
+    /// Sets all to their defaults.
+    pub fn reset_all(&mut self) {
+        self.changed.clear();
+    }
+
+    /// How long a statement may run, if there is a limit.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        let value = self.changed.get("statement_timeout")?;
+        parse_duration(value).filter(|timeout| !timeout.is_zero())
+    }
+
+    /// Whether a setting is one that clients are told of, and the name they know it by.
+    pub fn reported_name(name: &str) -> Option<&'static str> {
+        reported().into_iter().map(|(wire, _)| wire).find(|wire| wire.eq_ignore_ascii_case(name))
+    }
+}
+
+/// `1500`, `1500ms`, `2s`, `1 min`, `00:00:10`
+fn parse_duration(value: &str) -> Option<Duration> {
+    if let Ok(milliseconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_millis(milliseconds));
+    }
+    let interval = text::parse_interval(value.trim())?;
+    u64::try_from(interval.comparable_micros()).ok().map(Duration::from_micros)
+}
+
+/// A cluster setting.
+pub struct ClusterSetting {
+    /// Its dotted name.
+    pub name: &'static str,
+    /// Its default.
+    pub default: &'static str,
+    /// `s` for text, `d` for a length of time, `m` for the version.
+    pub kind: &'static str,
+    /// What it does.
+    pub description: &'static str,
+}
+
+/// Every cluster setting.
+pub const CLUSTER_SETTINGS: [ClusterSetting; 3] = [
+    ClusterSetting {
+        name: "cluster.organization",
+        default: "",
+        kind: "s",
+        description: "organization name, for people to read",
+    },
+    ClusterSetting {
+        name: "sql.defaults.statement_timeout",
+        default: "0s",
+        kind: "d",
+        description: "statement_timeout of sessions that begin after it is set; 0 is none",
+    },
+    ClusterSetting {
+        name: "version",
+        default: env!("CARGO_PKG_VERSION"),
+        kind: "m",
+        description: "version of the cluster; cannot be set",
+    },
+];
+
+/// The cluster setting with a name.
+pub fn cluster_setting(name: &str) -> Result<&'static ClusterSetting> {
+    let known = CLUSTER_SETTINGS.iter().find(|setting| setting.name == name);
+    known.ok_or_else(|| Error::new(code::UNDEFINED_OBJECT, format!("unknown cluster setting '{name}'")))
+}
+
+/// The value of a cluster setting.
+pub async fn read_cluster_setting(context: &Context, setting: &ClusterSetting) -> Result<String> {
+    let row = SETTINGS.get(&**context.txn(), &[setting.name.into()]).await?;
+    Ok(row.and_then(|row| row[1].as_text().map(str::to_string)).unwrap_or_else(|| setting.default.into()))
+}
+
+/// Sets a cluster setting; `None` is its default.
+pub fn write_cluster_setting(context: &Context, name: &str, value: Option<String>) -> Result<()> {
+    let setting = cluster_setting(name)?;
+    if setting.kind == "m" {
+        return Err(Error::new(code::INVALID_PARAMETER, format!("cluster setting '{name}' cannot be set")));
+    }
+    let txn = &**context.txn();
+    let Some(value) = value else { return Ok(SETTINGS.delete(txn, &[name.into()])?) };
+    if setting.kind == "d" && parse_duration(&value).is_none() {
+        return Err(Error::new(
+            code::INVALID_PARAMETER,
+            format!("invalid value for cluster setting '{name}': \"{value}\""),
+        ));
+    }
+    Ok(SETTINGS.put(txn, &[name.into(), value.into(), Datum::Int(txn.snapshot().micros())])?)
+}

@@ -1,0 +1,530 @@
+//! Everything that shows something: `SHOW` of the catalog, of settings, of backups and of jobs.
+
+use std::sync::Arc;
+
+use datafusion::datasource::MemTable;
+use futures::stream::{self, StreamExt};
+
+use super::arrays::batch_of_rows;
+use super::context::Context;
+use super::control;
+use super::dml::Row;
+use super::error::{Error, Result, code};
+use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
+use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_cluster_setting};
+use crate::backup::plan::Planner;
+use crate::catalog::system::USERS;
+use crate::catalog::{ColumnType, Datum, Descriptor, Index, TableDescriptor};
+use crate::parser::{Show, ShowBackup, ShowCreate, ShowRelation, Statement, quote_ident};
+
+/// A small result that is there as a whole.
+pub struct Shown {
+    /// Its columns.
+    pub columns: Vec<OutputColumn>,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+impl Shown {
+    /// A result with these columns.
+    pub fn new(columns: &[(&str, ColumnType)]) -> Shown {
+        let column = |(name, column_type): &(&str, ColumnType)| OutputColumn {
+            name: (*name).into(),
+            column_type: column_type.clone(),
+        };
+        Shown { columns: columns.iter().map(column).collect(), rows: Vec::new() }
+    }
+
+    /// As a stream.
+    pub fn into_batches(self) -> Result<(Vec<OutputColumn>, Batches)> {
+        let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
+        let batch = batch_of_rows(&schema_of(&self.columns), &types, &self.rows)?;
+        Ok((self.columns, stream::iter([Ok(batch)]).boxed()))
+    }
+
+    /// As a table that a query can scan.
+    pub fn into_table(self) -> Result<Arc<MemTable>> {
+        let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
+        let schema = schema_of(&self.columns);
+        let batch = batch_of_rows(&schema, &types, &self.rows)?;
+        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+    }
+}
+
+/// What `SHOW`s used as relations show, by the name of their placeholder tables.
+pub async fn relations(
+    context: &Context,
+    shows: &[ShowRelation],
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<ExtraTables> {
+    let mut tables = ExtraTables::new();
+    for show in shows {
+        let shown = self::show(context, &show.statement, settings, parameters).await?;
+        let shown = shown.ok_or_else(|| Error::unsupported("this statement as a relation"))?;
+        tables.insert(show.placeholder.clone(), shown.into_table()?);
+    }
+    Ok(tables)
+}
+
+/// Runs a statement if it is one that shows something.
+pub async fn show(
+    context: &Context,
+    statement: &Statement,
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<Option<Shown>> {
+    Ok(Some(match statement {
+        Statement::Show(show) => catalog(context, show, settings).await?,
+        Statement::ShowBackups(show) => {
+            let planner = control::planner(context, parameters);
+            let (_, collection) = planner.collection(&show.collection)?;
+            let mut shown = Shown::new(&[("path", ColumnType::Text)]);
+            shown.rows =
+                crate::backup::show::backups(&collection).await?.into_iter().map(|path| vec![path.into()]).collect();
+            shown
+        }
+        Statement::ShowBackup(show) => backup(&control::planner(context, parameters), show).await?,
+        Statement::ShowJobs(show) => control::show_jobs(context, show).await?,
+        Statement::ShowJob(show) => control::show_job(context, show, parameters).await?,
+        _ => return Ok(None),
+    }))
+}
+
+async fn backup(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
+    if let Some(details) = show.details {
+        return Err(Error::unsupported(format!("SHOW BACKUP {details}")));
+    }
+    if let Some((option, _)) = show.options.first() {
+        return Err(Error::unsupported(format!("option {option} of SHOW BACKUP")));
+    }
+    let (_, collection) = planner.collection(&show.collection)?;
+    let full = planner.resolve(&collection, &show.subdirectory).await?;
+    let mut shown = Shown::new(&[
+        ("database_name", ColumnType::Text),
+        ("parent_schema_name", ColumnType::Text),
+        ("object_name", ColumnType::Text),
+        ("object_type", ColumnType::Text),
+        ("backup_type", ColumnType::Text),
+        ("start_time", ColumnType::TimestampTz),
+        ("end_time", ColumnType::TimestampTz),
+        ("size_bytes", ColumnType::Int8),
+        ("rows", ColumnType::Int8),
+        ("is_full_cluster", ColumnType::Bool),
+        ("regions", ColumnType::Text),
+    ]);
+    for row in crate::backup::show::contents(&collection, &full).await? {
+        shown.rows.push(vec![
+            row.database.into(),
+            row.schema.into(),
+            row.name.into(),
+            row.kind.into(),
+            if row.incremental { "incremental" } else { "full" }.into(),
+            row.start_time.map(|time| time.micros()).into(),
+            row.end_time.micros().into(),
+            row.size_bytes.into(),
+            row.rows.into(),
+            Datum::Bool(row.is_full_cluster),
+            Datum::Null,
+        ]);
+    }
+    Ok(shown)
+}
+
+async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> Result<Shown> {
+    match show {
+        Show::Databases => databases(context).await,
+        Show::Schemas(database) => schemas(context, database.as_deref()).await,
+        Show::Tables(place) => tables(context, place.as_deref()).await,
+        Show::Sequences(database) => sequences(context, database.as_deref()).await,
+        Show::Columns(name) => columns(context, name).await,
+        Show::Indexes(name) => indexes(context, name).await,
+        Show::Constraints(name) => constraints(context, name).await,
+        Show::Create(ShowCreate::Database, name) => {
+            let mut shown = Shown::new(&[("database_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
+            let database = context.database(&name[0]).await?;
+            let statement = format!("CREATE DATABASE {}", quote_ident(database.name()));
+            shown.rows.push(vec![database.name().to_string().into(), statement.into()]);
+            Ok(shown)
+        }
+        Show::Create(ShowCreate::Object, name) => {
+            let mut shown = Shown::new(&[("table_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
+            let object = context.object(name).await?;
+            let statement = create_statement(context, &object).await?;
+            shown.rows.push(vec![object.name().to_string().into(), statement.into()]);
+            Ok(shown)
+        }
+        Show::Users => {
+            let array = ColumnType::Array(Box::new(ColumnType::Text));
+            let mut shown =
+                Shown::new(&[("username", ColumnType::Text), ("options", array.clone()), ("member_of", array)]);
+            for row in USERS.scan(&**context.txn(), &[]).await? {
+                let options = if row[1] == Datum::Bool(true) { vec!["NOLOGIN".into()] } else { Vec::new() };
+                let roles = if row[0].as_text() == Some("root") { vec!["admin".into()] } else { Vec::new() };
+                shown.rows.push(vec![row[0].clone(), Datum::Array(options), Datum::Array(roles)]);
+            }
+            Ok(shown)
+        }
+        Show::Locality => {
+            let mut shown = Shown::new(&[("locality", ColumnType::Text)]);
+            shown.rows.push(vec![context.engine().locality().to_string().into()]);
+            Ok(shown)
+        }
+        Show::ClusterSetting(Some(name)) => {
+            let setting = cluster_setting(name)?;
+            let mut shown = Shown::new(&[(setting.name, ColumnType::Text)]);
+            shown.rows.push(vec![read_cluster_setting(context, setting).await?.into()]);
+            Ok(shown)
+        }
+        Show::ClusterSetting(None) => {
+            let text = || ColumnType::Text;
+            let mut shown = Shown::new(&[
+                ("variable", text()),
+                ("value", text()),
+                ("setting_type", text()),
+                ("description", text()),
+            ]);
+            for setting in &CLUSTER_SETTINGS {
+                let value = read_cluster_setting(context, setting).await?;
+                shown.rows.push(vec![
+                    setting.name.into(),
+                    value.into(),
+                    setting.kind.into(),
+                    setting.description.into(),
+                ]);
+            }
+            Ok(shown)
+        }
+        Show::Setting(Some(name)) if name == "database" => {
+            let mut shown = Shown::new(&[("database", ColumnType::Text)]);
+            shown.rows.push(vec![context.session().database.clone().into()]);
+            Ok(shown)
+        }
+        Show::Setting(Some(name)) => {
+            let name = name.to_lowercase();
+            let name = if name == "time zone" { "timezone".into() } else { name };
+            let mut shown = Shown::new(&[(&name, ColumnType::Text)]);
+            shown.rows.push(vec![settings.get(&name)?.into()]);
+            Ok(shown)
+        }
+        Show::Setting(None) => {
+            let mut shown = Shown::new(&[("variable", ColumnType::Text), ("value", ColumnType::Text)]);
+            shown.rows = settings.all().into_iter().map(|(name, value)| vec![name.into(), value.into()]).collect();
+            Ok(shown)
+        }
+    }
+}
+
+async fn databases(context: &Context) -> Result<Shown> {
+    let text = || ColumnType::Text;
+    let mut shown = Shown::new(&[
+        ("database_name", text()),
+        ("owner", text()),
+        ("primary_region", text()),
+        ("secondary_region", text()),
+        ("regions", ColumnType::Array(Box::new(text()))),
+        ("survival_goal", text()),
+    ]);
+    for database in context.catalog().list(None, None).await? {
+        let (name, owner) = (database.name().to_string(), database.identity().owner.clone());
+        shown.rows.push(vec![
+            name.into(),
+            owner.into(),
+            Datum::Null,
+            Datum::Null,
+            Datum::Array(Vec::new()),
+            Datum::Null,
+        ]);
+    }
+    Ok(shown)
+}
+
+async fn named_or_current(context: &Context, name: Option<&str>) -> Result<Arc<Descriptor>> {
+    match name {
+        Some(name) => context.database(name).await,
+        None => context.current_database().await,
+    }
+}
+
+async fn schemas(context: &Context, database: Option<&str>) -> Result<Shown> {
+    let mut shown = Shown::new(&[("schema_name", ColumnType::Text), ("owner", ColumnType::Text)]);
+    let database = named_or_current(context, database).await?;
+    for schema in context.catalog().list(Some(database.id()), None).await? {
+        shown.rows.push(vec![schema.name().to_string().into(), schema.identity().owner.clone().into()]);
+    }
+    for schema in super::introspection::SCHEMAS {
+        shown.rows.push(vec![schema.into(), Datum::Null]);
+    }
+    shown.rows.sort_by(|a, b| a[0].as_text().cmp(&b[0].as_text()));
+    Ok(shown)
+}
+
+async fn tables(context: &Context, place: Option<&[String]>) -> Result<Shown> {
+    let text = || ColumnType::Text;
+    let mut shown = Shown::new(&[
+        ("schema_name", text()),
+        ("table_name", text()),
+        ("type", text()),
+        ("owner", text()),
+        ("estimated_row_count", ColumnType::Int8),
+        ("locality", text()),
+    ]);
+    let (database, schemas) = match place {
+        None => {
+            let database = context.current_database().await?;
+            let schemas = context.catalog().list(Some(database.id()), None).await?;
+            (database, schemas)
+        }
+        // A schema of the current database comes before a database of that name.
+        Some([name]) => {
+            let current = context.current_database().await?;
+            match context.catalog().lookup(Some(current.id()), None, name).await? {
+                Some(schema) => (current, vec![schema]),
+                None => {
+                    let database = context.database(name).await?;
+                    let schemas = context.catalog().list(Some(database.id()), None).await?;
+                    (database, schemas)
+                }
+            }
+        }
+        Some([database, schema, ..]) => {
+            let database = context.database(database).await?;
+            let schema = context.schema(database.id(), schema).await?;
+            (database, vec![schema])
+        }
+        Some([]) => return Err(Error::new(code::INVALID_NAME, "a name is missing")),
+    };
+    for schema in schemas {
+        for object in context.catalog().list(Some(database.id()), Some(schema.id())).await? {
+            shown.rows.push(vec![
+                schema.name().to_string().into(),
+                object.name().to_string().into(),
+                object.kind().into(),
+                object.identity().owner.clone().into(),
+                Datum::Null,
+                Datum::Null,
+            ]);
+        }
+    }
+    Ok(shown)
+}
+
+async fn sequences(context: &Context, database: Option<&str>) -> Result<Shown> {
+    let mut shown = Shown::new(&[("sequence_schema", ColumnType::Text), ("sequence_name", ColumnType::Text)]);
+    let database = named_or_current(context, database).await?;
+    for schema in context.catalog().list(Some(database.id()), None).await? {
+        for object in context.catalog().list(Some(database.id()), Some(schema.id())).await? {
+            if matches!(&*object, Descriptor::Sequence(_)) {
+                shown.rows.push(vec![schema.name().to_string().into(), object.name().to_string().into()]);
+            }
+        }
+    }
+    Ok(shown)
+}
+
+async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
+    let array = ColumnType::Array(Box::new(ColumnType::Text));
+    let mut shown = Shown::new(&[
+        ("column_name", ColumnType::Text),
+        ("data_type", ColumnType::Text),
+        ("is_nullable", ColumnType::Bool),
+        ("column_default", ColumnType::Text),
+        ("generation_expression", ColumnType::Text),
+        ("indices", array),
+        ("is_hidden", ColumnType::Bool),
+    ]);
+    match &*context.object(name).await? {
+        Descriptor::Table(table) => {
+            for column in &table.columns {
+                let holds = |index: &&Index| {
+                    index.name == table.primary.name || index.columns.iter().any(|part| part.column == column.id)
+                };
+                let indices = table.all_indexes().filter(holds).map(|index| index.name.clone().into()).collect();
+                shown.rows.push(vec![
+                    column.name.clone().into(),
+                    column.column_type.to_string().into(),
+                    Datum::Bool(column.nullable),
+                    column.default.clone().into(),
+                    "".into(),
+                    Datum::Array(indices),
+                    Datum::Bool(column.hidden),
+                ]);
+            }
+        }
+        Descriptor::View(view) => {
+            for column in &view.columns {
+                shown.rows.push(vec![
+                    column.name.clone().into(),
+                    column.column_type.to_string().into(),
+                    Datum::Bool(true),
+                    Datum::Null,
+                    "".into(),
+                    Datum::Array(Vec::new()),
+                    Datum::Bool(false),
+                ]);
+            }
+        }
+        other => {
+            return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind())));
+        }
+    }
+    Ok(shown)
+}
+
+async fn table_named(context: &Context, name: &[String]) -> Result<TableDescriptor> {
+    match &*context.object(name).await? {
+        Descriptor::Table(table) => Ok(table.clone()),
+        other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", other.name()))),
+    }
+}
+
+async fn indexes(context: &Context, name: &[String]) -> Result<Shown> {
+    let (text, flag) = (|| ColumnType::Text, || ColumnType::Bool);
+    let mut shown = Shown::new(&[
+        ("table_name", text()),
+        ("index_name", text()),
+        ("non_unique", flag()),
+        ("seq_in_index", ColumnType::Int8),
+        ("column_name", text()),
+        ("direction", text()),
+        ("storing", flag()),
+        ("implicit", flag()),
+        ("visible", flag()),
+    ]);
+    let table = table_named(context, name).await?;
+    let mut all: Vec<&Index> = table.all_indexes().collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    for index in all {
+        let is_primary = index.name == table.primary.name;
+        let named =
+            index.columns.iter().map(|part| (part.column, if part.descending { "DESC" } else { "ASC" }, false, false));
+        let mut entries: Vec<_> = named.collect();
+        if is_primary {
+            let rest = table.columns.iter().filter(|column| !table.in_primary_key(column.id));
+            entries.extend(rest.map(|column| (column.id, "N/A", true, false)));
+        } else {
+            let implicit =
+                table.primary.columns.iter().filter(|part| !index.columns.iter().any(|own| own.column == part.column));
+            entries.extend(implicit.map(|part| (part.column, "ASC", index.unique, true)));
+        }
+        for (position, (column, direction, storing, implicit)) in entries.into_iter().enumerate() {
+            let column = table.column(column).map_or(String::new(), |column| column.name.clone());
+            shown.rows.push(vec![
+                table.identity.name.clone().into(),
+                index.name.clone().into(),
+                Datum::Bool(!index.unique),
+                Datum::Int(position as i64 + 1),
+                column.into(),
+                direction.into(),
+                Datum::Bool(storing),
+                Datum::Bool(implicit),
+                Datum::Bool(true),
+            ]);
+        }
+    }
+    Ok(shown)
+}
+
+async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
+    let text = || ColumnType::Text;
+    let mut shown = Shown::new(&[
+        ("table_name", text()),
+        ("constraint_name", text()),
+        ("constraint_type", text()),
+        ("details", text()),
+        ("validated", ColumnType::Bool),
+    ]);
+    let table = table_named(context, name).await?;
+    let mut found = vec![(
+        table.primary.name.clone(),
+        "PRIMARY KEY",
+        format!("PRIMARY KEY ({})", key_columns(&table, &table.primary)),
+    )];
+    for index in table.indexes.iter().filter(|index| index.unique) {
+        found.push((index.name.clone(), "UNIQUE", format!("UNIQUE ({})", key_columns(&table, index))));
+    }
+    for check in &table.checks {
+        found.push((check.name.clone(), "CHECK", format!("CHECK ({})", check.condition)));
+    }
+    for key in &table.foreign_keys {
+        found.push((key.name.clone(), "FOREIGN KEY", foreign_key(context, &table, key).await?));
+    }
+    found.sort();
+    for (name, kind, details) in found {
+        let table = table.identity.name.clone();
+        shown.rows.push(vec![table.into(), name.into(), kind.into(), details.into(), Datum::Bool(true)]);
+    }
+    Ok(shown)
+}
+
+fn key_columns(table: &TableDescriptor, index: &Index) -> String {
+    let part = |part: &crate::catalog::IndexColumn| {
+        let name = table.column(part.column).map_or("", |column| &column.name);
+        format!("{} {}", quote_ident(name), if part.descending { "DESC" } else { "ASC" })
+    };
+    index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+async fn foreign_key(context: &Context, table: &TableDescriptor, key: &crate::catalog::ForeignKey) -> Result<String> {
+    let other = context.catalog().get(key.referenced_table).await?;
+    let Descriptor::Table(other) = &*other else { return Err(Error::internal("a foreign key refers to no table")) };
+    let schema = context.catalog().get(other.schema).await?;
+    let names = |table: &TableDescriptor, ids: &[crate::catalog::ColumnId]| {
+        let name =
+            |id: &crate::catalog::ColumnId| table.column(*id).map_or(String::new(), |column| quote_ident(&column.name));
+        ids.iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
+    let (schema, name) = (quote_ident(schema.name()), quote_ident(&other.identity.name));
+    Ok(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to})"))
+}
+
+/// A statement that would make the object again.
+pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<String> {
+    let (_, schema) = object.parents();
+    let schema = match schema {
+        Some(schema) => quote_ident(context.catalog().get(schema).await?.name()),
+        None => String::new(),
+    };
+    let name = format!("{schema}.{}", quote_ident(object.name()));
+    match object {
+        Descriptor::View(view) => {
+            let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
+            Ok(format!("CREATE VIEW {name} ({}) AS {}", columns.join(", "), view.query))
+        }
+        Descriptor::Sequence(sequence) => Ok(format!(
+            "CREATE SEQUENCE {name} MINVALUE {} MAXVALUE {} INCREMENT {} START {}",
+            sequence.minimum, sequence.maximum, sequence.increment, sequence.start
+        )),
+        Descriptor::Table(table) => {
+            let mut items = Vec::new();
+            for column in table.visible_columns() {
+                let null = if column.nullable { "NULL" } else { "NOT NULL" };
+                let default = column.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
+                items.push(format!("{} {} {null}{default}", quote_ident(&column.name), column.column_type));
+            }
+            let is_hidden =
+                table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));
+            if !is_hidden {
+                let name = quote_ident(&table.primary.name);
+                items.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", key_columns(table, &table.primary)));
+            }
+            for index in &table.indexes {
+                let unique = if index.unique { "UNIQUE " } else { "" };
+                items.push(format!("{unique}INDEX {} ({})", quote_ident(&index.name), key_columns(table, index)));
+            }
+            for key in &table.foreign_keys {
+                items.push(format!(
+                    "CONSTRAINT {} {}",
+                    quote_ident(&key.name),
+                    foreign_key(context, table, key).await?
+                ));
+            }
+            for check in &table.checks {
+                items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident(&check.name), check.condition));
+            }
+            Ok(format!("CREATE TABLE {name} (\n    {}\n)", items.join(",\n    ")))
+        }
+        other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind()))),
+    }
+}

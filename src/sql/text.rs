@@ -1,0 +1,628 @@
+//! Values as PostgreSQL writes and reads them in text.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+
+use super::error::{Error, Result, code};
+use super::types::{MAX_DECIMAL_PRECISION, pg_name};
+use crate::catalog::{ColumnType, Datum, Interval};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// Reads a value of a type from text.
+pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
+    let bad = || {
+        let sqlstate = match column_type {
+            ColumnType::Date
+            | ColumnType::Time
+            | ColumnType::Timestamp
+            | ColumnType::TimestampTz
+            | ColumnType::Interval => code::BAD_DATETIME,
+            _ => code::BAD_TEXT,
+        };
+        Error::new(sqlstate, format!("invalid input syntax for type {}: \"{text}\"", pg_name(column_type)))
+    };
+    let trimmed = text.trim();
+    Ok(match column_type {
+        ColumnType::Bool => Datum::Bool(parse_bool(trimmed).ok_or_else(bad)?),
+        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => match trimmed.parse::<i64>() {
+            Ok(value) => fit_int(value, column_type)?,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow
+                ) =>
+            {
+                return Err(int_range_error(trimmed, column_type));
+            }
+            Err(_) => return Err(bad()),
+        },
+        ColumnType::Float4 => Datum::Float(f64::from(parse_float(trimmed).ok_or_else(bad)? as f32)),
+        ColumnType::Float8 => Datum::Float(parse_float(trimmed).ok_or_else(bad)?),
+        ColumnType::Decimal { precision, scale } => Datum::Decimal(parse_decimal(trimmed, *precision, *scale, bad)?),
+        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) => {
+            fit_text(text.to_string(), column_type, false)?
+        }
+        ColumnType::Bytes => Datum::Bytes(parse_bytes(text).ok_or_else(bad)?.into()),
+        ColumnType::Date => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0.div_euclid(MICROS_PER_DAY)),
+        ColumnType::Time => Datum::Int(parse_time(trimmed).ok_or_else(bad)?),
+        ColumnType::Timestamp => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0),
+        ColumnType::TimestampTz => {
+            let (local, offset_seconds) = parse_timestamp(trimmed).ok_or_else(bad)?;
+            Datum::Int(local - i64::from(offset_seconds) * MICROS_PER_SECOND)
+        }
+        ColumnType::Interval => Datum::Interval(parse_interval(trimmed).ok_or_else(bad)?),
+        ColumnType::Uuid => Datum::Bytes(parse_uuid(trimmed).ok_or_else(bad)?.to_vec().into()),
+        ColumnType::Json => {
+            let value: serde_json::Value = serde_json::from_str(trimmed)
+                .map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))?;
+            Datum::from(format_json(&value))
+        }
+        ColumnType::Array(element) => Datum::Array(parse_array(trimmed, element).ok_or_else(bad)??),
+    })
+}
+
+/// A whole number as a value of an integer type.
+pub fn fit_int(value: i64, column_type: &ColumnType) -> Result<Datum<'static>> {
+    let fits = match column_type {
+        ColumnType::Int2 => i16::try_from(value).is_ok(),
+        ColumnType::Int4 => i32::try_from(value).is_ok(),
+        _ => true,
+    };
+    if fits { Ok(Datum::Int(value)) } else { Err(int_range_error(&value.to_string(), column_type)) }
+}
+
+fn int_range_error(value: &str, column_type: &ColumnType) -> Error {
+    Error::new(
+        code::NUMERIC_OUT_OF_RANGE,
+        format!("value \"{value}\" is out of range for type {}", pg_name(column_type)),
+    )
+}
+
+/// Text as a value of a character type: too long is an error, unless what is over is blank or `truncate` is set.
+pub fn fit_text(mut text: String, column_type: &ColumnType, truncate: bool) -> Result<Datum<'static>> {
+    if let ColumnType::VarChar(length) | ColumnType::Char(length) = column_type
+        && let Some((end, _)) = text.char_indices().nth(*length as usize)
+    {
+        if !truncate && text[end..].chars().any(|c| c != ' ') {
+            return Err(Error::new(code::STRING_TOO_LONG, format!("value too long for type {}", pg_name(column_type))));
+        }
+        text.truncate(end);
+    }
+    if let ColumnType::Char(_) = column_type {
+        text.truncate(text.trim_end_matches(' ').len());
+    }
+    Ok(text.into())
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_float(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().as_str() {
+        "infinity" | "inf" | "+infinity" => Some(f64::INFINITY),
+        "-infinity" | "-inf" => Some(f64::NEG_INFINITY),
+        "nan" => Some(f64::NAN),
+        plain => plain.parse().ok().filter(|value: &f64| value.is_finite()),
+    }
+}
+
+/// Digits with an optional exponent, rounded half away from zero to `scale` digits after the point.
+fn parse_decimal(text: &str, precision: Option<u8>, scale: u8, bad: impl Fn() -> Error) -> Result<i128> {
+    let overflow = || Error::new(code::NUMERIC_OUT_OF_RANGE, "numeric field overflow");
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| bad())?),
+        None => (text, 0),
+    };
+    let (negative, digits) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if (whole.is_empty() && fraction.is_empty()) || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let all: String = [whole, fraction].concat();
+    // The number is `all` times ten to the power of this; `scale` digits are kept.
+    let shift = i64::from(exponent) - fraction.len() as i64 + i64::from(scale);
+    let keep = all.len() as i64 + shift.min(0);
+    let kept = if keep > 0 { &all[..keep as usize] } else { "" };
+    let mut value: i128 =
+        if kept.trim_start_matches('0').is_empty() { 0 } else { kept.parse().map_err(|_| overflow())? };
+    for _ in 0..shift.clamp(0, if value == 0 { 0 } else { 40 }) {
+        value = value.checked_mul(10).ok_or_else(overflow)?;
+    }
+    if keep >= 0 && (keep as usize) < all.len() && all.as_bytes()[keep as usize] >= b'5' {
+        value += 1;
+    }
+    let limit = 10i128.pow(u32::from(precision.unwrap_or(MAX_DECIMAL_PRECISION)));
+    if value >= limit {
+        return Err(overflow());
+    }
+    Ok(if negative { -value } else { value })
+}
+
+fn parse_bytes(text: &str) -> Option<Vec<u8>> {
+    if let Some(hex) = text.strip_prefix("\\x") {
+        let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        return if digits.len() % 2 == 0 { digits.chunks(2).map(pair).collect() } else { None };
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first != b'\\' {
+            bytes.push(*first);
+            rest = tail;
+        } else if let [b'\\', tail @ ..] = tail {
+            bytes.push(b'\\');
+            rest = tail;
+        } else {
+            let octal = std::str::from_utf8(tail.get(..3)?).ok()?;
+            bytes.push(u8::from_str_radix(octal, 8).ok()?);
+            rest = &tail[3..];
+        }
+    }
+    Some(bytes)
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    uuid::Uuid::parse_str(text).ok().map(uuid::Uuid::into_bytes)
+}
+
+/// A UUID's text.
+pub fn format_uuid(bytes: &[u8]) -> String {
+    uuid::Uuid::from_slice(bytes).unwrap_or_default().hyphenated().to_string()
+}
+
+/// A date and time, with a zone's offset in seconds if it has one: microseconds as written, and the offset.
+fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
+    if text.eq_ignore_ascii_case("epoch") {
+        return Some((0, 0));
+    }
+    let (date, rest) = match text.find(['T', ' ', 't']) {
+        Some(at) => (&text[..at], text[at + 1..].trim()),
+        None => (text, ""),
+    };
+    let date =
+        NaiveDate::parse_from_str(date, "%Y-%m-%d").or_else(|_| NaiveDate::parse_from_str(date, "%Y%m%d")).ok()?;
+    let (time, offset) = match rest.find(['+', '-', 'Z', 'z', 'U']) {
+        Some(at) => (rest[..at].trim(), parse_offset(&rest[at..])?),
+        None => (rest, 0),
+    };
+    let micros = if time.is_empty() { 0 } else { parse_time(time)? };
+    let midnight = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+    Some((midnight + micros, offset))
+}
+
+fn parse_offset(text: &str) -> Option<i32> {
+    if ["Z", "z", "UTC"].contains(&text) {
+        return Some(0);
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits: String = text[1..].chars().filter(|&c| c != ':').collect();
+    let part = |from: usize| digits.get(from..from + 2).map_or(Some(0), |part| part.parse::<i32>().ok());
+    let known_length = digits.len() % 2 == 0 && (2..=6).contains(&digits.len());
+    if !known_length || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(sign * (part(0)? * 3600 + part(2)? * 60 + part(4)?))
+}
+
+fn parse_time(text: &str) -> Option<i64> {
+    if text == "24:00:00" {
+        return Some(MICROS_PER_DAY);
+    }
+    let formats = ["%H:%M:%S%.f", "%H:%M"];
+    let time = formats.iter().find_map(|format| NaiveTime::parse_from_str(text, format).ok())?;
+    let rounded_micros = (i64::from(time.nanosecond()) + 500) / 1_000;
+    Some(i64::from(time.num_seconds_from_midnight()) * MICROS_PER_SECOND + rounded_micros)
+}
+
+/// PostgreSQL's (`1 year 2 days 03:04:05.6`, `-10s`) and ISO 8601's (`P1DT2H`) spellings.
+pub fn parse_interval(text: &str) -> Option<Interval> {
+    if let Some(iso) = text.strip_prefix('P') {
+        return parse_iso_interval(iso);
+    }
+    let mut interval = Interval::default();
+    let (text, ago) = text.strip_suffix("ago").map_or((text, false), |rest| (rest.trim(), true));
+    let mut rest = text.trim_start();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.:".contains(c))).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        if number.contains(':') {
+            interval.micros = interval.micros.checked_add(parse_clock(number)?)?;
+            rest = after.trim_start();
+            continue;
+        }
+        let after = after.trim_start();
+        let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit = &after[..unit_end];
+        add_to_interval(&mut interval, number, if unit.is_empty() { "second" } else { unit })?;
+        rest = after[unit_end..].trim_start();
+    }
+    Some(if ago {
+        Interval { months: -interval.months, days: -interval.days, micros: -interval.micros }
+    } else {
+        interval
+    })
+}
+
+/// `[-]h:m[:s[.f]]`
+fn parse_clock(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut parts = text.split(':');
+    let hours: i64 = parts.next()?.parse().ok()?;
+    let minutes: i64 = parts.next()?.parse().ok()?;
+    let seconds: f64 = parts.next().map_or(Some(0.0), |seconds| seconds.parse().ok())?;
+    if parts.next().is_some() || minutes > 59 || seconds >= 60.0 {
+        return None;
+    }
+    let micros = (seconds * MICROS_PER_SECOND as f64).round() as i64;
+    hours
+        .checked_mul(3600)?
+        .checked_add(minutes * 60)?
+        .checked_mul(MICROS_PER_SECOND)?
+        .checked_add(micros)
+        .map(|t| sign * t)
+}
+
+fn add_to_interval(interval: &mut Interval, number: &str, unit: &str) -> Option<()> {
+    let value: f64 = number.parse().ok()?;
+    let unit = unit.to_ascii_lowercase();
+    let micros_per = |seconds: f64| (value * seconds * MICROS_PER_SECOND as f64).round() as i64;
+    let add_days = |interval: &mut Interval, days: f64| {
+        interval.days = interval.days.checked_add(days.trunc() as i32)?;
+        interval.micros = interval.micros.checked_add((days.fract() * MICROS_PER_DAY as f64).round() as i64)?;
+        Some(())
+    };
+    let add_months = |interval: &mut Interval, months: f64| {
+        interval.months = interval.months.checked_add(months.trunc() as i32)?;
+        add_days(interval, months.fract() * 30.0)
+    };
+    match unit.strip_suffix('s').filter(|unit| unit.len() > 1).unwrap_or(&unit) {
+        "y" | "yr" | "year" => add_months(interval, value * 12.0),
+        "mon" | "month" => add_months(interval, value),
+        "w" | "week" => add_days(interval, value * 7.0),
+        "d" | "day" => add_days(interval, value),
+        "h" | "hr" | "hour" => interval.micros.checked_add(micros_per(3600.0)).map(|micros| interval.micros = micros),
+        "m" | "min" | "minute" => interval.micros.checked_add(micros_per(60.0)).map(|micros| interval.micros = micros),
+        "s" | "sec" | "second" => interval.micros.checked_add(micros_per(1.0)).map(|micros| interval.micros = micros),
+        "ms" | "millisecond" | "msec" => {
+            interval.micros.checked_add(micros_per(1e-3)).map(|micros| interval.micros = micros)
+        }
+        "us" | "microsecond" | "usec" => {
+            interval.micros.checked_add(micros_per(1e-6)).map(|micros| interval.micros = micros)
+        }
+        _ => None,
+    }
+}
+
+fn parse_iso_interval(text: &str) -> Option<Interval> {
+    let mut interval = Interval::default();
+    let (date, time) = text.split_once('T').unwrap_or((text, ""));
+    for (part, units) in [
+        (date, [('Y', "year"), ('M', "month"), ('W', "week"), ('D', "day")].as_slice()),
+        (time, [('H', "hour"), ('M', "minute"), ('S', "second")].as_slice()),
+    ] {
+        let mut rest = part;
+        while let Some(end) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+            let letter = rest[end..].chars().next()?;
+            let unit = units.iter().find(|(known, _)| *known == letter)?.1;
+            add_to_interval(&mut interval, &rest[..end], unit)?;
+            rest = &rest[end + 1..];
+        }
+        if !rest.is_empty() {
+            return None;
+        }
+    }
+    Some(interval)
+}
+
+/// `{a,"b c",NULL}`. The outer `None` is a malformed array, the inner error a bad element.
+fn parse_array(text: &str, element: &ColumnType) -> Option<Result<Vec<Datum<'static>>>> {
+    let mut rest = text.strip_prefix('{')?.strip_suffix('}')?.trim();
+    let mut items = Vec::new();
+    if rest.is_empty() {
+        return Some(Ok(items));
+    }
+    loop {
+        let (item, quoted, after) = take_array_item(rest)?;
+        let datum = if !quoted && item.eq_ignore_ascii_case("null") { Ok(Datum::Null) } else { parse(&item, element) };
+        match datum {
+            Ok(datum) => items.push(datum),
+            Err(error) => return Some(Err(error)),
+        }
+        match after.trim_start() {
+            "" => return Some(Ok(items)),
+            more => rest = more.strip_prefix(',')?.trim_start(),
+        }
+    }
+}
+
+fn take_array_item(rest: &str) -> Option<(String, bool, &str)> {
+    let mut item = String::new();
+    if let Some(quoted) = rest.strip_prefix('"') {
+        let mut chars = quoted.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => return Some((item, true, &quoted[at + 1..])),
+                '\\' => item.push(chars.next()?.1),
+                _ => item.push(c),
+            }
+        }
+        return None;
+    }
+    let end = rest.find(',').unwrap_or(rest.len());
+    let plain = rest[..end].trim();
+    if plain.is_empty() || plain.contains(['{', '}', '"']) {
+        return None;
+    }
+    item.push_str(plain);
+    Some((item, false, &rest[end..]))
+}
+
+/// Appends a value as text. NULL appends nothing: who writes it decides how it looks.
+pub fn format(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) {
+    // Writing to a string cannot fail.
+    let _ = write_datum(out, datum, column_type);
+}
+
+fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) -> std::fmt::Result {
+    match (datum, column_type) {
+        (Datum::Null, _) => Ok(()),
+        (Datum::Bool(value), _) => out.write_char(if *value { 't' } else { 'f' }),
+        (Datum::Int(value), ColumnType::Date) => write_date(out, *value),
+        (Datum::Int(value), ColumnType::Time) => write_time(out, *value),
+        (Datum::Int(value), ColumnType::Timestamp) => write_timestamp(out, *value),
+        (Datum::Int(value), ColumnType::TimestampTz) => {
+            write_timestamp(out, *value)?;
+            out.write_str("+00")
+        }
+        (Datum::Int(value), _) => write!(out, "{value}"),
+        (Datum::Float(value), ColumnType::Float4) => write_float(out, *value, format!("{:e}", *value as f32)),
+        (Datum::Float(value), _) => write_float(out, *value, format!("{value:e}")),
+        (Datum::Decimal(value), ColumnType::Decimal { precision, scale }) => {
+            write_decimal(out, *value, *scale, precision.is_none())
+        }
+        (Datum::Decimal(value), _) => write!(out, "{value}"),
+        (Datum::Text(text), ColumnType::Char(length)) => {
+            out.write_str(text)?;
+            let padding = (*length as usize).saturating_sub(text.chars().count());
+            out.write_str(&" ".repeat(padding))
+        }
+        (Datum::Text(text), _) => out.write_str(text),
+        (Datum::Bytes(bytes), ColumnType::Uuid) => out.write_str(&format_uuid(bytes)),
+        (Datum::Bytes(bytes), _) => {
+            out.write_str("\\x")?;
+            bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        }
+        (Datum::Interval(interval), _) => write_interval(out, *interval),
+        (Datum::Array(items), column_type) => {
+            let element = if let ColumnType::Array(element) = column_type { element } else { &ColumnType::Text };
+            write_array(out, items, element)
+        }
+    }
+}
+
+/// Shortest digits that read back the same, as PostgreSQL prints floats: an exponent below 1e-4 and from 1e15 on.
+fn write_float(out: &mut String, value: f64, scientific: String) -> std::fmt::Result {
+    if value.is_nan() {
+        return out.write_str("NaN");
+    } else if value.is_infinite() {
+        return out.write_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+    }
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if value != 0.0 && !(-4..15).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return write!(out, "{digits}e{sign}{:02}", exponent.abs());
+    }
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    let plain: String = digits.chars().filter(|&c| c != '.').collect();
+    out.write_str(sign)?;
+    if exponent < 0 {
+        return write!(out, "0.{}{plain}", "0".repeat((-exponent - 1) as usize));
+    }
+    let whole = exponent as usize + 1;
+    if plain.len() <= whole {
+        return write!(out, "{plain}{}", "0".repeat(whole - plain.len()));
+    }
+    write!(out, "{}.{}", &plain[..whole], &plain[whole..])
+}
+
+fn write_decimal(out: &mut String, value: i128, scale: u8, trim: bool) -> std::fmt::Result {
+    let divisor = 10u128.pow(u32::from(scale));
+    let magnitude = value.unsigned_abs();
+    if value < 0 {
+        out.write_char('-')?;
+    }
+    write!(out, "{}", magnitude / divisor)?;
+    if scale > 0 {
+        let fraction = format!("{:0width$}", magnitude % divisor, width = usize::from(scale));
+        let shown = if trim { fraction.trim_end_matches('0') } else { &fraction };
+        if !shown.is_empty() {
+            write!(out, ".{shown}")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_date(out: &mut String, days: i64) -> std::fmt::Result {
+    match days.checked_mul(MICROS_PER_DAY).and_then(DateTime::from_timestamp_micros) {
+        Some(date) => write!(out, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
+        None => write!(out, "{days} days"),
+    }
+}
+
+fn write_time(out: &mut String, micros: i64) -> std::fmt::Result {
+    let seconds = micros / MICROS_PER_SECOND;
+    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+    write_fraction(out, micros % MICROS_PER_SECOND)
+}
+
+fn write_fraction(out: &mut String, micros: i64) -> std::fmt::Result {
+    if micros == 0 { Ok(()) } else { write!(out, ".{}", format!("{micros:06}").trim_end_matches('0')) }
+}
+
+fn write_timestamp(out: &mut String, micros: i64) -> std::fmt::Result {
+    let Some(time) = DateTime::from_timestamp_micros(micros) else { return write!(out, "{micros} microseconds") };
+    let time: NaiveDateTime = time.naive_utc();
+    write!(out, "{:04}-{:02}-{:02} ", time.year(), time.month(), time.day())?;
+    write_time(out, micros.rem_euclid(MICROS_PER_DAY))
+}
+
+fn write_interval(out: &mut String, interval: Interval) -> std::fmt::Result {
+    let start = out.len();
+    let mut part = |value: i32, unit: &str| -> std::fmt::Result {
+        if value == 0 {
+            return Ok(());
+        }
+        let space = if out.len() == start { "" } else { " " };
+        write!(out, "{space}{value} {unit}{}", if value == 1 { "" } else { "s" })
+    };
+    part(interval.months / 12, "year")?;
+    part(interval.months % 12, "mon")?;
+    part(interval.days, "day")?;
+    if interval.micros != 0 || out.len() == start {
+        if out.len() > start {
+            out.write_char(' ')?;
+        }
+        if interval.micros < 0 {
+            out.write_char('-')?;
+        }
+        write_time(out, interval.micros.saturating_abs())?;
+    }
+    Ok(())
+}
+
+fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType) -> std::fmt::Result {
+    out.write_char('{')?;
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.write_char(',')?;
+        }
+        if item.is_null() {
+            out.write_str("NULL")?;
+            continue;
+        }
+        let mut text = String::new();
+        write_datum(&mut text, item, element)?;
+        let special = |c: char| c.is_whitespace() || "{}\",\\".contains(c);
+        if text.is_empty() || text.eq_ignore_ascii_case("null") || text.contains(special) {
+            write!(out, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))?;
+        } else {
+            out.write_str(&text)?;
+        }
+    }
+    out.write_char('}')
+}
+
+/// JSONB's normal form: keys sorted by length and then bytes, one space after `:` and `,`.
+pub fn format_json(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(items) => {
+            format!("[{}]", items.iter().map(format_json).collect::<Vec<_>>().join(", "))
+        }
+        serde_json::Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort_by(|a, b| a.len().cmp(&b.len()).then(a.cmp(b)));
+            let key = |key: &String| serde_json::Value::String(key.clone()).to_string();
+            let pairs: Vec<String> =
+                keys.into_iter().map(|name| format!("{}: {}", key(name), format_json(&map[name]))).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str, column_type: &ColumnType) -> String {
+        let mut out = String::new();
+        format(&mut out, &parse(text, column_type).unwrap_or_else(|error| panic!("{text}: {error}")), column_type);
+        out
+    }
+
+    #[test]
+    fn values_print_as_postgres_prints_them() {
+        let money = ColumnType::Decimal { precision: Some(10), scale: 2 };
+        let ints = ColumnType::Array(Box::new(ColumnType::Int8));
+        let texts = ColumnType::Array(Box::new(ColumnType::Text));
+        let cases = [
+            ("yes", &ColumnType::Bool, "t"),
+            (" 42 ", &ColumnType::Int4, "42"),
+            ("1.5", &ColumnType::Float8, "1.5"),
+            ("100000", &ColumnType::Float8, "100000"),
+            ("1e20", &ColumnType::Float8, "1e+20"),
+            ("0.00001", &ColumnType::Float8, "1e-05"),
+            ("0.1", &ColumnType::Float4, "0.1"),
+            ("-0.5", &ColumnType::Float8, "-0.5"),
+            ("nan", &ColumnType::Float8, "NaN"),
+            ("1.005", &money, "1.01"),
+            ("-1.005", &money, "-1.01"),
+            ("12", &money, "12.00"),
+            ("1e3", &ColumnType::DECIMAL, "1000"),
+            ("1.50", &ColumnType::DECIMAL, "1.5"),
+            ("0", &ColumnType::DECIMAL, "0"),
+            ("abc  ", &ColumnType::Char(5), "abc  "),
+            ("\\x00FF", &ColumnType::Bytes, "\\x00ff"),
+            ("a\\001", &ColumnType::Bytes, "\\x6101"),
+            ("2024-02-29", &ColumnType::Date, "2024-02-29"),
+            ("12:34:56.700", &ColumnType::Time, "12:34:56.7"),
+            ("2024-02-29T12:00:00.000001", &ColumnType::Timestamp, "2024-02-29 12:00:00.000001"),
+            ("2024-02-29 12:00:00+05:30", &ColumnType::TimestampTz, "2024-02-29 06:30:00+00"),
+            ("1 year 2 mons 3 days 04:05:06.7", &ColumnType::Interval, "1 year 2 mons 3 days 04:05:06.7"),
+            ("-10s", &ColumnType::Interval, "-00:00:10"),
+            ("P1DT2H", &ColumnType::Interval, "1 day 02:00:00"),
+            (
+                "{\"b\":[1, 2],\"aa\":null,\"a\":\"x\"}",
+                &ColumnType::Json,
+                "{\"a\": \"x\", \"b\": [1, 2], \"aa\": null}",
+            ),
+            ("{1, NULL,3}", &ints, "{1,NULL,3}"),
+            ("{\"a b\",c,\"NULL\",\"\"}", &texts, "{\"a b\",c,\"NULL\",\"\"}"),
+        ];
+        for (text, column_type, expected) in cases {
+            assert_eq!(round_trip(text, column_type), expected, "{text} as {column_type}");
+        }
+        let uuid = "A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11";
+        assert_eq!(round_trip(uuid, &ColumnType::Uuid), uuid.to_lowercase());
+    }
+
+    #[test]
+    fn bad_input_names_the_value_and_the_type() {
+        let fail = |text: &str, column_type: &ColumnType| parse(text, column_type).expect_err(text);
+        let error = fail("abc", &ColumnType::Int4);
+        assert_eq!(
+            (error.sqlstate, error.message.as_str()),
+            ("22P02", "invalid input syntax for type integer: \"abc\"")
+        );
+        assert_eq!(fail("99999", &ColumnType::Int2).sqlstate, "22003");
+        assert_eq!(fail("99999999999999999999", &ColumnType::Int8).sqlstate, "22003");
+        assert_eq!(fail("2024-02-30", &ColumnType::Date).sqlstate, "22007");
+        assert_eq!(fail("abcdef", &ColumnType::VarChar(3)).sqlstate, "22001");
+        assert_eq!(fail("123", &ColumnType::Decimal { precision: Some(2), scale: 0 }).sqlstate, "22003");
+        assert_eq!(fail("{1,x}", &ColumnType::Array(Box::new(ColumnType::Int8))).sqlstate, "22P02");
+        for text in ["", "{", "1 fortnight", "1:2:3:4", "{\"", "\\x0", "\\9"] {
+            for column_type in [ColumnType::Interval, ColumnType::Json, ColumnType::Uuid, ColumnType::TimestampTz] {
+                assert!(parse(text, &column_type).is_err(), "{text:?} as {column_type}");
+            }
+        }
+    }
+}
