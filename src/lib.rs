@@ -1,6 +1,6 @@
 //! keepsafe: a Postgres-wire server whose speciality is backup and restore as SQL.
 //!
-//! `docs/architecture.md` is the map of the code. Imports only point down: `server`, `sql`, `backup`, `jobs`, `catalog`,
+//! `docs/architecture.md` is the map of the code. Imports only point down: `node`, `server`, `sql`, `backup`, `jobs`, `catalog`,
 //! `runfile`, `kv`, `storage`, `parser`, `time`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -9,8 +9,10 @@ pub mod backup;
 pub mod catalog;
 pub mod jobs;
 pub mod kv;
+pub mod node;
 pub mod parser;
 pub mod runfile;
+pub mod server;
 pub mod sql;
 pub mod storage;
 pub mod time;

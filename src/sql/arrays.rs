@@ -11,11 +11,14 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{self, CastOptions};
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
 };
 
+use futures::StreamExt;
+
 use super::error::{Error, Result, code};
+use super::query::{Batches, OutputColumn, schema_of};
 use super::text;
 use super::types::{MAX_DECIMAL_PRECISION, arrow_type, field, of_field, pg_name};
 use crate::catalog::{ColumnType, Datum, Interval};
@@ -359,7 +362,21 @@ fn rescale(value: i128, from_scale: u8, precision: Option<u8>, scale: u8) -> Res
     if rescaled.abs() >= limit { Err(overflow()) } else { Ok(rescaled) }
 }
 
-/// Whether an Arrow type is one of the string types.
-pub fn is_string(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+/// Converts the batches of a result from the types of its columns to others.
+pub fn convert_batches(batches: Batches, from: Vec<OutputColumn>, to: Vec<OutputColumn>) -> Batches {
+    let schema = schema_of(&to);
+    let convert = move |batch: Result<RecordBatch>| {
+        let batch = batch?;
+        let mut columns = Vec::with_capacity(to.len());
+        for ((array, from), to) in batch.columns().iter().zip(&from).zip(&to) {
+            let mut builder = ColumnBuilder::new(&to.column_type);
+            for datum in explicit_cast(array, &from.column_type, &to.column_type)? {
+                builder.push(&datum)?;
+            }
+            columns.push(builder.finish()?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+    };
+    batches.map(convert).boxed()
 }

@@ -23,7 +23,7 @@ pub mod types;
 
 use sqlparser::ast::{Query, Statement as Ast};
 
-pub use arrays::datum_at;
+pub use arrays::{convert_batches, datum_at};
 pub use describe::Description;
 pub use dml::copy::CopyFormat;
 pub use engine::Engine;

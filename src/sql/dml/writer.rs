@@ -64,11 +64,6 @@ impl TableWriter {
         }
     }
 
-    /// The table.
-    pub fn table(&self) -> &Arc<TableDescriptor> {
-        &self.table
-    }
-
     /// Completes rows given for some columns with the defaults of the others.
     pub fn complete(&self, positions: &[usize], given: Vec<Row>) -> Result<Vec<Row>> {
         if positions.len() == self.table.columns.len() && positions.iter().enumerate().all(|(index, &at)| index == at) {

@@ -53,11 +53,6 @@ impl StoreTable {
         };
         StoreTable { table, txn, positions, schema, constraints }
     }
-
-    /// The table's descriptor.
-    pub fn descriptor(&self) -> &Arc<TableDescriptor> {
-        &self.table
-    }
 }
 
 #[async_trait]

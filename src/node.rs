@@ -1,0 +1,84 @@
+//! One node: a store with everything that works on it, put together in the right order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::backup;
+use crate::catalog::{self, DescriptorCache, system};
+use crate::jobs::Registry;
+use crate::kv::Store;
+use crate::kv::embedded::Embedded;
+use crate::sql::{Engine, Error, Result};
+use crate::storage::Storage;
+use crate::time::{Clock, SystemClock};
+
+/// Where a node keeps things.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of the store.
+    pub store: PathBuf,
+    /// The directory of `nodelocal`; `None` disables it.
+    pub external_io_dir: Option<PathBuf>,
+    /// `--locality`.
+    pub locality: String,
+}
+
+/// An open store, its SQL engine and its jobs.
+pub struct Node {
+    store: Embedded,
+    jobs: Arc<Registry>,
+    engine: Arc<Engine>,
+}
+
+impl Node {
+    /// Opens the store, makes what a fresh one needs, and goes on with the jobs that were not done.
+    pub async fn open(config: &Config) -> Result<Node> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let store = open_store(&config.store, clock.clone())?;
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        catalog::bootstrap(&*shared).await?;
+        let descriptors = Arc::new(DescriptorCache::default());
+        let storage = Storage::new(config.external_io_dir.clone());
+        let jobs = Registry::new(shared.clone(), clock);
+        let temporary = fresh_directory(&config.store.join("tmp"))?;
+        let types = backup::job_types(&storage, &descriptors);
+        let engine = Engine::new(shared, descriptors, jobs.clone(), storage, temporary, config.locality.clone())?;
+        jobs.start(types).await?;
+        Ok(Node { store, jobs, engine: Arc::new(engine) })
+    }
+
+    /// What sessions run on.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Stops jobs from going on; statements that wait for one are told.
+    pub fn stop_jobs(&self) {
+        self.jobs.stop();
+    }
+
+    /// Makes everything durable. Sessions must have ended.
+    pub fn close(self) -> Result<()> {
+        self.jobs.stop();
+        Ok(self.store.close()?)
+    }
+}
+
+fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> Result<Embedded> {
+    let data = directory.join("data");
+    std::fs::create_dir_all(&data).map_err(|error| cannot(&data, &error))?;
+    Ok(Embedded::open(&data, clock, system::FIRST_USER_ID)?)
+}
+
+/// Whatever a former process left in its directory for temporary files goes.
+fn fresh_directory(directory: &Path) -> Result<PathBuf> {
+    if directory.exists() {
+        std::fs::remove_dir_all(directory).map_err(|error| cannot(directory, &error))?;
+    }
+    std::fs::create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
+    Ok(directory.to_path_buf())
+}
+
+fn cannot(directory: &Path, error: &std::io::Error) -> Error {
+    Error::new("58030", format!("cannot use {}: {error}", directory.display()))
+}

@@ -1,0 +1,640 @@
+//! One connection: startup, then messages until the client leaves.
+//!
+//! A task of its own reads messages ahead, so that the connection learns of a client that goes away while a statement runs.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt, TryStreamExt};
+use pgwire::api::{ClientInfo, PgWireConnectionState};
+use pgwire::error::PgWireError;
+use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{
+    Bind, BindComplete, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_STATEMENT,
+};
+use pgwire::messages::response::EmptyQueryResponse;
+use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup};
+use pgwire::messages::{PgWireBackendMessage as Message, PgWireFrontendMessage as Received, ProtocolVersion};
+use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio_util::codec::Framed;
+
+use super::cancel::{CancelKey, CancelKeys};
+use super::message;
+use super::parameter;
+use super::value::data_row;
+use crate::catalog::Datum;
+use crate::parser::{self, Parsed};
+use crate::sql::error::code;
+use crate::sql::types::{from_pg, pg_type};
+use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Response, Session};
+
+type Socket = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
+type Outgoing = SplitSink<Socket, Message>;
+
+/// A client must say who it is within this time.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages read ahead of what is being worked on.
+const READ_AHEAD: usize = 64;
+
+/// Serves one client.
+pub async fn serve(
+    socket: TcpStream,
+    engine: Arc<Engine>,
+    keys: Arc<CancelKeys>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let starting = tokio::time::timeout(STARTUP_TIMEOUT, start(socket, engine, keys));
+    let Ok(started) = starting.await else { return Ok(()) };
+    let Some((socket, session, key)) = started? else { return Ok(()) };
+    let (outgoing, incoming) = socket.split();
+    let (sender, messages) = mpsc::channel(READ_AHEAD);
+    let (gone_sender, gone) = watch::channel(false);
+    let reader = tokio::spawn(read(incoming, sender, gone_sender));
+    let statements = HashMap::new();
+    let mut connection =
+        Connection { outgoing, messages, gone, stop, session, key, statements, portals: HashMap::new() };
+    let outcome = connection.run().await;
+    reader.abort();
+    outcome
+}
+
+async fn read(
+    mut incoming: SplitStream<Socket>,
+    sender: mpsc::Sender<Result<Received, PgWireError>>,
+    gone: watch::Sender<bool>,
+) {
+    while let Some(message) = incoming.next().await {
+        let last = matches!(message, Err(_) | Ok(Received::Terminate(_)));
+        if sender.send(message).await.is_err() || last {
+            break;
+        }
+    }
+    gone.send_replace(true);
+}
+
+/// Everything up to the first `ReadyForQuery`; `None` if the client is not to be served.
+async fn start(
+    socket: TcpStream,
+    engine: Arc<Engine>,
+    keys: Arc<CancelKeys>,
+) -> io::Result<Option<(Socket, Session, CancelKey)>> {
+    let Some(mut socket) = negotiate_tls::<()>(socket, None).await? else { return Ok(None) };
+    socket.set_protocol_version(ProtocolVersion::PROTOCOL3_0);
+    let startup = match socket.next().await {
+        Some(Ok(Received::Startup(startup))) => startup,
+        Some(Ok(Received::CancelRequest(request))) => {
+            let bytes = request.secret_key.to_bytes();
+            if let Ok(secret) = <[u8; 4]>::try_from(&bytes[..]) {
+                keys.cancel(request.pid, i32::from_be_bytes(secret));
+            }
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    };
+    let opened = open_session(&engine, &startup).await;
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            socket.send(message::fatal(&error)).await?;
+            return Ok(None);
+        }
+    };
+    socket.set_state(PgWireConnectionState::ReadyForQuery);
+    let key = keys.register();
+    socket.feed(Message::Authentication(Authentication::Ok)).await?;
+    let changed = session.take_changed_settings();
+    for (name, default) in sql::reported_settings() {
+        let value = changed.get(name).cloned().unwrap_or_else(|| default.to_string());
+        socket.feed(Message::ParameterStatus(ParameterStatus::new(name.to_string(), value))).await?;
+    }
+    socket.feed(Message::BackendKeyData(BackendKeyData::new(key.pid, SecretKey::I32(key.secret)))).await?;
+    socket.send(message::ready(session.status())).await?;
+    Ok(Some((socket, session, key)))
+}
+
+async fn open_session(engine: &Arc<Engine>, startup: &Startup) -> sql::Result<Session> {
+    if startup.protocol_number_major != 3 {
+        return Err(Error::unsupported(format!("protocol version {}", startup.protocol_number_major)));
+    }
+    let user = startup.parameters.get("user").filter(|user| !user.is_empty());
+    let user = user.ok_or_else(|| {
+        Error::new(code::INVALID_AUTHORIZATION, "no PostgreSQL user name specified in startup packet")
+    })?;
+    let database = startup.parameters.get("database").filter(|database| !database.is_empty()).unwrap_or(user);
+    let mut session = Session::open(engine.clone(), user, database).await?;
+    for (name, value) in &startup.parameters {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            "options" => {
+                for (name, value) in options(value) {
+                    session.set_at_startup(&name, &value)?;
+                }
+            }
+            _ => session.set_at_startup(name, value)?,
+        }
+    }
+    Ok(session)
+}
+
+/// `-c name=value` and `--name=value` in the startup options.
+fn options(text: &str) -> Vec<(String, String)> {
+    let words = text.split_whitespace().map(|word| word.trim_start_matches("--").trim_start_matches("-c"));
+    words.filter_map(|word| word.split_once('=')).map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+struct Connection {
+    outgoing: Outgoing,
+    messages: mpsc::Receiver<Result<Received, PgWireError>>,
+    gone: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+    session: Session,
+    key: CancelKey,
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+}
+
+struct Prepared {
+    /// `None` is an empty query.
+    parsed: Option<Parsed>,
+    description: Description,
+}
+
+struct Portal {
+    prepared: Arc<Prepared>,
+    parameters: Vec<Parameter>,
+    formats: Vec<i16>,
+    /// A result that was not fetched to its end.
+    open: Option<OpenRows>,
+    ran: bool,
+}
+
+struct OpenRows {
+    columns: Vec<OutputColumn>,
+    batches: Batches,
+    /// The batch being sent, and the next row of it.
+    current: Option<(datafusion::arrow::array::RecordBatch, usize)>,
+    tag: String,
+    sent: u64,
+}
+
+/// Why a statement stopped before its end.
+enum Stop {
+    /// It failed.
+    Failed(Box<Error>),
+    /// The client is gone.
+    Gone,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(Box::new(error))
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Stop::Gone
+    }
+}
+
+/// What [`guard`] says when the client has left.
+const GONE: &str = "the client left";
+
+/// Returns when a flag is set; if nobody can set it any more, never.
+async fn turned(flag: &mut watch::Receiver<bool>) {
+    let set = flag.wait_for(|set| *set).await.is_ok();
+    if !set {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for work unless the client cancels it, leaves, or the time is up.
+async fn guard<T>(
+    cancel: impl Future<Output = ()>,
+    mut gone: watch::Receiver<bool>,
+    timeout: Option<Duration>,
+    work: impl Future<Output = sql::Result<T>>,
+) -> Result<sql::Result<T>, &'static str> {
+    let timed_out = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let left = turned(&mut gone);
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = cancel => Err("user request"),
+        () = timed_out => Err("statement timeout"),
+        () = left => Err(GONE),
+    }
+}
+
+/// Runs session work under [`guard`]; after anything but success the transaction cannot go on.
+macro_rules! guarded {
+    ($connection:expr, $work:expr) => {{
+        let (cancel, gone, timeout) =
+            ($connection.key.requested(), $connection.gone.clone(), $connection.session.statement_timeout());
+        match guard(cancel, gone, timeout, $work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => {
+                $connection.session.fail();
+                Err(Stop::from(error))
+            }
+            Err(GONE) => {
+                $connection.session.fail();
+                Err(Stop::Gone)
+            }
+            Err(why) => {
+                let error = $connection.session.canceled(why);
+                $connection.session.fail();
+                Err(Stop::from(error))
+            }
+        }
+    }};
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            let received = tokio::select! {
+                received = self.messages.recv() => received,
+                () = turned(&mut self.stop) => {
+                    let error = Error::new(code::SHUTDOWN, "terminating connection: the server is shutting down");
+                    return self.outgoing.send(message::fatal(&error)).await;
+                }
+            };
+            let received = match received {
+                None | Some(Ok(Received::Terminate(_))) => return Ok(()),
+                Some(Err(error)) => {
+                    let error = Error::new(code::PROTOCOL_VIOLATION, error.to_string());
+                    return self.outgoing.send(message::fatal(&error)).await;
+                }
+                Some(Ok(received)) => received,
+            };
+            self.key.begin_statement();
+            if let Received::Query(query) = received {
+                match self.simple_query(&query.query).await {
+                    Ok(()) => {}
+                    Err(Stop::Failed(error)) => self.outgoing.feed(message::error(&error)).await?,
+                    Err(Stop::Gone) => return Ok(()),
+                }
+                self.ready().await?;
+                continue;
+            }
+            match self.extended(received).await {
+                Ok(()) => {}
+                Err(Stop::Gone) => return Ok(()),
+                Err(Stop::Failed(error)) => {
+                    self.session.fail();
+                    self.outgoing.send(message::error(&error)).await?;
+                    if !self.skip_to_sync().await {
+                        return Ok(());
+                    }
+                    self.ready().await?;
+                }
+            }
+        }
+    }
+
+    /// After an error everything up to the next `Sync` is passed over; `false` if the client left.
+    async fn skip_to_sync(&mut self) -> bool {
+        while let Some(received) = self.messages.recv().await {
+            match received {
+                Ok(Received::Sync(_)) => return true,
+                Ok(Received::Terminate(_)) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+        false
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        if self.session.status() == sql::Status::Idle {
+            self.portals.clear();
+        }
+        self.outgoing.send(message::ready(self.session.status())).await
+    }
+
+    /// Notices and changed settings, which go before the end of a statement.
+    async fn send_news(&mut self) -> io::Result<()> {
+        for text in self.session.take_notices() {
+            self.outgoing.feed(message::notice(text)).await?;
+        }
+        for (name, value) in self.session.take_changed_settings() {
+            self.outgoing.feed(Message::ParameterStatus(ParameterStatus::new(name.to_string(), value))).await?;
+        }
+        Ok(())
+    }
+
+    async fn simple_query(&mut self, sql: &str) -> Result<(), Stop> {
+        let statements = match parser::parse(sql) {
+            Ok(statements) => statements,
+            Err(error) => {
+                self.session.fail();
+                return Err(Error::from(error).into());
+            }
+        };
+        if statements.is_empty() {
+            self.outgoing.feed(Message::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+        }
+        let is_group = statements.len() > 1;
+        for parsed in &statements {
+            if is_group {
+                guarded!(self, self.session.begin_group())?;
+            }
+            let response = guarded!(self, self.session.execute(parsed, &[]))?;
+            self.respond(response).await?;
+        }
+        if is_group {
+            guarded!(self, self.session.end_group())?;
+        }
+        self.send_news().await?;
+        Ok(())
+    }
+
+    /// Sends the whole of a response, as the simple protocol does.
+    async fn respond(&mut self, response: Response) -> Result<(), Stop> {
+        match response {
+            Response::Rows { columns, batches, tag } => {
+                self.outgoing.feed(message::row_description(&columns, &[])).await?;
+                let mut rows = OpenRows { columns, batches, current: None, tag, sent: 0 };
+                self.send_rows(&mut rows, &[], None).await?;
+                self.send_news().await?;
+                self.outgoing.feed(message::complete(rows_tag(&rows))).await?;
+            }
+            other => self.respond_without_rows(other).await?,
+        }
+        Ok(())
+    }
+
+    async fn respond_without_rows(&mut self, response: Response) -> Result<(), Stop> {
+        match response {
+            Response::Done(tag) => {
+                self.send_news().await?;
+                self.outgoing.feed(message::complete(tag)).await?;
+            }
+            Response::CopyIn { columns } => {
+                let formats = vec![message::TEXT; columns];
+                let begin = CopyInResponse::new(0, columns as i16, formats);
+                self.outgoing.send(Message::CopyInResponse(begin)).await?;
+                let tag = self.receive_copy().await?;
+                self.outgoing.feed(message::complete(tag)).await?;
+            }
+            Response::CopyOut { columns, mut batches, format } => {
+                let formats = vec![message::TEXT; columns.len()];
+                let begin = CopyOutResponse::new(0, columns.len() as i16, formats);
+                self.outgoing.feed(Message::CopyOutResponse(begin)).await?;
+                if let Some(line) = sql::copy_header(&format, &columns) {
+                    self.outgoing.feed(Message::CopyData(CopyData::new(line.into()))).await?;
+                }
+                let mut count = 0;
+                while let Some(batch) = guarded!(self, batches.try_next())? {
+                    for line in sql::copy_lines(&format, &columns, &batch)? {
+                        self.outgoing.feed(Message::CopyData(CopyData::new(Bytes::from(line)))).await?;
+                        count += 1;
+                    }
+                }
+                self.outgoing.feed(Message::CopyDone(CopyDone::new())).await?;
+                self.outgoing.feed(message::complete(format!("COPY {count}"))).await?;
+            }
+            Response::Rows { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the client's rows until it says that there are no more.
+    async fn receive_copy(&mut self) -> Result<String, Stop> {
+        loop {
+            match self.messages.recv().await {
+                Some(Ok(Received::CopyData(data))) => {
+                    if let Err(error) = guarded!(self, self.session.copy_data(&data.data)) {
+                        return Err(self.end_failed_copy(error).await);
+                    }
+                }
+                Some(Ok(Received::CopyDone(_))) => return guarded!(self, self.session.copy_done()),
+                Some(Ok(Received::CopyFail(fail))) => {
+                    self.session.fail();
+                    let message = format!("COPY from stdin failed: {}", fail.message);
+                    return Err(Error::new(code::QUERY_CANCELED, message).into());
+                }
+                Some(Ok(Received::Flush(_) | Received::Sync(_))) => {}
+                Some(Ok(_)) => {
+                    self.session.fail();
+                    return Err(
+                        Error::new(code::PROTOCOL_VIOLATION, "unexpected message during COPY from stdin").into()
+                    );
+                }
+                None | Some(Err(_)) => {
+                    self.session.fail();
+                    return Err(Stop::Gone);
+                }
+            }
+        }
+    }
+
+    /// The client may have sent more before it hears of the error; that is passed over up to its end.
+    async fn end_failed_copy(&mut self, error: Stop) -> Stop {
+        loop {
+            match self.messages.recv().await {
+                Some(Ok(Received::CopyDone(_) | Received::CopyFail(_))) => return error,
+                Some(Ok(_)) => {}
+                None | Some(Err(_)) => return Stop::Gone,
+            }
+        }
+    }
+
+    /// Sends rows, at most `limit`; `true` if there may be more.
+    async fn send_rows(&mut self, rows: &mut OpenRows, formats: &[i16], limit: Option<u64>) -> Result<bool, Stop> {
+        let mut left = limit.unwrap_or(u64::MAX);
+        loop {
+            let (batch, start) = match rows.current.take() {
+                Some(current) => current,
+                None => match guarded!(self, rows.batches.try_next())? {
+                    Some(batch) => (batch, 0),
+                    None => return Ok(false),
+                },
+            };
+            for row in start..batch.num_rows() {
+                if left == 0 {
+                    rows.current = Some((batch, row));
+                    return Ok(true);
+                }
+                let data = data_row(&batch, row, &rows.columns, formats)?;
+                self.outgoing.feed(Message::DataRow(data)).await?;
+                rows.sent += 1;
+                left -= 1;
+            }
+        }
+    }
+
+    async fn extended(&mut self, received: Received) -> Result<(), Stop> {
+        match received {
+            Received::Parse(parse) => self.parse(parse).await,
+            Received::Bind(bind) => self.bind(bind).await,
+            Received::Describe(describe) => {
+                let name = describe.name.unwrap_or_default();
+                if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
+                    let prepared = self.statement(&name)?;
+                    let oids = prepared.description.parameters.iter().map(|column_type| pg_type(column_type).oid());
+                    let parameters = ParameterDescription::new(oids.collect());
+                    self.outgoing.feed(Message::ParameterDescription(parameters)).await?;
+                    self.describe_columns(&prepared, &[]).await
+                } else {
+                    let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
+                    let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
+                    self.describe_columns(&prepared, &formats).await
+                }
+            }
+            Received::Execute(execute) => self.execute(execute).await,
+            Received::Close(close) => {
+                let name = close.name.unwrap_or_default();
+                if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
+                    self.statements.remove(&name);
+                } else {
+                    self.portals.remove(&name);
+                }
+                Ok(self.outgoing.feed(Message::CloseComplete(CloseComplete::new())).await?)
+            }
+            Received::Flush(_) => Ok(self.outgoing.flush().await?),
+            Received::Sync(_) => Ok(self.ready().await?),
+            // What is left of a COPY that failed.
+            Received::CopyData(_) | Received::CopyDone(_) | Received::CopyFail(_) => Ok(()),
+            _ => Err(Error::new(code::PROTOCOL_VIOLATION, "unexpected message").into()),
+        }
+    }
+
+    async fn describe_columns(&mut self, prepared: &Prepared, formats: &[i16]) -> Result<(), Stop> {
+        let described = match &prepared.description.columns {
+            Some(columns) => message::row_description(columns, formats),
+            None => Message::NoData(NoData::new()),
+        };
+        Ok(self.outgoing.feed(described).await?)
+    }
+
+    fn statement(&self, name: &str) -> Result<Arc<Prepared>, Stop> {
+        let missing =
+            || Error::new(code::UNDEFINED_PREPARED_STATEMENT, format!("prepared statement \"{name}\" does not exist"));
+        Ok(self.statements.get(name).cloned().ok_or_else(missing)?)
+    }
+
+    async fn parse(&mut self, parse: Parse) -> Result<(), Stop> {
+        let name = parse.name.unwrap_or_default();
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(code::DUPLICATE_PREPARED_STATEMENT, message).into());
+        }
+        let mut statements = parser::parse(&parse.query).map_err(Error::from)?;
+        if statements.len() > 1 {
+            return Err(
+                Error::new(code::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement").into()
+            );
+        }
+        let parsed = statements.pop();
+        let declared =
+            parse.type_oids.iter().map(|oid| postgres_types::Type::from_oid(*oid).and_then(|found| from_pg(&found)));
+        let declared: Vec<_> = declared.collect();
+        let description = match &parsed {
+            Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
+            None => Description::default(),
+        };
+        self.statements.insert(name, Arc::new(Prepared { parsed, description }));
+        Ok(self.outgoing.feed(Message::ParseComplete(ParseComplete::new())).await?)
+    }
+
+    async fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
+        let prepared = self.statement(&bind.statement_name.unwrap_or_default())?;
+        let types = &prepared.description.parameters;
+        if bind.parameters.len() != types.len() {
+            let message = format!(
+                "bind message supplies {} parameters, but prepared statement requires {}",
+                bind.parameters.len(),
+                types.len()
+            );
+            return Err(Error::new(code::PROTOCOL_VIOLATION, message).into());
+        }
+        let mut parameters = Vec::with_capacity(types.len());
+        for (index, (bytes, column_type)) in bind.parameters.iter().zip(types).enumerate() {
+            let format = message::format_of(&bind.parameter_format_codes, index);
+            let datum = match bytes {
+                Some(bytes) => parameter::decode(bytes, format, column_type)?,
+                None => Datum::Null,
+            };
+            parameters.push((column_type.clone(), datum));
+        }
+        let formats = bind.result_column_format_codes;
+        let portal = Portal { prepared, parameters, formats, open: None, ran: false };
+        self.portals.insert(bind.portal_name.unwrap_or_default(), portal);
+        Ok(self.outgoing.feed(Message::BindComplete(BindComplete::new())).await?)
+    }
+
+    async fn execute(&mut self, execute: Execute) -> Result<(), Stop> {
+        let name = execute.name.unwrap_or_default();
+        // Taken out while it runs, so that the connection can be used meanwhile.
+        let mut portal = self.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
+        let limit = u64::try_from(execute.max_rows).ok().filter(|limit| *limit > 0);
+        let outcome = self.execute_portal(&mut portal, limit).await;
+        if outcome.is_ok() {
+            self.portals.insert(name, portal);
+        }
+        outcome
+    }
+
+    async fn execute_portal(&mut self, portal: &mut Portal, limit: Option<u64>) -> Result<(), Stop> {
+        let prepared = portal.prepared.clone();
+        let Some(parsed) = &prepared.parsed else {
+            return Ok(self.outgoing.feed(Message::EmptyQueryResponse(EmptyQueryResponse::new())).await?);
+        };
+        if !portal.ran {
+            portal.ran = true;
+            match guarded!(self, self.session.execute(parsed, &portal.parameters))? {
+                Response::Rows { columns, batches, tag } => {
+                    let (columns, batches) = self.as_described(&prepared, columns, batches);
+                    portal.open = Some(OpenRows { columns, batches, current: None, tag, sent: 0 });
+                }
+                other => return self.respond_without_rows(other).await,
+            }
+        }
+        let Some(mut rows) = portal.open.take() else {
+            return Err(Error::new(code::UNDEFINED_CURSOR, "the portal has been run to its end").into());
+        };
+        rows.sent = 0;
+        if self.send_rows(&mut rows, &portal.formats, limit).await? {
+            portal.open = Some(rows);
+            return Ok(self.outgoing.feed(Message::PortalSuspended(PortalSuspended::new())).await?);
+        }
+        self.send_news().await?;
+        Ok(self.outgoing.feed(message::complete(rows_tag(&rows))).await?)
+    }
+
+    /// Converts a result to the types the client was told of, should they differ now that the parameters are known.
+    fn as_described(
+        &self,
+        prepared: &Prepared,
+        columns: Vec<OutputColumn>,
+        batches: Batches,
+    ) -> (Vec<OutputColumn>, Batches) {
+        match &prepared.description.columns {
+            Some(described) if *described != columns && described.len() == columns.len() => {
+                (described.clone(), sql::convert_batches(batches, columns, described.clone()))
+            }
+            _ => (columns, batches),
+        }
+    }
+}
+
+fn rows_tag(rows: &OpenRows) -> String {
+    if rows.tag == "EXPLAIN" { rows.tag.clone() } else { format!("{} {}", rows.tag, rows.sent) }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(code::UNDEFINED_CURSOR, format!("portal \"{name}\" does not exist"))
+}
