@@ -100,6 +100,12 @@ impl RestoreJob {
         for descriptor in &restored {
             state.ids.insert(descriptor.id().0, DescriptorId(store.create_space().await?.0));
         }
+        // Tables may go into a database that lacks their schema, which is then made.
+        for schema in restored.iter().filter_map(|descriptor| descriptor.parents().1) {
+            if !state.ids.contains_key(&schema.0) {
+                state.ids.insert(schema.0, DescriptorId(store.create_space().await?.0));
+            }
+        }
         // New spaces ascend as the old ones do, so one sorted stream can carry several.
         let spaces: BTreeSet<SpaceId> = restored.iter().flat_map(|descriptor| descriptor.spaces()).collect();
         let mut small: Vec<Part> = Vec::new();
@@ -510,6 +516,10 @@ impl JobType for RestoreJob {
             let record = job.record().await.map_err(Error::Job)?;
             let Some(checkpoint) = record.checkpoint else { return Ok(()) };
             let state: State = from_json(checkpoint)?;
+            if state.published {
+                // Everything is there and in use; only the job's own end was not written down.
+                return Ok(());
+            }
             let now = job.store().now()?;
             for space in state.spaces.values() {
                 job.store().drop_space(*space, now).await?;

@@ -130,6 +130,9 @@ impl Catalog {
         if self.lookup(database, schema, descriptor.name()).await?.is_some() {
             return Err(Error::Exists(descriptor.name().into()));
         }
+        if self.find(descriptor.id()).await?.is_some() {
+            return Err(Error::corrupt(format!("descriptor id {} is in use", descriptor.id().0)));
+        }
         let mut row = namespace_key(database, schema, descriptor.name()).to_vec();
         row.push(descriptor.id().0.into());
         NAMESPACE.put(&*self.txn, &row)?;
@@ -146,6 +149,7 @@ impl Catalog {
     pub async fn rename(&self, before: &Descriptor, after: &Descriptor) -> Result<()> {
         let (database, schema) = before.parents();
         NAMESPACE.delete(&*self.txn, &namespace_key(database, schema, before.name()))?;
+        DESCRIPTOR.delete(&*self.txn, &[before.id().0.into()])?;
         self.create(after).await
     }
 

@@ -88,6 +88,17 @@ async fn a_transaction_sees_its_own_writes_and_savepoints_undo_them() {
     assert_eq!(scan(Direction::Backward, Some(1)).await, live(&[("c", "1")]));
     txn.rollback_to(savepoint);
     assert_eq!(scan(Direction::Forward, Some(2)).await, live(&[("a", "1"), ("b", "2")]));
+    let savepoint = txn.savepoint();
+    txn.drop_space(SPACE).unwrap();
+    txn.rollback_to(savepoint);
+    let second = store.begin().await.unwrap();
+    let savepoint = second.savepoint();
+    second.drop_space(SPACE).unwrap();
+    second.rollback_to(savepoint);
+    second.put(SpaceId(102), b"other", "1".into()).unwrap();
+    second.commit().await.unwrap();
+    let now = store.now().unwrap();
+    assert!(store.get(SPACE, b"a", now).await.unwrap().is_some(), "a drop that was rolled back drops nothing");
     txn.rollback();
     assert!(matches!(txn.commit().await, Err(Error::Ended)));
     let at = store.now().unwrap();

@@ -30,12 +30,20 @@ pub struct EmbeddedTxn {
     state: Mutex<State>,
 }
 
+/// How to take back one thing.
+enum Undo {
+    /// A write: the key, and what the transaction had written there before.
+    Write(Key, Option<Option<Bytes>>),
+    /// The drop of a space, the last one in the list.
+    Drop,
+}
+
 struct State {
     snapshot: Timestamp,
     writes: BTreeMap<Key, Option<Bytes>>,
     write_bytes: usize,
-    /// Each change of `writes`, for savepoints: the key and what was there before.
-    undo: Vec<(Key, Option<Option<Bytes>>)>,
+    /// What was done, for savepoints.
+    undo: Vec<Undo>,
     reads: ReadSet,
     locks: Vec<Vec<u8>>,
     dropped: Vec<SpaceId>,
@@ -82,7 +90,7 @@ impl EmbeddedTxn {
         }
         let key = (space, Bytes::copy_from_slice(key));
         let before = state.writes.insert(key.clone(), value);
-        state.undo.push((key, before));
+        state.undo.push(Undo::Write(key, before));
         Ok(())
     }
 
@@ -168,7 +176,9 @@ impl Txn for EmbeddedTxn {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
-        self.state().dropped.push(space);
+        let mut state = self.state();
+        state.dropped.push(space);
+        state.undo.push(Undo::Drop);
         Ok(())
     }
 
@@ -196,11 +206,12 @@ impl Txn for EmbeddedTxn {
     fn rollback_to(&self, savepoint: usize) {
         let mut state = self.state();
         while state.undo.len() > savepoint {
-            let Some((key, before)) = state.undo.pop() else { break };
-            match before {
-                Some(value) => state.writes.insert(key, value),
-                None => state.writes.remove(&key),
-            };
+            match state.undo.pop() {
+                Some(Undo::Write(key, Some(before))) => drop(state.writes.insert(key, before)),
+                Some(Undo::Write(key, None)) => drop(state.writes.remove(&key)),
+                Some(Undo::Drop) => drop(state.dropped.pop()),
+                None => break,
+            }
         }
     }
 

@@ -59,6 +59,14 @@ impl VisitorMut for Rewriter {
         if let SetExpr::Select(select) = &mut *query.body {
             name_subquery(select);
         }
+        if let Some(fetch) = query.fetch.take() {
+            if fetch.with_ties || fetch.percent || query.limit_clause.is_some() {
+                self.error = Some(Error::unsupported("this form of FETCH"));
+            }
+            let one = || Expr::Value(Value::Number("1".into(), false).into());
+            let limit = Some(fetch.quantity.unwrap_or_else(one));
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+        }
         self.error = self.error.take().or_else(|| refuse_ignored(query).err());
         ControlFlow::Continue(())
     }
@@ -134,7 +142,14 @@ fn reword(expression: &Expr) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
-        Expr::Function(function) if is_called(function, "regexp_replace") => None,
+        // DataFusion reads these as decimals, which most do not fit.
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) if digits.contains(['e', 'E']) => {
+                let double = SqlType::DoublePrecision;
+                Some(cast(string_literal(digits.clone()), &double)?)
+            }
+            _ => None,
+        },
         _ => None,
     })
 }

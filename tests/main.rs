@@ -1,0 +1,14 @@
+//! Black-box tests: a real server process, real clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod command_line;
+mod crash;
+mod damage;
+mod demo;
+mod harness;
+mod jobs;
+mod main_job;
+mod slt;
+mod time_travel;
+mod wire;

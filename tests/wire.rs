@@ -1,0 +1,252 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt, pin_mut};
+use tokio_postgres::types::Type;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+use crate::harness::{Store, fail, rows, run, succeed, value};
+
+#[tokio::test]
+async fn unknown_users_and_databases_are_refused() {
+    let store = Store::new();
+    let server = store.start();
+    for (user, database, sqlstate) in [("nobody", "defaultdb", "28000"), ("root", "nowhere", "3D000")] {
+        let url = format!("postgresql://{user}@127.0.0.1:{}/{database}", server.port);
+        let error = tokio_postgres::connect(&url, NoTls).await.map(drop).unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), sqlstate);
+    }
+    for database in ["defaultdb", "postgres", "system"] {
+        assert_eq!(value(&server.connect_to(database).await, "SELECT current_database()").await, database);
+    }
+}
+
+#[tokio::test]
+async fn prepared_statements_know_their_types() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(
+        &client,
+        "CREATE TABLE t (a INT PRIMARY KEY, b TEXT, c DECIMAL(10,2), d TIMESTAMPTZ, e INT8, f BOOL, g BYTEA, h FLOAT8)",
+    )
+    .await;
+    let insert = client.prepare("INSERT INTO t (a, b, e, f, g, h) VALUES ($1, $2, $3, $4, $5, $6)").await.unwrap();
+    assert_eq!(insert.params(), [Type::INT4, Type::TEXT, Type::INT8, Type::BOOL, Type::BYTEA, Type::FLOAT8]);
+    for n in 1..=3i32 {
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&n, &format!("it's {n}"), &i64::MAX, &true, &vec![0u8, 255], &1.5f64];
+        assert_eq!(client.execute(&insert, &parameters).await.unwrap(), 1);
+    }
+    let null: Option<String> = None;
+    client.execute("UPDATE t SET b = $1 WHERE a = $2", &[&null, &3i32]).await.unwrap();
+    let select =
+        client.prepare("SELECT a, b, e, f, g, h FROM t WHERE a >= $1 AND b LIKE $2 ORDER BY a LIMIT $3").await.unwrap();
+    assert_eq!(select.params(), [Type::INT4, Type::TEXT, Type::INT8]);
+    let found = client.query(&select, &[&1i32, &"it%", &10i64]).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[1].get::<_, i32>(0), 2);
+    assert_eq!(found[1].get::<_, String>(1), "it's 2");
+    assert_eq!(found[1].get::<_, i64>(2), i64::MAX);
+    assert!(found[1].get::<_, bool>(3));
+    assert_eq!(found[1].get::<_, Vec<u8>>(4), [0, 255]);
+    assert_eq!(found[1].get::<_, f64>(5), 1.5);
+    let uri = "nodelocal://1/by-driver";
+    let backup = client.query_one("BACKUP TABLE t INTO $1", &[&uri]).await.unwrap();
+    assert_eq!(backup.get::<_, String>("status"), "succeeded");
+    assert_eq!(client.query("SHOW BACKUPS IN $1", &[&uri]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn portals_give_rows_in_parts_and_errors_wait_for_sync() {
+    let store = Store::new();
+    let server = store.start();
+    let mut client = server.connect().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT i FROM generate_series(1, 10) AS i", &[]).await.unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let part = transaction.query_portal(&portal, 4).await.unwrap();
+        if part.is_empty() {
+            break;
+        }
+        assert!(part.len() <= 4);
+        seen.extend(part.iter().map(|row| row.get::<_, i64>(0)));
+        if seen.len() == 10 {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=10).collect::<Vec<_>>());
+    transaction.rollback().await.unwrap();
+    // Two statements at once: the first fails, the second is answered all the same.
+    let (bad, good) = tokio::join!(client.query("SELECT 1/0", &[]), client.query("SELECT 7::INT8", &[]));
+    assert_eq!(bad.unwrap_err().as_db_error().unwrap().code().code(), "22012");
+    assert_eq!(good.unwrap()[0].get::<_, i64>(0), 7);
+}
+
+#[tokio::test]
+async fn statements_in_one_message_are_one_transaction() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY)").await;
+    assert_eq!(fail(&client, "INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)").await.0, "23505");
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "0");
+    let messages = client.simple_query("INSERT INTO t VALUES (1); SELECT a FROM t; DELETE FROM t").await.unwrap();
+    let counts: Vec<u64> = messages
+        .iter()
+        .filter_map(|m| if let SimpleQueryMessage::CommandComplete(n) = m { Some(*n) } else { None })
+        .collect();
+    assert_eq!(counts, [1, 1, 1]);
+    run(&client, "BEGIN").await;
+    assert_eq!(fail(&client, "SELECT * FROM nowhere").await.0, "42P01");
+    assert_eq!(fail(&client, "SELECT 1").await.0, "25P02");
+    run(&client, "ROLLBACK").await;
+    run(&client, "BEGIN; INSERT INTO t VALUES (1); SAVEPOINT s; INSERT INTO t VALUES (2)").await;
+    assert_eq!(fail(&client, "INSERT INTO t VALUES (2)").await.0, "23505");
+    run(&client, "ROLLBACK TO s").await;
+    run(&client, "COMMIT").await;
+    assert_eq!(rows(&client, "SELECT a FROM t").await, [["1"]]);
+}
+
+#[tokio::test]
+async fn copy_goes_both_ways() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY, b TEXT, c DECIMAL(6,2))").await;
+    let sink = client.copy_in::<_, bytes::Bytes>("COPY t FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    // Pieces that end anywhere.
+    for piece in ["1\tone\t1.5", "0\n2\ttab\\there", "\t\\N\n3\t\\N\t3\n\\.\n"] {
+        sink.send(bytes::Bytes::from(piece)).await.unwrap();
+    }
+    assert_eq!(sink.finish().await.unwrap(), 3);
+    assert_eq!(
+        rows(&client, "SELECT * FROM t ORDER BY a").await,
+        [["1", "one", "1.50"], ["2", "tab\there", "NULL"], ["3", "NULL", "3.00"]]
+    );
+    let out = client.copy_out("COPY (SELECT * FROM t ORDER BY a) TO STDOUT WITH (FORMAT csv, HEADER)").await.unwrap();
+    let text: Vec<u8> = out.map(|piece| piece.unwrap().to_vec()).concat().await;
+    assert_eq!(String::from_utf8(text).unwrap(), "a,b,c\n1,one,1.50\n2,tab\there,\n3,,3.00\n");
+    for (data, sqlstate) in
+        [("4\tx\n", "22P04"), ("x\ty\t1\n", "22P02"), ("1\ty\t1\n", "23505"), ("5\ty\t99999\n", "22003")]
+    {
+        let sink = client.copy_in::<_, bytes::Bytes>("COPY t FROM STDIN").await.unwrap();
+        pin_mut!(sink);
+        sink.send(bytes::Bytes::from(data)).await.unwrap();
+        let error = sink.finish().await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), sqlstate, "{data:?}");
+    }
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "3");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_query_can_be_canceled_and_times_out() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    let token = client.cancel_token();
+    let query = tokio::spawn(async move {
+        let error = client
+            .batch_execute(
+                "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.a + b.b = 3",
+            )
+            .await;
+        (client, error.unwrap_err())
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    token.cancel_query(NoTls).await.unwrap();
+    let (client, error) = query.await.unwrap();
+    assert_eq!(error.as_db_error().unwrap().code().code(), "57014");
+    assert_eq!(value(&client, "SELECT 1").await, "1", "the connection goes on");
+    run(&client, "SET statement_timeout = 50").await;
+    let (sqlstate, message) = fail(
+        &client,
+        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.a + b.b = 3",
+    )
+    .await;
+    assert!(sqlstate == "57014" && message.contains("timeout"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connections_at_once() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY)").await;
+    let mut clients = Vec::new();
+    for n in 0..100 {
+        clients.push((n, server.connect().await));
+    }
+    let work = clients
+        .into_iter()
+        .map(|(n, client)| tokio::spawn(async move { run(&client, &format!("INSERT INTO t VALUES ({n})")).await }));
+    futures::future::try_join_all(work).await.unwrap();
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "100");
+}
+
+#[test]
+fn nonsense_on_the_wire_hurts_nobody() {
+    let store = Store::new();
+    let server = store.start();
+    for bytes in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[0; 64], &[0xff; 64], &[0, 0, 0, 8, 4, 210, 22, 47]] {
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        socket.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        if bytes[4..] == [4, 210, 22, 47] {
+            assert_eq!(answer, b"N", "an SSLRequest is answered N");
+        }
+    }
+    succeed(server.program("psql").args(["-c", "SELECT 1"]));
+}
+
+#[test]
+fn psql_shows_errors_where_they_are() {
+    let store = Store::new();
+    let server = store.start();
+    let mut psql = server.program("psql");
+    let output = psql
+        .args(["-v", "VERBOSITY=verbose", "-c", "BACKUP INTO 'x' WITH detatched"])
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("42601") && error.contains("LINE 1: BACKUP INTO 'x' WITH detatched"), "{error}");
+    assert!(
+        error.contains("                             ^") && error.contains("HINT:  Did you mean detached"),
+        "{error}"
+    );
+}
+
+#[test]
+fn http_says_that_the_server_is_well() {
+    let store = Store::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let _server = crate::harness::Server::start(&store.path(), &["--log", "error"]);
+    let other = Store::new();
+    let mut command = crate::harness::keepsafe(&[
+        "start",
+        "--store",
+        other.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        &address,
+    ]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 15];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let mut socket = TcpStream::connect(&address).unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ok\""), "{answer}");
+}
