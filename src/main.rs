@@ -32,17 +32,26 @@ enum Command {
     Version,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Start(arguments) => start::run(arguments).await,
-        Command::Demo => demo::run().await,
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match command {
+        Command::Start(arguments) => runtime.block_on(start::run(arguments)),
+        Command::Demo => runtime.block_on(demo::run()),
         Command::Parse { show_secrets } => parse(show_secrets),
         Command::Version => {
             println!("keepsafe {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
     };
+    // A query that does not stop must not keep the process from ending.
+    runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

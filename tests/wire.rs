@@ -152,7 +152,7 @@ async fn a_running_query_can_be_canceled_and_times_out() {
     let query = tokio::spawn(async move {
         let error = client
             .batch_execute(
-                "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.a + b.b = 3",
+                "SELECT count(*) FROM generate_series(1, 30000) a, generate_series(1, 30000) b WHERE a.a + b.b = 3",
             )
             .await;
         (client, error.unwrap_err())
@@ -165,7 +165,7 @@ async fn a_running_query_can_be_canceled_and_times_out() {
     run(&client, "SET statement_timeout = 50").await;
     let (sqlstate, message) = fail(
         &client,
-        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.a + b.b = 3",
+        "SELECT count(*) FROM generate_series(1, 30000) a, generate_series(1, 30000) b WHERE a.a + b.b = 3",
     )
     .await;
     assert!(sqlstate == "57014" && message.contains("timeout"), "{message}");

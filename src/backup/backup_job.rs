@@ -13,6 +13,7 @@ use super::manifest::{self, DataFile, Manifest, Record, SpaceSize, TargetSpec, h
 use super::plan::{BackupPayload, cluster_system_tables};
 use super::work::{Checkpoint, Progress, parallelism, run_all};
 use super::{Error, Result};
+use crate::catalog::system::PROTECTED_TIMESTAMPS;
 use crate::catalog::{Catalog, Descriptor, DescriptorCache};
 use crate::jobs::{self, Failure, JobHandle, JobType};
 use crate::kv::{Direction, SpaceId, Span, Store};
@@ -142,16 +143,21 @@ impl BackupJob {
         let refresh = async {
             loop {
                 tokio::time::sleep(LOCK_REFRESH).await;
-                if let Ok(now) = now()
-                    && let Err(error) = collection.lock(&payload.full, job.id().0, now).await
-                {
-                    tracing::warn!(%error, "cannot refresh the lock of a backup chain");
+                let refreshed = match now() {
+                    Ok(now) => collection.lock(&payload.full, job.id().0, now).await,
+                    Err(error) => Err(error.into()),
+                };
+                match refreshed {
+                    // Another job has it: going on could put two layers on the same one.
+                    Err(error @ Error::Refused { .. }) => return error,
+                    Err(error) => tracing::warn!(%error, "cannot refresh the lock of a backup chain"),
+                    Ok(()) => {}
                 }
             }
         };
         let result = tokio::select! {
             result = self.write_layer(job, &payload, &collection, &store, record.checkpoint) => result?,
-            never = refresh => never,
+            lost = refresh => return Err(lost),
         };
         collection.unlock(&payload.full, job.id().0).await?;
         Ok(result)
@@ -199,7 +205,8 @@ impl BackupJob {
         .await?;
         let state = progress.into_inner();
         let manifest = self.manifest(job, payload, collection, contents, state).await?;
-        // The claim is checked last: whoever lost it must not complete the backup.
+        // Claim and lock are checked last: whoever lost one must not complete the backup.
+        collection.lock(&payload.full, job.id().0, store.now()?.micros()).await?;
         job.checkpoint(0.98, "writing the manifest", None).await?;
         let record = Record::Complete(Box::new(manifest));
         let (found, digest) = collection.put_record(&payload.directory, &record).await?;
@@ -264,9 +271,20 @@ impl BackupJob {
         };
         let layer = Layer { directory: payload.directory.clone(), manifest, digest };
         collection.publish(&payload.full, &layer).await?;
-        job.checkpoint(0.99, "done", None).await?;
+        release_history(job).await?;
         let counts = layer_counts(&layer.manifest);
         Ok(serde_json::json!({ "rows": counts.0, "index_entries": counts.1, "bytes": counts.2 }))
+    }
+}
+
+/// The job no longer needs the history it protected.
+async fn release_history(job: &JobHandle) -> Result<()> {
+    loop {
+        let (txn, record) = job.begin().await?;
+        PROTECTED_TIMESTAMPS.delete(&*txn, &[job.id().0.into()])?;
+        if job.commit(&txn, record).await? {
+            return Ok(());
+        }
     }
 }
 
@@ -374,7 +392,8 @@ impl JobType for BackupJob {
             if matches!(found, Record::Aborted { .. }) {
                 collection.delete_data(&payload.directory).await?;
             }
-            collection.unlock(&payload.full, job.id().0).await
+            collection.unlock(&payload.full, job.id().0).await?;
+            release_history(job).await
         };
         undo.await.map_err(|error: Error| match Failure::from(error) {
             Failure::Permanent { message, .. } => Failure::Retry(message),

@@ -88,6 +88,9 @@ impl Collection {
 
     /// Takes a directory for a layer to be written; `false` if it is taken.
     pub async fn claim(&self, directory: &str) -> Result<bool> {
+        if self.record(directory).await?.is_some() {
+            return Ok(false);
+        }
         match self.location.create(&format!("{directory}/{CLAIM}"), Bytes::new()).await {
             Ok(()) => Ok(true),
             Err(storage::Error::Exists(_)) => Ok(false),

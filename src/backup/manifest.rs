@@ -98,6 +98,10 @@ pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+fn digest_with_format(format: u32, json: &[u8]) -> String {
+    hex(&Sha256::new().chain_update(format.to_be_bytes()).chain_update(json).finalize())
+}
+
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -112,7 +116,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 /// A file of a collection: a line with format and digest, then JSON.
 pub fn encode(value: &impl Serialize) -> Result<Bytes> {
     let json = serde_json::to_vec_pretty(value).map_err(|error| Error::corrupt("a manifest", error.to_string()))?;
-    let mut file = format!("{MAGIC} {FORMAT} {}\n", digest(&json)).into_bytes();
+    let mut file = format!("{MAGIC} {FORMAT} {}\n", digest_with_format(FORMAT, &json)).into_bytes();
     file.extend_from_slice(&json);
     Ok(file.into())
 }
@@ -129,18 +133,12 @@ pub fn decode<T: DeserializeOwned>(name: &str, file: &[u8]) -> Result<T> {
         return Err(corrupt("it is not a file of a backup"));
     }
     let json = &file[line_end + 1..];
-    if sum != digest(json) {
+    let number = format.parse::<u32>().map_err(|_| corrupt("its format cannot be read"))?;
+    if sum != digest_with_format(number, json) || format != number.to_string() {
         return Err(corrupt("its checksum is wrong"));
     }
-    match format.parse::<u32>() {
-        Ok(format) if format <= FORMAT => {}
-        Ok(format) => {
-            return Err(Error::refused(
-                "0A000",
-                format!("{name} has format {format}; this version reads up to {FORMAT}"),
-            ));
-        }
-        Err(_) => return Err(corrupt("its format cannot be read")),
+    if number > FORMAT {
+        return Err(Error::refused("0A000", format!("{name} has format {number}; this version reads up to {FORMAT}")));
     }
     serde_json::from_slice(json).map_err(|error| corrupt(&error.to_string()))
 }

@@ -372,7 +372,8 @@ pub async fn rewrite(
             }
         }
     }
-    refuse_taken_names(catalog, payload, &descriptors).await?;
+    let into_existing: HashSet<DescriptorId> = places.databases.values().copied().collect();
+    refuse_taken_names(catalog, payload, &descriptors, &into_existing).await?;
     descriptors.extend(places.new_schemas);
     Ok(descriptors)
 }
@@ -483,9 +484,18 @@ async fn places(
     Ok(places)
 }
 
-async fn refuse_taken_names(catalog: &Catalog, payload: &RestorePayload, descriptors: &[Descriptor]) -> Result<()> {
+/// What is restored along with its database cannot clash with anything.
+async fn refuse_taken_names(
+    catalog: &Catalog,
+    payload: &RestorePayload,
+    descriptors: &[Descriptor],
+    into_existing: &HashSet<DescriptorId>,
+) -> Result<()> {
     for descriptor in descriptors {
         let (database, schema) = descriptor.parents();
+        if database.is_some_and(|database| !into_existing.contains(&database)) {
+            continue;
+        }
         let replaced = payload.cluster && ["defaultdb", "postgres"].contains(&descriptor.name());
         if (database.is_none() && replaced) || catalog.lookup(database, schema, descriptor.name()).await?.is_none() {
             continue;

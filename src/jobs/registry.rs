@@ -31,6 +31,18 @@ pub struct NewJob<'a> {
     pub payload: serde_json::Value,
 }
 
+/// Takes a job off the list of those being worked on, even if its worker panics; it is then adopted when the claim ends.
+struct Working {
+    registry: Arc<Registry>,
+    id: JobId,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.registry.forget(self.id);
+    }
+}
+
 /// What is being done with a job.
 #[derive(Clone, Copy)]
 enum Phase {
@@ -148,8 +160,9 @@ impl Registry {
             Ok(Some(handle)) => {
                 let registry = self.clone();
                 tokio::spawn(async move {
+                    let working = Working { registry: registry.clone(), id };
                     registry.work(handle).await;
-                    registry.forget(id);
+                    drop(working);
                 });
                 Ok(())
             }

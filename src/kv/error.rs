@@ -1,6 +1,9 @@
 use super::SpaceId;
 use crate::time::Timestamp;
 
+/// The longest key, in bytes. Escaping may double it, and an engine's keys are limited to 64 KiB.
+pub const MAX_KEY_BYTES: usize = 32_000;
+
 /// What can go wrong in a store.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -35,6 +38,9 @@ pub enum Error {
     /// Ingested rows must ascend strictly.
     #[error("rows to ingest are not in ascending order")]
     Unsorted,
+    /// A key may be only so long.
+    #[error("a key of {0} bytes is longer than {MAX_KEY_BYTES}")]
+    KeyTooLong(usize),
     /// A transaction may hold only so much.
     #[error("the transaction holds more than {0} bytes of writes")]
     TooLarge(usize),

@@ -34,7 +34,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry};
-pub use error::{Error, Result};
+pub use error::{Error, MAX_KEY_BYTES, Result};
 pub use span::{SpaceId, Span};
 
 use crate::time::Timestamp;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -220,8 +221,10 @@ async fn guard<T>(
     cancel: impl Future<Output = ()>,
     mut gone: watch::Receiver<bool>,
     timeout: Option<Duration>,
+    committing: Arc<AtomicBool>,
     work: impl Future<Output = sql::Result<T>>,
 ) -> Result<sql::Result<T>, &'static str> {
+    tokio::pin!(work);
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -229,13 +232,15 @@ async fn guard<T>(
         }
     };
     let left = turned(&mut gone);
-    tokio::select! {
+    let why = tokio::select! {
         biased;
-        done = work => Ok(done),
-        () = cancel => Err("user request"),
-        () = timed_out => Err("statement timeout"),
-        () = left => Err(GONE),
-    }
+        done = &mut work => return Ok(done),
+        () = cancel => "user request",
+        () = timed_out => "statement timeout",
+        () = left => GONE,
+    };
+    // A commit that is under way cannot be taken back, and its outcome must be told.
+    if committing.load(Ordering::Acquire) { Ok(work.await) } else { Err(why) }
 }
 
 /// Runs session work under [`guard`]; after anything but success the transaction cannot go on.
@@ -243,7 +248,8 @@ macro_rules! guarded {
     ($connection:expr, $work:expr) => {{
         let (cancel, gone, timeout) =
             ($connection.key.requested(), $connection.gone.clone(), $connection.session.statement_timeout());
-        match guard(cancel, gone, timeout, $work).await {
+        let committing = $connection.session.committing();
+        match guard(cancel, gone, timeout, committing, $work).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 $connection.session.fail();
@@ -284,7 +290,10 @@ impl Connection {
             if let Received::Query(query) = received {
                 match self.simple_query(&query.query).await {
                     Ok(()) => {}
-                    Err(Stop::Failed(error)) => self.outgoing.feed(message::error(&error)).await?,
+                    Err(Stop::Failed(error)) => {
+                        self.session.fail();
+                        self.outgoing.feed(message::error(&error)).await?;
+                    }
                     Err(Stop::Gone) => return Ok(()),
                 }
                 self.ready().await?;

@@ -92,7 +92,7 @@ impl Server {
         let drain = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, drain).await.is_err() {
             tracing::warn!("some connections did not end in time");
+            connections.abort_all();
         }
-        connections.shutdown().await;
     }
 }

@@ -110,7 +110,7 @@ fn numeric_text(mut bytes: &[u8]) -> Option<String> {
     }
     text.push('.');
     let mut fraction = String::new();
-    let mut position = i32::from(weight) + 1;
+    let mut position = (i32::from(weight) + 1).max(0);
     // Groups that are zero and left out, between the point and the first group.
     let mut missing = -(i32::from(weight) + 1);
     while fraction.len() < usize::from(scale) {
@@ -119,7 +119,7 @@ fn numeric_text(mut bytes: &[u8]) -> Option<String> {
             fraction.push_str("0000");
             continue;
         }
-        fraction.push_str(&format!("{:04}", group(position.max(0)).filter(|_| position >= 0).unwrap_or(0)));
+        fraction.push_str(&format!("{:04}", group(position).unwrap_or(0)));
         position += 1;
     }
     fraction.truncate(usize::from(scale));

@@ -45,6 +45,11 @@ impl FreshSpaces {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner).retain(|space| !spaces.contains(space));
     }
 
+    /// None is fresh any more.
+    pub fn clear(&self) {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Whether all of these are fresh; they no longer are.
     pub fn take(&self, spaces: &[SpaceId]) -> bool {
         let all = {

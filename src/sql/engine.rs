@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::query::sequences::SequenceBlocks;
 use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
@@ -15,6 +17,9 @@ use crate::storage::Storage;
 
 /// Memory that all queries together may use before they spill to disk or fail.
 const QUERY_MEMORY_BYTES: usize = 2 << 30;
+
+/// A query that does not yield takes a thread for itself.
+const QUERY_THREADS_PER_CORE: usize = 4;
 
 /// What all sessions of a server share.
 pub struct Engine {
@@ -28,6 +33,9 @@ pub struct Engine {
     temporary: PathBuf,
     locality: String,
     row_ids: AtomicU64,
+    /// Where queries compute. Some of DataFusion's operators do not yield for minutes; on threads of their own they cannot
+    /// keep the server from answering. `None` only while the engine is being dropped.
+    query_runtime: Option<Runtime>,
 }
 
 impl Engine {
@@ -54,18 +62,27 @@ impl Engine {
             .with_runtime_env(runtime.build_arc()?)
             .with_default_features()
             .build();
-        let sequences = SequenceBlocks::default();
+        let threads = std::thread::available_parallelism().map_or(2, usize::from) * QUERY_THREADS_PER_CORE;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(threads).thread_name("keepsafe-query").enable_all().build();
         Ok(Engine {
             store,
             descriptors,
             query_state,
-            sequences,
+            sequences: SequenceBlocks::default(),
             jobs,
             storage,
             temporary,
             locality,
             row_ids: AtomicU64::new(0),
+            query_runtime: Some(runtime.map_err(Error::internal)?),
         })
+    }
+
+    /// Runs a query's computation.
+    pub fn spawn_query(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>> {
+        let runtime = self.query_runtime.as_ref().ok_or_else(|| Error::internal("the engine is being dropped"))?;
+        Ok(runtime.spawn(work))
     }
 
     /// The store.
@@ -124,6 +141,14 @@ impl Engine {
                 Ok(_) => return Ok(next as i64),
                 Err(changed) => current = changed,
             }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.query_runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -52,6 +52,7 @@ pub mod code {
     pub const BAD_DATETIME: &str = "22007";
     pub const BAD_TEXT: &str = "22P02";
     pub const INTERNAL: &str = "XX000";
+    pub const LIMIT_EXCEEDED: &str = "54000";
     pub const INVALID_AUTHORIZATION: &str = "28000";
     pub const INVALID_DATABASE: &str = "3D000";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
@@ -144,6 +145,7 @@ impl From<kv::Error> for Error {
             kv::Error::BelowThreshold { .. } | kv::Error::Future { .. } => code::INVALID_PARAMETER,
             kv::Error::ReadOnly => code::READ_ONLY_TRANSACTION,
             kv::Error::TooLarge(_) => code::RESOURCES_EXHAUSTED,
+            kv::Error::KeyTooLong(_) => code::LIMIT_EXCEEDED,
             kv::Error::Corrupt(_) => code::DATA_CORRUPTED,
             kv::Error::Engine(_) | kv::Error::Unopenable(_) => code::IO_ERROR,
             kv::Error::Dropped(_) | kv::Error::Ended | kv::Error::Unsorted => code::INTERNAL,

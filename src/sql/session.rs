@@ -10,10 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use sqlparser::ast::{Expr, Query, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value};
+use sqlparser::ast::{
+    ContextModifier, Expr, Query, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
+};
 
 use super::context::{Context, FreshSpaces, SessionFacts};
 use super::describe::{self, Description};
@@ -87,7 +90,8 @@ enum State {
 struct Open {
     txn: Arc<dyn Txn>,
     fresh: FreshSpaces,
-    savepoints: Vec<(String, usize)>,
+    /// Names, and what to go back to: the transaction's own savepoint and the number of jobs.
+    savepoints: Vec<(String, usize, usize)>,
     /// Made by a group of statements sent at once, not by `BEGIN`.
     implicit: bool,
     /// Jobs that begin with the commit.
@@ -105,6 +109,7 @@ pub struct Session {
     /// Settings that clients are to be told of.
     changed_settings: BTreeMap<&'static str, String>,
     waiting_for: Option<JobId>,
+    committing: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -134,6 +139,7 @@ impl Session {
             notices: Vec::new(),
             changed_settings: BTreeMap::new(),
             waiting_for: None,
+            committing: Arc::default(),
         })
     }
 
@@ -200,10 +206,21 @@ impl Session {
         }
     }
 
+    /// Set while a commit is under way, which must not be interrupted.
+    pub fn committing(&self) -> Arc<AtomicBool> {
+        self.committing.clone()
+    }
+
     async fn commit(&self, open: Open) -> Result<()> {
-        open.txn.commit().await?;
+        self.committing.store(true, Ordering::Release);
+        let committed = open.txn.commit().await;
+        self.committing.store(false, Ordering::Release);
+        committed?;
         for job in open.jobs {
-            self.engine.jobs().run(job).await?;
+            if let Err(error) = self.engine.jobs().run(job).await {
+                // The commit stands, and the registry looks for jobs without a worker.
+                tracing::warn!(%error, job = job.0, "a job could not be begun at once");
+            }
         }
         Ok(())
     }
@@ -260,6 +277,13 @@ impl Session {
         }
         if let State::Failed(_) = self.state {
             return Err(failed_transaction());
+        }
+        if let Statement::Sql(ordinary) = &parsed.statement
+            && ordinary.as_of.is_some()
+            && !matches!(ordinary.ast, Ast::Query(_) | Ast::Explain { .. })
+        {
+            self.set_transaction_time(ordinary).await?;
+            return Ok(Response::Done("SET".into()));
         }
         if let Some(response) = self.change_session(&parsed.statement).await? {
             return Ok(response);
@@ -509,7 +533,9 @@ impl Session {
             }
             Ast::Savepoint { name } => {
                 let State::Open(open) = &mut self.state else { return Err(self.no_transaction("SAVEPOINT")) };
-                open.savepoints.push((name.value.clone(), open.txn.savepoint()));
+                open.savepoints.push((name.value.clone(), open.txn.savepoint(), open.jobs.len()));
+                // What is bulk loaded cannot be taken back, so nothing is from here on.
+                open.fresh.clear();
                 "SAVEPOINT"
             }
             Ast::ReleaseSavepoint { name } => {
@@ -535,16 +561,37 @@ impl Session {
         }
         let read_only =
             modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
+        self.read_past(statement, read_only).await
+    }
+
+    /// Replaces a transaction that has not written anything by a read-only one, at the statement's time if it has one.
+    async fn read_past(&mut self, statement: &Ordinary, read_only: bool) -> Result<()> {
         if statement.as_of.is_none() && !read_only {
             return Ok(());
         }
         let State::Open(open) = &self.state else { return Ok(()) };
+        if open.txn.pending_writes() > 0 {
+            let message = "a transaction that reads the past or is read-only must be begun before anything is written";
+            return Err(Error::new(code::ACTIVE_TRANSACTION, message));
+        }
         let at = match &statement.as_of {
             Some(time) => time_travel::evaluate(&self.context(open), time)?,
             None => open.txn.snapshot(),
         };
         self.state = State::Open(self.open_with(self.engine.store().begin_at(at).await?));
         Ok(())
+    }
+
+    /// `SET TRANSACTION AS OF SYSTEM TIME`
+    async fn set_transaction_time(&mut self, statement: &Ordinary) -> Result<()> {
+        if !matches!(statement.ast, Ast::Set(Set::SetTransaction { session: false, .. })) {
+            return Err(Error::unsupported("AS OF SYSTEM TIME on this statement"));
+        }
+        match &self.state {
+            State::Open(open) if !open.implicit => {}
+            _ => return Err(self.no_transaction("SET TRANSACTION AS OF SYSTEM TIME")),
+        }
+        self.read_past(statement, false).await
     }
 
     fn no_transaction(&self, what: &str) -> Error {
@@ -559,6 +606,7 @@ impl Session {
             State::Open(mut open) | State::Failed(mut open) => match position_of(&open, name) {
                 Ok(position) => {
                     open.txn.rollback_to(open.savepoints[position].1);
+                    open.jobs.truncate(open.savepoints[position].2);
                     open.savepoints.truncate(position + 1);
                     self.state = State::Open(open);
                     Ok(())
@@ -620,6 +668,7 @@ impl Session {
 
     async fn apply_set(&mut self, set: &Set) -> Result<()> {
         match set {
+            Set::SingleAssignment { scope: Some(ContextModifier::Local), .. } => Err(Error::unsupported("SET LOCAL")),
             Set::SingleAssignment { variable, values, .. } => {
                 let name = variable.to_string().to_lowercase();
                 let values = values.iter().map(plain_value).collect::<Result<Vec<_>>>()?;
@@ -716,7 +765,7 @@ fn failed_transaction() -> Error {
 }
 
 fn position_of(open: &Open, name: &str) -> Result<usize> {
-    let position = open.savepoints.iter().rposition(|(known, _)| known == name);
+    let position = open.savepoints.iter().rposition(|(known, ..)| known == name);
     position.ok_or_else(|| Error::new(code::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
 }
 

@@ -493,8 +493,8 @@ pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<
             Ok(format!("CREATE VIEW {name} ({}) AS {}", columns.join(", "), view.query))
         }
         Descriptor::Sequence(sequence) => Ok(format!(
-            "CREATE SEQUENCE {name} MINVALUE {} MAXVALUE {} INCREMENT {} START {}",
-            sequence.minimum, sequence.maximum, sequence.increment, sequence.start
+            "CREATE SEQUENCE {name} INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {}",
+            sequence.increment, sequence.minimum, sequence.maximum, sequence.start
         )),
         Descriptor::Table(table) => {
             let mut items = Vec::new();

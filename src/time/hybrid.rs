@@ -7,8 +7,9 @@
 //!   now() = max(last + 1, estimate)
 //! ```
 //!
-//! The anchor starts at the later of the wall clock and the floor that the store persisted ahead of use, so time never
-//! runs backward across restarts, and goes on at the right pace even if the wall clock was set back meanwhile.
+//! Timestamps start after the floor that the store persisted ahead of use, so time never runs backward across restarts. A
+//! floor that is only a little ahead of the wall clock is what a crash leaves: timestamps then tick by one until the wall
+//! clock has caught up. A wall clock far behind the floor was set back, and time goes on from the floor at the right pace.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,9 @@ use super::{Clock, Timestamp};
 
 /// How far the wall clock may be from where the monotonic clock expects it before it is not believed.
 pub const MAX_OFFSET: Duration = Duration::from_millis(500);
+
+/// A floor further ahead of the wall clock than this is not just what was persisted ahead of use.
+const MAX_FLOOR_AHEAD: Duration = Duration::from_secs(10);
 
 /// A source of timestamps that never repeat and never run backward.
 pub struct HybridClock {
@@ -34,9 +38,10 @@ struct State {
 impl HybridClock {
     /// A clock whose every timestamp is later than `floor`.
     pub fn new(clock: Arc<dyn Clock>, floor: Timestamp) -> Self {
+        let wall = Timestamp(clock.wall_nanos());
         let state = State {
             last: floor,
-            anchor: floor.max(Timestamp(clock.wall_nanos())),
+            anchor: if floor > wall.plus(MAX_FLOOR_AHEAD) { floor } else { wall },
             anchor_monotonic_nanos: clock.monotonic_nanos(),
             disbelieving: false,
         };
@@ -124,5 +129,15 @@ mod tests {
         assert!(hybrid.now().0 > 50 * SECOND);
         manual.advance(Duration::from_secs(5));
         assert!(hybrid.now().0 >= 55 * SECOND);
+    }
+
+    #[test]
+    fn after_a_crash_the_wall_clock_catches_up_with_the_floor() {
+        let (manual, hybrid) = clocks(100 * SECOND, 103 * SECOND);
+        assert_eq!(hybrid.now().0, 103 * SECOND + 1);
+        manual.advance(Duration::from_secs(2));
+        assert_eq!(hybrid.now().0, 103 * SECOND + 2);
+        manual.advance(Duration::from_secs(2));
+        assert_eq!(hybrid.now().0, 104 * SECOND);
     }
 }

@@ -131,6 +131,13 @@ impl Committer {
         {
             tracing::error!("the commit thread panicked");
         }
+        // After a clean stop time goes on where it was, not at the bound.
+        let last = self.clock.now();
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        batch.insert(&self.meta, CLOCK_KEY, last.0.to_be_bytes());
+        if let Err(error) = batch.commit() {
+            tracing::warn!(%error, "cannot persist the clock");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -4,7 +4,7 @@ use fjall::Keyspace;
 use futures::StreamExt;
 
 use super::encoding::{encode_value, version_prefix, with_time};
-use crate::kv::{Error, IngestStream, Result, SpaceStats};
+use crate::kv::{Error, IngestStream, MAX_KEY_BYTES, Result, SpaceStats};
 use crate::time::Timestamp;
 
 /// Writes on a thread of its own, which pulls batches from `rows` as it goes; memory stays at a batch or two.
@@ -20,6 +20,9 @@ pub async fn ingest(data: Keyspace, mut rows: IngestStream, at: Timestamp) -> Re
         loop {
             let (space, batch) = next?;
             for entry in batch.iter() {
+                if entry.key.len() > MAX_KEY_BYTES {
+                    return Err(Error::KeyTooLong(entry.key.len()));
+                }
                 let prefix = version_prefix(space, entry.key);
                 if prefix <= last {
                     return Err(Error::Unsorted);

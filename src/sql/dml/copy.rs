@@ -184,7 +184,7 @@ impl CopyIn {
         let given = std::mem::take(&mut self.rows);
         self.count += given.len() as u64;
         let rows = self.writer.complete(&self.positions, given)?;
-        self.writer.insert(rows, OnConflict::Fail).await
+        self.writer.insert(rows, &OnConflict::Fail).await.map(drop)
     }
 
     fn error(&self, message: String) -> Error {

@@ -10,7 +10,7 @@ use super::Changed;
 use super::Row;
 use super::locking::{lock_rows, row_at};
 use super::returning::returning;
-use super::update::{matching_rows, target};
+use super::update::{matching_rows, short_name, target};
 use super::writer::TableWriter;
 use crate::catalog::push_index_key;
 
@@ -45,7 +45,7 @@ pub async fn delete(context: &Context, delete: &Delete, extra: &ExtraTables) -> 
     writer.delete(rows).await?;
     writer.finish().await?;
     let returned = match (&delete.returning, kept) {
-        (Some(items), Some(rows)) => Some(returning(context, &table, &alias.value, items, &rows).await?),
+        (Some(items), Some(rows)) => Some(returning(context, &table, &short_name(&alias)?, items, &rows).await?),
         _ => None,
     };
     Ok(Changed { rows: count, returning: returned })

@@ -50,7 +50,8 @@ pub fn positions_of(table: &TableDescriptor, names: &[String]) -> Result<Vec<usi
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.identity.name);
             Error::new(code::UNDEFINED_COLUMN, message)
         };
-        let position = table.columns.iter().position(|column| column.name == *name).ok_or_else(missing)?;
+        let position =
+            table.columns.iter().position(|column| column.name == *name && !column.hidden).ok_or_else(missing)?;
         if positions.contains(&position) {
             return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
         }
@@ -65,25 +66,25 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
         return Err(Error::unsupported("INSERT ... ON CONFLICT"));
     }
     let Insertion { table, positions } = insertion_columns(context, insert).await?;
+    let all_given = !insert.columns.is_empty();
     let mut writer = TableWriter::new(context, table.clone()).await?;
-    let on_conflict = if upsert { OnConflict::Replace } else { OnConflict::Fail };
     let is_values = insert.source.as_ref().is_none_or(|source| matches!(*source.body, SetExpr::Values(_)));
     if !is_values && !upsert {
         writer.use_bulk_load();
     }
     let mut changed = 0;
     let mut kept = Vec::new();
-    let mut write = Written { writer: &mut writer, kept: insert.returning.is_some().then_some(&mut kept) };
+    let mut write = Written { writer: &mut writer, upsert, kept: insert.returning.is_some().then_some(&mut kept) };
     match &insert.source {
-        None => changed += write.rows(&[], vec![Row::new()], on_conflict).await?,
+        None => changed += write.rows(&[], vec![Row::new()]).await?,
         Some(source) => match simple_values(source) {
             Some(values) => {
-                let (positions, rows) = constant_rows(context, &table, &positions, values)?;
-                changed += write.rows(&positions, rows, on_conflict).await?;
+                let (positions, rows) = constant_rows(context, &table, &positions, values, all_given)?;
+                changed += write.rows(&positions, rows).await?;
             }
             None => {
                 let planned = query::plan(context, source, extra, Visibility::AsNamed).await?;
-                let positions = check_width(&positions, planned.columns.len())?;
+                let positions = check_width(&positions, planned.columns.len(), all_given)?;
                 let (columns, mut batches) = planned.run().await?;
                 while let Some(batch) = batches.try_next().await? {
                     let converted =
@@ -97,7 +98,7 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
                         });
                     let converted = converted.collect::<Result<Vec<_>>>()?;
                     let rows = transpose(converted, batch.num_rows());
-                    changed += write.rows(positions, rows, on_conflict).await?;
+                    changed += write.rows(positions, rows).await?;
                 }
             }
         },
@@ -119,22 +120,28 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
 
 struct Written<'a> {
     writer: &'a mut TableWriter,
+    upsert: bool,
     kept: Option<&'a mut Vec<Row>>,
 }
 
 impl Written<'_> {
-    async fn rows(&mut self, positions: &[usize], given: Vec<Row>, on_conflict: OnConflict) -> Result<u64> {
+    async fn rows(&mut self, positions: &[usize], given: Vec<Row>) -> Result<u64> {
         let rows = self.writer.complete(positions, given)?;
+        let on_conflict = if self.upsert { OnConflict::Replace(positions.to_vec()) } else { OnConflict::Fail };
+        let written = self.writer.insert(rows, &on_conflict).await?;
+        let count = written.len() as u64;
         if let Some(kept) = &mut self.kept {
-            kept.extend(rows.iter().cloned());
+            kept.extend(written);
         }
-        let count = rows.len() as u64;
-        self.writer.insert(rows, on_conflict).await?;
         Ok(count)
     }
 }
 
-fn check_width(positions: &[usize], given: usize) -> Result<&[usize]> {
+/// The columns that get a value: all that are named, or as many of the table's as there are values.
+fn check_width(positions: &[usize], given: usize, all_given: bool) -> Result<&[usize]> {
+    if all_given && given < positions.len() {
+        return Err(Error::new(code::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
+    }
     if given > positions.len() {
         return Err(Error::new(code::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
     }
@@ -162,9 +169,10 @@ fn constant_rows(
     table: &TableDescriptor,
     positions: &[usize],
     values: &Values,
+    all_given: bool,
 ) -> Result<(Vec<usize>, Vec<Row>)> {
     let width = values.rows.first().map_or(0, |row| row.content.len());
-    let positions = check_width(positions, width)?;
+    let positions = check_width(positions, width, all_given)?;
     let mut rows = Vec::with_capacity(values.rows.len());
     for row in &values.rows {
         if row.content.len() != width {

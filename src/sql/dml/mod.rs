@@ -11,7 +11,7 @@ mod returning;
 mod update;
 pub mod writer;
 
-use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
+use sqlparser::ast::{Delete, Expr, FromTable, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
 
 pub use delete::delete;
 pub use foreign::{ForeignKeys, starts_with};
@@ -70,9 +70,9 @@ pub fn probe(
     selection: Option<Expr>,
     computed: impl IntoIterator<Item = Expr>,
 ) -> Result<Query> {
-    let alias = match &target.relation {
-        TableFactor::Table { alias: Some(alias), .. } => alias.name.clone(),
-        _ => Ident::with_quote('"', name_of(target)?.pop().unwrap_or_default()),
+    let TableFactor::Table { name, alias, .. } = &target.relation else {
+        return Err(Error::unsupported("changing anything but a table"));
     };
+    let alias = update::called(name, alias.as_ref());
     update::matching_rows(&alias, vec![target.clone()], selection, computed)
 }

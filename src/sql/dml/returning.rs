@@ -21,6 +21,9 @@ pub async fn returning(
     items: &[SelectItem],
     rows: &[Row],
 ) -> Result<(Vec<OutputColumn>, Batches)> {
+    if items.iter().any(query::has_subquery) {
+        return Err(Error::unsupported("a subquery in RETURNING"));
+    }
     let schema = row_schema(table);
     let types: Vec<ColumnType> = table.columns.iter().map(|column| column.column_type.clone()).collect();
     let visible: Vec<usize> = (0..types.len()).filter(|&position| !table.columns[position].hidden).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use sqlparser::ast::{
     AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableFactor, TableWithJoins, Update, UpdateTableFromKind, Value,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Update, UpdateTableFromKind, Value,
 };
 
 use super::super::arrays::assign;
@@ -19,7 +19,7 @@ use super::{Changed, Row, is_default, name_parts};
 use crate::catalog::{Datum, TableDescriptor, push_index_key};
 
 /// The table a statement changes, and what the statement calls it.
-pub async fn target(context: &Context, from: &TableWithJoins) -> Result<(Arc<TableDescriptor>, Ident)> {
+pub async fn target(context: &Context, from: &TableWithJoins) -> Result<(Arc<TableDescriptor>, ObjectName)> {
     let TableFactor::Table { name, alias, args: None, .. } = &from.relation else {
         return Err(Error::unsupported("changing anything but a table"));
     };
@@ -28,22 +28,32 @@ pub async fn target(context: &Context, from: &TableWithJoins) -> Result<(Arc<Tab
     }
     let parts = name_parts(name)?;
     let table = table_named(context, &parts).await?;
-    let alias =
-        alias.as_ref().map_or_else(|| Ident::with_quote('"', table.identity.name.clone()), |alias| alias.name.clone());
-    Ok((table, alias))
+    Ok((table, called(name, alias.as_ref())))
 }
 
-/// `SELECT alias.*, computed... FROM from... WHERE selection`
+/// What a statement calls a table: its alias, or its name as written.
+pub fn called(name: &ObjectName, alias: Option<&TableAlias>) -> ObjectName {
+    match alias {
+        Some(alias) => ObjectName(vec![ObjectNamePart::Identifier(alias.name.clone())]),
+        None => name.clone(),
+    }
+}
+
+/// The last part of what a statement calls a table.
+pub fn short_name(called: &ObjectName) -> Result<String> {
+    Ok(name_parts(called)?.pop().unwrap_or_default())
+}
+
+/// `SELECT called.*, computed... FROM from... WHERE selection`
 pub fn matching_rows(
-    alias: &Ident,
+    called: &ObjectName,
     from: Vec<TableWithJoins>,
     selection: Option<Expr>,
     computed: impl IntoIterator<Item = Expr>,
 ) -> Result<Query> {
     let mut query = select_from("t")?;
     let SetExpr::Select(select) = &mut *query.body else { return Err(Error::internal("a template is not a SELECT")) };
-    let name = ObjectName(vec![ObjectNamePart::Identifier(alias.clone())]);
-    let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+    let kind = SelectItemQualifiedWildcardKind::ObjectName(called.clone());
     select.projection = vec![SelectItem::QualifiedWildcard(kind, Default::default())];
     for (index, expr) in computed.into_iter().enumerate() {
         let alias = Ident::with_quote('"', format!("keepsafe_set_{index}"));
@@ -132,7 +142,7 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
     writer.update(changes).await?;
     writer.finish().await?;
     let returned = match (&update.returning, kept) {
-        (Some(items), Some(rows)) => Some(returning(context, &table, &alias.value, items, &rows).await?),
+        (Some(items), Some(rows)) => Some(returning(context, &table, &short_name(&alias)?, items, &rows).await?),
         _ => None,
     };
     Ok(Changed { rows: count, returning: returned })

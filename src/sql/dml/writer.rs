@@ -28,12 +28,12 @@ pub struct TableWriter {
 }
 
 /// What to do with a row whose primary key is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnConflict {
     /// Refuse it.
     Fail,
-    /// Replace the row that is there.
-    Replace,
+    /// Change the columns at these positions in the row that is there.
+    Replace(Vec<usize>),
 }
 
 impl TableWriter {
@@ -129,11 +129,11 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Inserts whole rows.
-    pub async fn insert(&mut self, rows: Vec<Row>, on_conflict: OnConflict) -> Result<()> {
+    /// Inserts whole rows; returns them as they were written.
+    pub async fn insert(&mut self, rows: Vec<Row>, on_conflict: &OnConflict) -> Result<Vec<Row>> {
         self.check_rows(&rows)?;
+        let mut written = Vec::with_capacity(rows.len());
         for row in rows {
-            self.foreign.added(&row)?;
             let (key, value) = encode_row(&self.table, &row)?;
             if let Some(bulk) = &mut self.bulk {
                 bulk.push(self.table.primary.space, key.clone().into(), value.into()).await?;
@@ -141,22 +141,26 @@ impl TableWriter {
                     let (entry, pointer) = index_entry(&self.table, index, &row, &key)?;
                     bulk.push(index.space, entry.into(), pointer.into()).await?;
                 }
+                self.foreign.added(&row)?;
+                written.push(row);
                 continue;
             }
             let txn = self.context.txn().clone();
-            if on_conflict == OnConflict::Replace {
+            if matches!(on_conflict, OnConflict::Replace(_)) {
                 txn.lock(self.table.primary.space, &key, LockMode::Exclusive).await?;
             }
-            if !self.has_row_id() {
-                let existing = txn.get(self.table.primary.space, &key).await?;
-                match (existing, on_conflict) {
-                    (None, _) => {}
-                    (Some(_), OnConflict::Fail) => return Err(duplicate_key(&self.table, &self.table.primary, &row)),
-                    (Some((old, _)), OnConflict::Replace) => {
-                        let old = decode_row(&self.table, &key, &old)?;
-                        self.replace(&old, &row).await?;
-                        continue;
-                    }
+            let existing = txn.get(self.table.primary.space, &key).await?;
+            match (existing, on_conflict) {
+                (None, _) => {}
+                (Some(_), OnConflict::Fail) => return Err(duplicate_key(&self.table, &self.table.primary, &row)),
+                (Some((old, _)), OnConflict::Replace(positions)) => {
+                    let old = decode_row(&self.table, &key, &old)?;
+                    let mut new = old.clone();
+                    positions.iter().for_each(|&position| new[position] = row[position].clone());
+                    self.check_rows(std::slice::from_ref(&new))?;
+                    self.replace(&old, &new).await?;
+                    written.push(new);
+                    continue;
                 }
             }
             txn.put(self.table.primary.space, &key, value.into())?;
@@ -167,13 +171,10 @@ impl TableWriter {
                 }
                 txn.put(index.space, &entry, pointer.into())?;
             }
+            self.foreign.added(&row)?;
+            written.push(row);
         }
-        Ok(())
-    }
-
-    fn has_row_id(&self) -> bool {
-        let first = self.table.primary.columns.first().and_then(|part| self.table.column(part.column));
-        first.is_some_and(|column| column.hidden)
+        Ok(written)
     }
 
     /// Replaces rows: each is the old one and the new one.
@@ -193,7 +194,7 @@ impl TableWriter {
                 moved.push(new);
             }
         }
-        self.insert(moved, OnConflict::Fail).await
+        self.insert(moved, &OnConflict::Fail).await.map(drop)
     }
 
     /// Writes `new` over `old`, which has the same primary key.

@@ -10,6 +10,7 @@
 
 pub mod expression;
 mod functions;
+mod operators;
 mod provider;
 mod rewrite;
 mod scan;
@@ -18,27 +19,32 @@ mod spans;
 mod table;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
-use datafusion::execution::SessionState;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use sqlparser::ast::{Query, Statement as Ast};
+use tokio::sync::mpsc;
 
 pub use provider::Planner;
-pub use rewrite::{bind, parameter_hints, placeholder, rewrite};
+pub use rewrite::{bind, has_subquery, parameter_hints, placeholder, rewrite};
 pub use spans::point_keys;
 pub use table::StoreTable;
 
 use super::arrays::{canonical_columns, canonical_types};
 use super::context::Context;
+use super::engine::Engine;
 use super::error::{Error, Result, code};
 use crate::catalog::{ColumnType, Descriptor};
 
@@ -58,6 +64,7 @@ pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 pub struct Planned {
     /// Its columns.
     pub columns: Vec<OutputColumn>,
+    engine: Arc<Engine>,
     state: SessionState,
     plan: LogicalPlan,
 }
@@ -88,7 +95,7 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
         OutputColumn { name: names.shown(field.name()), column_type }
     };
     let columns = schema.fields().iter().zip(canonical_types(&schema)).map(column).collect();
-    Ok(Planned { columns, state, plan: optimized })
+    Ok(Planned { columns, engine: context.engine().clone(), state, plan: optimized })
 }
 
 /// A planner that knows every table the query names.
@@ -168,7 +175,7 @@ impl Planned {
     /// Runs it. Dropping the stream stops it.
     pub async fn run(self) -> Result<(Vec<OutputColumn>, Batches)> {
         let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
-        let stream = execute_stream(physical, self.state.task_ctx())?;
+        let stream = in_task(&self.engine, execute_stream(physical, self.state.task_ctx())?)?;
         let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
         let schema = schema_of(&self.columns);
         let batches = stream.map(move |batch| {
@@ -184,6 +191,46 @@ impl Planned {
     pub async fn explain(&self) -> Result<String> {
         let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
         Ok(datafusion::physical_plan::displayable(&*physical).indent(false).to_string())
+    }
+}
+
+/// Runs a stream in a task of its own, so that whoever waits for it can stop waiting even while it computes.
+fn in_task(
+    engine: &Engine,
+    mut stream: SendableRecordBatchStream,
+) -> Result<BoxStream<'static, datafusion::error::Result<RecordBatch>>> {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let task = engine.spawn_query(async move {
+        while let Some(batch) = stream.next().await {
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+        }
+    })?;
+    let mut task = Some(AbortOnDrop(task));
+    let batches = stream::poll_fn(move |context| match receiver.poll_recv(context) {
+        Poll::Ready(None) => match task.take() {
+            None => Poll::Ready(None),
+            // The end of the channel is the end of the result only if the task got there.
+            Some(mut ended) => match Pin::new(&mut ended.0).poll(context) {
+                Poll::Ready(Ok(())) => Poll::Ready(None),
+                Poll::Ready(Err(error)) => Poll::Ready(Some(Err(DataFusionError::ExecutionJoin(Box::new(error))))),
+                Poll::Pending => {
+                    task = Some(ended);
+                    Poll::Pending
+                }
+            },
+        },
+        other => other,
+    });
+    Ok(batches.boxed())
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -23,6 +23,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::types::{anonymous_field, from_sql};
 use super::functions;
+use super::operators::Operators;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -32,6 +33,7 @@ pub struct Planner {
     tables: HashMap<TableReference, Arc<dyn TableSource>>,
     functions: HashMap<String, Arc<ScalarUDF>>,
     types: Arc<dyn TypePlanner>,
+    expressions: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl Planner {
@@ -40,7 +42,10 @@ impl Planner {
         let mut state = context.engine().query_state().clone();
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time = Some(context.txn().snapshot().to_utc());
-        Planner { state, tables: HashMap::new(), functions: functions::of_session(context), types: Arc::new(Types) }
+        let own: Arc<dyn ExprPlanner> = Arc::new(Operators);
+        let expressions = std::iter::once(own).chain(state.expr_planners().iter().cloned()).collect();
+        let functions = functions::of_session(context);
+        Planner { state, tables: HashMap::new(), functions, types: Arc::new(Types), expressions }
     }
 
     /// Makes a table known under the name the statement uses.
@@ -118,7 +123,7 @@ impl ContextProvider for Planner {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.expressions
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

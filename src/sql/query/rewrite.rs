@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
     TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
@@ -142,6 +142,22 @@ fn reword(expression: &Expr) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
+        // DataFusion's planner loses the comparison of ANY and ALL with a subquery.
+        Expr::AnyOp { left, compare_op, right, .. } if matches!(**right, Expr::Subquery(_)) => {
+            match (&**right, compare_op) {
+                (Expr::Subquery(subquery), BinaryOperator::Eq) => {
+                    Some(Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated: false })
+                }
+                _ => return Err(Error::unsupported("ANY with a subquery and another operator than =")),
+            }
+        }
+        Expr::AllOp { left, compare_op, right } if matches!(**right, Expr::Subquery(_)) => match (&**right, compare_op)
+        {
+            (Expr::Subquery(subquery), BinaryOperator::NotEq) => {
+                Some(Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated: true })
+            }
+            _ => return Err(Error::unsupported("ALL with a subquery and another operator than <>")),
+        },
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) if digits.contains(['e', 'E']) => {
@@ -250,6 +266,8 @@ fn name_outputs(query: &mut Query) -> OutputNames {
     let mut names = OutputNames::default();
     let Some(select) = leftmost_select(&mut query.body) else { return names };
     let mut taken = HashSet::new();
+    let wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let has_wildcard = select.projection.iter().any(wild);
     for (index, item) in select.projection.iter_mut().enumerate() {
         let (expression, name) = match item {
             SelectItem::UnnamedExpr(expression) => (expression.clone(), output_name(expression)),
@@ -258,10 +276,11 @@ fn name_outputs(query: &mut Query) -> OutputNames {
         };
         let is_plain = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
         let unique = taken.insert(name.clone());
-        if unique && (is_plain || matches!(item, SelectItem::ExprWithAlias { .. })) {
+        let is_named = is_plain || matches!(item, SelectItem::ExprWithAlias { .. });
+        if unique && is_named && !(is_plain && has_wildcard) {
             continue;
         }
-        let planned = if unique && name != "?column?" { name.clone() } else { format!("{name}:{index}") };
+        let planned = if unique && !is_named && name != "?column?" { name.clone() } else { format!("{name}:{index}") };
         names.shown.insert(planned.clone(), name);
         let expr = unnest_set_function(expression);
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned) };
@@ -311,6 +330,18 @@ fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
         SetExpr::SetOperation { left, .. } => leftmost_select(left),
         _ => None,
     }
+}
+
+/// Whether an expression contains a query.
+pub fn has_subquery<T: Visit>(tree: &T) -> bool {
+    struct Subquery;
+    impl Visitor for Subquery {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    tree.visit(&mut Subquery).is_break()
 }
 
 /// Whether a query names a column.

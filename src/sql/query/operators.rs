@@ -1,0 +1,132 @@
+//! Operators where DataFusion's rules are not PostgreSQL's.
+//!
+//! Integer arithmetic that overflows is an error, not another number. A string literal beside a value of another type is read
+//! as that type, as PostgreSQL reads literals that have no type yet.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use sqlparser::ast::BinaryOperator;
+
+use super::super::arrays::ColumnBuilder;
+use super::super::text;
+use super::super::types::of_field;
+
+type DfResult<T> = datafusion::error::Result<T>;
+
+/// Plans binary operators.
+#[derive(Debug)]
+pub struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        let RawBinaryExpr { op, left, right } = raw;
+        let (Ok((_, left_field)), Ok((_, right_field))) = (left.to_field(schema), right.to_field(schema)) else {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        };
+        if is_comparison(&op) {
+            let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        }
+        let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
+        match function_for(&op) {
+            Some(function) if integers => Ok(PlannerResult::Planned(function.call(vec![left, right]))),
+            _ => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
+        }
+    }
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+/// A string literal beside a value of another type takes that type.
+fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
+    let Expr::Literal(ScalarValue::Utf8(Some(literal)), _) = &expression else { return Ok(expression) };
+    let column_type = of_field(beside);
+    let is_text = column_type.is_character() || beside.data_type().is_null();
+    if is_text || super::super::types::arrow_type(&column_type) != *beside.data_type() {
+        return Ok(expression);
+    }
+    let mut builder = ColumnBuilder::new(&column_type);
+    builder.push(&text::parse(literal, &column_type)?)?;
+    Ok(Expr::Literal(ScalarValue::try_from_array(&builder.finish()?, 0)?, None))
+}
+
+fn function_for(op: &BinaryOperator) -> Option<&'static Arc<ScalarUDF>> {
+    static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
+        [("+", Arithmetic::Add), ("-", Arithmetic::Subtract), ("*", Arithmetic::Multiply)]
+            .map(|(name, operation)| Arc::new(ScalarUDF::from(Checked::new(name, operation))))
+    });
+    match op {
+        BinaryOperator::Plus => Some(&FUNCTIONS[0]),
+        BinaryOperator::Minus => Some(&FUNCTIONS[1]),
+        BinaryOperator::Multiply => Some(&FUNCTIONS[2]),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+/// Integer arithmetic that notices overflow.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    name: &'static str,
+    operation: Arithmetic,
+    signature: Signature,
+}
+
+impl Checked {
+    fn new(name: &'static str, operation: Arithmetic) -> Checked {
+        Checked { name, operation, signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+fn wider(types: &[DataType]) -> DataType {
+    let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(8);
+    types.iter().max_by_key(|data_type| width(data_type)).cloned().unwrap_or(DataType::Int64)
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        Ok(wider(types))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let wide = args.return_field.data_type().clone();
+        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if scalar { 1 } else { args.number_rows };
+        let operand = |arg: &ColumnarValue| arg.cast_to(&wide, None)?.into_array(rows);
+        let (left, right) = (operand(&args.args[0])?, operand(&args.args[1])?);
+        let result = match self.operation {
+            Arithmetic::Add => add(&left, &right),
+            Arithmetic::Subtract => sub(&left, &right),
+            Arithmetic::Multiply => mul(&left, &right),
+        }?;
+        if scalar {
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+        } else {
+            Ok(ColumnarValue::Array(result))
+        }
+    }
+}
