@@ -17,7 +17,7 @@ async fn the_past_stays_readable_across_drop_truncate_and_changes_of_the_schema(
         (&altered, vec![vec!["1", "changed", "7"], vec!["2", "two", "7"]]),
         (&truncated, vec![]),
     ] {
-        for form in [format!("{time}"), format!("'{time}'"), format!("{time}.0000000000"), format!("'{time}.000'")] {
+        for form in [time.to_string(), format!("'{time}'"), format!("{time}.0000000000"), format!("'{time}.000'")] {
             let found = rows(&client, &format!("SELECT * FROM t AS OF SYSTEM TIME {form} ORDER BY a")).await;
             assert_eq!(found, expected, "at {form}");
         }

@@ -250,3 +250,18 @@ fn http_says_that_the_server_is_well() {
     child.wait().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ok\""), "{answer}");
 }
+
+#[tokio::test]
+async fn a_key_that_is_too_long_is_an_error_and_nothing_worse() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY, s TEXT, INDEX (s)); CREATE TABLE k (s TEXT PRIMARY KEY)").await;
+    for sql in ["INSERT INTO t VALUES (1, repeat('x', 70000))", "INSERT INTO k VALUES (repeat('x', 70000))"] {
+        assert_eq!(fail(&client, sql).await.0, "54000");
+    }
+    assert!(rows(&client, "SELECT * FROM k WHERE s = repeat('x', 70000)").await.is_empty());
+    assert!(rows(&client, "SELECT * FROM k WHERE s > repeat('x', 70000)").await.is_empty());
+    run(&client, "INSERT INTO t VALUES (2, 'short'); INSERT INTO k VALUES (repeat('x', 20000))").await;
+    assert_eq!(value(&client, "SELECT count(*) FROM k WHERE s = repeat('x', 20000)").await, "1");
+}

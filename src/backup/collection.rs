@@ -158,7 +158,8 @@ impl Collection {
         if *subdirectory == Subdirectory::Latest {
             return self.latest().await;
         }
-        let path = path.unwrap_or_default().trim_matches('/').to_string();
+        let parts: Vec<&str> = path.unwrap_or_default().split('/').filter(|part| !part.is_empty()).collect();
+        let path = parts.join("/");
         let missing = || {
             let message = format!("{} is not a complete full backup", self.shown(&path));
             Error::refused_with_hint("58P01", message, "SHOW BACKUPS IN 'collection' lists the backups there are.")
@@ -177,8 +178,8 @@ impl Collection {
     }
 
     async fn latest(&self) -> Result<String> {
-        for name in self.location.list(LATEST).await? {
-            let full: String = manifest::decode(&self.shown(&name), &self.location.read(&name).await?)?;
+        if let Some(name) = self.location.list(LATEST).await?.first() {
+            let full: String = manifest::decode(&self.shown(name), &self.location.read(name).await?)?;
             return match self.record(&full).await? {
                 Some((Record::Complete(_), _)) => Ok(full),
                 _ => Err(Error::corrupt(self.shown(&format!("{full}/{MANIFEST}")), "the file is missing")),

@@ -1,5 +1,6 @@
 //! The restore job: merge the chain's layers into new spaces, then publish every descriptor in one transaction.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -102,8 +103,8 @@ impl RestoreJob {
         }
         // Tables may go into a database that lacks their schema, which is then made.
         for schema in restored.iter().filter_map(|descriptor| descriptor.parents().1) {
-            if !state.ids.contains_key(&schema.0) {
-                state.ids.insert(schema.0, DescriptorId(store.create_space().await?.0));
+            if let Entry::Vacant(free) = state.ids.entry(schema.0) {
+                free.insert(DescriptorId(store.create_space().await?.0));
             }
         }
         // New spaces ascend as the old ones do, so one sorted stream can carry several.

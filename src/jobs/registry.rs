@@ -209,7 +209,9 @@ impl Registry {
             let orphaned = record.claim_expires <= now || (void_others && !ours);
             if !record.status.is_final() && orphaned {
                 tracing::info!(job = record.id.0, "adopting a job");
-                self.run(record.id).await?;
+                if let Err(error) = self.run(record.id).await {
+                    tracing::warn!(job = record.id.0, %error, "cannot adopt a job now");
+                }
             }
         }
         Ok(())

@@ -18,8 +18,8 @@ pub struct Batch {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    key_end: u32,
-    value_end: u32,
+    key_end: usize,
+    value_end: usize,
     time: Timestamp,
     tombstone: bool,
 }
@@ -69,17 +69,16 @@ impl Batch {
     /// Appends an entry whose key is written by `write_key`.
     pub fn push_with(&mut self, write_key: impl FnOnce(&mut Vec<u8>), value: Option<&[u8]>, time: Timestamp) {
         write_key(&mut self.buffer);
-        let key_end = self.buffer.len() as u32;
+        let key_end = self.buffer.len();
         self.buffer.extend_from_slice(value.unwrap_or_default());
-        debug_assert!(self.buffer.len() <= u32::MAX as usize);
-        let value_end = self.buffer.len() as u32;
+        let value_end = self.buffer.len();
         self.slots.push(Slot { key_end, value_end, time, tombstone: value.is_none() });
     }
 
     fn ranges(&self, index: usize) -> (Range<usize>, Range<usize>) {
-        let start = if index == 0 { 0 } else { self.slots[index - 1].value_end as usize };
+        let start = if index == 0 { 0 } else { self.slots[index - 1].value_end };
         let slot = self.slots[index];
-        (start..slot.key_end as usize, slot.key_end as usize..slot.value_end as usize)
+        (start..slot.key_end, slot.key_end..slot.value_end)
     }
 
     /// The entry at `index`, which must be below [`Batch::len`].

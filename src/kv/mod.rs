@@ -35,7 +35,7 @@ use futures::stream::BoxStream;
 
 pub use batch::{BATCH_BYTES, BATCH_ENTRIES, Batch, Entry};
 pub use error::{Error, MAX_KEY_BYTES, Result};
-pub use span::{SpaceId, Span};
+pub use span::{SpaceId, Span, successor_of_prefix};
 
 use crate::time::Timestamp;
 

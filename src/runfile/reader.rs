@@ -76,7 +76,7 @@ impl RunReader {
     /// The entries of a span, in order.
     pub fn read(&self, span: Span) -> BoxStream<'static, Result<Batch>> {
         let index = &self.inner.index;
-        let start = index.partition_point(|entry| (entry.space, &entry.first_key) <= (span.space, &span.start));
+        let start = index.partition_point(|entry| (entry.space, &entry.first_key) < (span.space, &span.start));
         let first = start.saturating_sub(1);
         let in_span = |entry: &BlockEntry| {
             entry.space == span.space && span.end.as_ref().is_none_or(|end| entry.first_key < *end)

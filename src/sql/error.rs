@@ -20,7 +20,7 @@ pub struct Error {
     /// What to do about it.
     pub hint: Option<String>,
     /// Where in the query, counting characters from 1.
-    pub position: Option<usize>,
+    pub position: Option<u32>,
     /// The constraint that was violated.
     pub constraint: Option<String>,
 }
@@ -166,7 +166,7 @@ impl From<catalog::Error> for Error {
 
 impl From<parser::Error> for Error {
     fn from(error: parser::Error) -> Error {
-        let position = (error.position > 0).then_some(error.position);
+        let position = u32::try_from(error.position).ok().filter(|position| *position > 0);
         Error { position, hint: error.hint, ..Error::new(error.sqlstate, error.message) }
     }
 }

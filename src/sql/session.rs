@@ -359,6 +359,12 @@ impl Session {
             }
             let at = time_travel::evaluate(&self.context(&open), time)?;
             open = self.open_with(self.engine.store().begin_at(at).await?);
+        } else if let Statement::Sql(ordinary) = statement
+            && let Ast::Query(query) = &ordinary.ast
+            && query.locks.is_empty()
+        {
+            // A query alone needs no validation, so what it reads need not be remembered.
+            open = self.open_with(self.engine.store().begin_at(open.txn.snapshot()).await?);
         }
         let (response, started) = self.run(&self.context(&open), statement, parameters).await?;
         open.jobs.extend(started);
@@ -391,8 +397,9 @@ impl Session {
 
     async fn wait_for_job(&mut self, job: JobId) -> Result<Response> {
         self.waiting_for = Some(job);
-        let record = self.engine.jobs().wait(job).await?;
+        let waited = self.engine.jobs().wait(job).await;
         self.waiting_for = None;
+        let record = waited?;
         let (columns, batches) = control::finished(&record).into_batches()?;
         Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
     }
@@ -660,8 +667,10 @@ impl Session {
     }
 
     async fn use_database(&mut self, name: &str) -> Result<()> {
-        let open = self.begin().await?;
-        self.context(&open).database(name).await?;
+        match &self.state {
+            State::Open(open) => self.context(open).database(name).await?,
+            _ => self.context(&self.begin().await?).database(name).await?,
+        };
         self.facts.database = name.into();
         Ok(())
     }

@@ -153,7 +153,7 @@ fn parse_bytes(text: &str) -> Option<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        return if digits.len() % 2 == 0 { digits.chunks(2).map(pair).collect() } else { None };
+        return if digits.len().is_multiple_of(2) { digits.chunks(2).map(pair).collect() } else { None };
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -209,7 +209,7 @@ fn parse_offset(text: &str) -> Option<i32> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let digits: String = text[1..].chars().filter(|&c| c != ':').collect();
     let part = |from: usize| digits.get(from..from + 2).map_or(Some(0), |part| part.parse::<i32>().ok());
-    let known_length = digits.len() % 2 == 0 && (2..=6).contains(&digits.len());
+    let known_length = digits.len().is_multiple_of(2) && (2..=6).contains(&digits.len());
     if !known_length || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -39,6 +39,8 @@ pub struct Committer {
     clock: HybridClock,
     /// Every timestamp handed out so far is at or below this, durably.
     clock_bound: AtomicI64,
+    /// Held while the bound is written, so that it never goes back on disk.
+    bound_writer: Mutex<()>,
     state: Mutex<State>,
     work: Condvar,
     closed: watch::Sender<Timestamp>,
@@ -108,6 +110,7 @@ impl Committer {
             meta,
             clock,
             clock_bound: AtomicI64::new(bound.0),
+            bound_writer: Mutex::new(()),
             state: Mutex::new(State { closed, ..State::default() }),
             work: Condvar::new(),
             closed: watch::channel(closed).0,
@@ -155,6 +158,10 @@ impl Committer {
     }
 
     fn persist_bound(&self, time: Timestamp) -> Result<()> {
+        let _writer = self.bound_writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if time.plus(CLOCK_RENEWAL).0 <= self.clock_bound.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let bound = time.plus(CLOCK_AHEAD);
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         batch.insert(&self.meta, CLOCK_KEY, bound.0.to_be_bytes());
@@ -298,7 +305,9 @@ impl Committer {
 
     fn write_group(&self, group: Vec<Pending>) {
         let last = group[group.len() - 1].time;
-        let outcome = self.write_batch(&group, last);
+        // A panic in the engine must not leave committers waiting for ever.
+        let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.write_batch(&group, last)));
+        let outcome = written.unwrap_or_else(|_| Err(Error::Engine("the engine panicked while writing".into())));
         {
             let mut state = self.lock();
             state.writing = None;
@@ -328,6 +337,7 @@ impl Committer {
                 batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
             }
         }
+        let _writer = self.bound_writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = self.clock_bound.load(Ordering::Acquire);
         if last.plus(CLOCK_RENEWAL).0 > bound {
             bound = last.plus(CLOCK_AHEAD).0;

@@ -12,7 +12,8 @@ const MAX_KEYS: usize = 2_000_000;
 #[derive(Default)]
 pub struct ReadSet {
     points: HashSet<Vec<u8>>,
-    ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Ends by starts.
+    ranges: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl ReadSet {
@@ -23,8 +24,10 @@ impl ReadSet {
 
     /// Notes the read of every key from `start` (inclusive) to `end` (exclusive).
     pub fn add_range(&mut self, start: Vec<u8>, end: Vec<u8>) {
-        if start < end && !self.ranges.iter().any(|(s, e)| *s <= start && end <= *e) {
-            self.ranges.push((start, end));
+        let before = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(&start[..]))).next_back();
+        let covered = before.is_some_and(|(_, before_end)| *before_end >= end);
+        if start < end && !covered {
+            self.ranges.insert(start, end);
         }
     }
 }

@@ -34,7 +34,8 @@ use self::scan::{Scan, Select};
 use self::spaces::Spaces;
 use self::txn::EmbeddedTxn;
 use super::{
-    BatchStream, Direction, Error, IngestStream, Read, Result, SpaceId, SpaceStats, Span, Store, Txn, Versioned,
+    BatchStream, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceId, SpaceStats, Span, Store, Txn,
+    Versioned,
 };
 use crate::time::{Clock, Timestamp};
 
@@ -101,16 +102,28 @@ impl Embedded {
         };
         stream::once(opened)
             .flat_map(|scan| match scan {
-                Ok(scan) => stream::iter(scan).boxed(),
+                Ok(scan) => yielding(scan),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             })
             .boxed()
     }
 }
 
+/// The batches of a scan; between them, others get their turn.
+fn yielding(scan: Scan) -> BatchStream {
+    let fair = |batch| async move {
+        tokio::task::consume_budget().await;
+        batch
+    };
+    stream::iter(scan).then(fair).boxed()
+}
+
 impl Engine {
     /// The newest version at or before `at`, which must be closed.
     fn get(&self, space: SpaceId, key: &[u8], at: Timestamp) -> Result<Option<Versioned>> {
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
         let prefix = version_prefix(space, key);
         let newest = encoding::with_time(&prefix, at);
         let oldest = encoding::with_time(&prefix, Timestamp::MIN);
@@ -166,7 +179,7 @@ impl Store for Embedded {
     }
 
     async fn drop_space(&self, space: SpaceId, at: Timestamp) -> Result<()> {
-        self.engine.spaces.drop(space, at)
+        self.engine.spaces.drop_all(&[space], at)
     }
 
     async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {

@@ -7,7 +7,7 @@ use fjall::Keyspace;
 
 use super::Engine;
 use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
-use crate::kv::{Batch, Direction, Result, Span};
+use crate::kv::{Batch, Direction, MAX_KEY_BYTES, Result, Span, successor_of_prefix};
 use crate::time::Timestamp;
 
 /// Versions of one key passed over one by one before seeking to the next key.
@@ -59,7 +59,7 @@ pub struct Scan {
 
 impl Scan {
     pub fn open(engine: Arc<Engine>, span: Span, select: Select, limit: Option<usize>) -> Result<Scan> {
-        let (start, end) = span_bounds(&span);
+        let (start, end) = span_bounds(&clamp(&span));
         let finished = start >= end || limit == Some(0);
         let iter =
             if finished { engine.data.range(end.clone()..end.clone()) } else { engine.data.range(start..end.clone()) };
@@ -170,6 +170,16 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// The span with bounds no longer than a key can be; it may be a little wider, never narrower.
+fn clamp(span: &Span) -> Span {
+    let cut = |bound: &Bytes| bound.slice(..bound.len().min(MAX_KEY_BYTES));
+    let end = span
+        .end
+        .as_ref()
+        .map(|end| if end.len() <= MAX_KEY_BYTES { Some(end.clone()) } else { successor_of_prefix(&cut(end)) });
+    Span { space: span.space, start: cut(&span.start), end: end.flatten() }
 }
 
 impl Iterator for Scan {

@@ -91,9 +91,18 @@ impl Spaces {
         change(self.limits.write().unwrap_or_else(PoisonError::into_inner).entry(space).or_default());
     }
 
-    pub fn drop(&self, space: SpaceId, at: Timestamp) -> Result<()> {
-        self.persist(&format!("{DROPPED_PREFIX}{space}"), at.0 as u64)?;
-        self.update(space, |limits| limits.dropped = Some(limits.dropped.map_or(at, |earlier| earlier.min(at))));
+    pub fn drop_all(&self, spaces: &[SpaceId], at: Timestamp) -> Result<()> {
+        if spaces.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for space in spaces {
+            batch.insert(&self.meta, format!("{DROPPED_PREFIX}{space}"), at.0.to_be_bytes());
+        }
+        batch.commit()?;
+        for &space in spaces {
+            self.update(space, |limits| limits.dropped = Some(limits.dropped.map_or(at, |earlier| earlier.min(at))));
+        }
         Ok(())
     }
 

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 
-use super::Engine;
 use super::conflicts::ReadSet;
 use super::encoding::{span_bounds, version_prefix};
 use super::locks::HolderId;
 use super::scan::{Scan, Select};
+use super::{Engine, yielding};
 use crate::kv::overlay::{OwnWrite, overlay};
 use crate::kv::{BatchStream, Direction, Error, LockMode, MAX_KEY_BYTES, Result, SpaceId, Span, Txn};
 use crate::time::Timestamp;
@@ -164,7 +164,7 @@ impl Txn for EmbeddedTxn {
         let base_limit = if own.is_empty() { limit } else { None };
         let select = Select::Newest { at: state.snapshot, direction };
         let base = match Scan::open(self.engine.clone(), span, select, base_limit) {
-            Ok(scan) => stream::iter(scan).boxed(),
+            Ok(scan) => yielding(scan),
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
         overlay(base, own, direction, limit)
@@ -192,9 +192,18 @@ impl Txn for EmbeddedTxn {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(Error::KeyTooLong(key.len()));
+        }
         let key = version_prefix(space, key);
         // Noted before the wait: a wait that is cut short may have been granted already.
-        self.state().locks.push(key.clone());
+        {
+            let mut state = self.state();
+            if state.ended {
+                return Err(Error::Ended);
+            }
+            state.locks.push(key.clone());
+        }
         let fresh = self.engine.locks.acquire(self.holder, &key, mode).await?;
         let mut state = self.state();
         if !fresh {
@@ -247,10 +256,8 @@ impl Txn for EmbeddedTxn {
             if writes.is_empty() { Ok(snapshot) } else { self.engine.committer.commit(&reads, snapshot, writes).await };
         if let Ok(time) = committed {
             // After a crash in between, the sweep of spaces without a descriptor does this.
-            for space in dropped {
-                if let Err(error) = self.engine.spaces.drop(space, time) {
-                    tracing::warn!(%error, %space, "a dropped space is not marked as such yet");
-                }
+            if let Err(error) = self.engine.spaces.drop_all(&dropped, time) {
+                tracing::warn!(%error, "dropped spaces are not marked as such yet");
             }
         }
         self.end(&mut self.state());

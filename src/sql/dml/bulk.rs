@@ -96,13 +96,7 @@ impl BulkSorter {
 
     /// Loads everything. A key that came twice is a violation of the constraint whose space it is in.
     pub async fn finish(mut self) -> Result<()> {
-        let loaded = self.load().await;
-        if !self.spilled.is_empty()
-            && let Err(error) = std::fs::remove_dir_all(&self.directory)
-        {
-            tracing::warn!(%error, "cannot remove the files of a sort");
-        }
-        loaded
+        self.load().await
     }
 
     async fn load(&mut self) -> Result<()> {
@@ -169,5 +163,15 @@ impl BulkSorter {
             merge(runs, everything).map(move |batch| batch.map(|batch| (space, batch)).map_err(failed)).boxed()
         };
         Ok(stream::iter(spaces).flat_map(of_space).boxed())
+    }
+}
+
+impl Drop for BulkSorter {
+    fn drop(&mut self) {
+        if !self.spilled.is_empty()
+            && let Err(error) = std::fs::remove_dir_all(&self.directory)
+        {
+            tracing::warn!(%error, "cannot remove the files of a sort");
+        }
     }
 }

@@ -103,10 +103,7 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
             }
         },
     }
-    let returning = match &insert.returning {
-        Some(items) => Some((items, kept)),
-        None => None,
-    };
+    let returning = insert.returning.as_ref().map(|items| (items, kept));
     writer.finish().await?;
     let returning = match returning {
         Some((items, rows)) => {
