@@ -102,3 +102,28 @@ async fn a_failed_backup_leaves_no_complete_looking_one_and_blocks_nothing() {
     run(&client, "BACKUP TABLE t INTO LATEST IN 'nodelocal://1/c'").await;
     assert_eq!(rows(&client, "SHOW BACKUPS IN 'nodelocal://1/c'").await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_layers_at_once_never_break_a_chain() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY); INSERT INTO t VALUES (0)").await;
+    run(&client, "BACKUP TABLE t INTO 'nodelocal://1/c'").await;
+    let mut succeeded = 0;
+    for round in 1..=5 {
+        run(&client, &format!("INSERT INTO t VALUES ({round})")).await;
+        let (one, two) = (server.connect().await, server.connect().await);
+        let backup = "BACKUP TABLE t INTO LATEST IN 'nodelocal://1/c'";
+        let (one, two) = tokio::join!(one.batch_execute(backup), two.batch_execute(backup));
+        for outcome in [one, two] {
+            match outcome {
+                Ok(()) => succeeded += 1,
+                Err(error) => assert_eq!(error.as_db_error().unwrap().code().code(), "55006", "{error:?}"),
+            }
+        }
+    }
+    assert!(succeeded >= 5, "{succeeded}");
+    run(&client, "CREATE DATABASE d; RESTORE TABLE t FROM LATEST IN 'nodelocal://1/c' WITH into_db = d").await;
+    assert_eq!(value(&client, "SELECT count(*) FROM d.public.t").await, "6");
+}

@@ -17,6 +17,7 @@ use sqlparser::ast::BinaryOperator;
 use super::super::arrays::ColumnBuilder;
 use super::super::text;
 use super::super::types::of_field;
+use crate::catalog::ColumnType;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -51,6 +52,11 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(literal)), _) = &expression else { return Ok(expression) };
     let column_type = of_field(beside);
+    if let ColumnType::Char(_) = column_type {
+        // What is stored of CHAR(n) has no trailing blanks, and they do not count.
+        let trimmed = literal.trim_end_matches(' ').to_string();
+        return Ok(Expr::Literal(ScalarValue::Utf8(Some(trimmed)), None));
+    }
     let is_text = column_type.is_character() || beside.data_type().is_null();
     if is_text || super::super::types::arrow_type(&column_type) != *beside.data_type() {
         return Ok(expression);
