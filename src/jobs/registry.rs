@@ -151,30 +151,20 @@ impl Registry {
         Ok(id)
     }
 
-    /// Claims a job that has no worker, and works on it in the background.
-    pub async fn run(self: &Arc<Self>, id: JobId) -> Result<()> {
+    /// Claims a job that has no worker and works on it, all in the background: whoever asks may go away at any time.
+    pub fn run(self: &Arc<Self>, id: JobId) {
         if !self.working.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return Ok(());
+            return;
         }
-        match self.claim(id).await {
-            Ok(Some(handle)) => {
-                let registry = self.clone();
-                tokio::spawn(async move {
-                    let working = Working { registry: registry.clone(), id };
-                    registry.work(handle).await;
-                    drop(working);
-                });
-                Ok(())
+        let working = Working { registry: self.clone(), id };
+        tokio::spawn(async move {
+            match working.registry.claim(id).await {
+                Ok(Some(handle)) => working.registry.work(handle).await,
+                Ok(None) => {}
+                // The next heartbeat finds it again.
+                Err(error) => tracing::warn!(job = id.0, %error, "cannot claim a job now"),
             }
-            Ok(None) => {
-                self.forget(id);
-                Ok(())
-            }
-            Err(error) => {
-                self.forget(id);
-                Err(error)
-            }
-        }
+        });
     }
 
     fn forget(&self, id: JobId) {
@@ -209,9 +199,7 @@ impl Registry {
             let orphaned = record.claim_expires <= now || (void_others && !ours);
             if !record.status.is_final() && orphaned {
                 tracing::info!(job = record.id.0, "adopting a job");
-                if let Err(error) = self.run(record.id).await {
-                    tracing::warn!(job = record.id.0, %error, "cannot adopt a job now");
-                }
+                self.run(record.id);
             }
         }
         Ok(())

@@ -8,16 +8,19 @@
 //!
 //! A statement outside a transaction is one of its own; if it loses a race it is run again, as nobody has seen it yet.
 
+mod transaction;
+mod variables;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use sqlparser::ast::{
-    ContextModifier, Expr, Query, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
-};
+use sqlparser::ast::{Query, Statement as Ast};
 
+use self::transaction::{Open, State, failed_transaction, is_transaction_control};
+use self::variables::setting_value;
 use super::context::{Context, FreshSpaces, SessionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, what, write_batch};
@@ -30,7 +33,6 @@ use super::show::{self, Shown};
 use super::{control, ddl, dml, text, time_travel};
 use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
 use crate::jobs::JobId;
-use crate::kv::Txn;
 use crate::parser::{Ordinary, Parsed, Statement};
 
 /// Attempts at a statement that is a transaction of its own.
@@ -78,24 +80,6 @@ pub enum Status {
     Open,
     /// One is open and can only be rolled back.
     Failed,
-}
-
-enum State {
-    Idle,
-    Open(Open),
-    Failed(Open),
-}
-
-/// An open transaction.
-struct Open {
-    txn: Arc<dyn Txn>,
-    fresh: FreshSpaces,
-    /// Names, and what to go back to: the transaction's own savepoint and the number of jobs.
-    savepoints: Vec<(String, usize, usize)>,
-    /// Made by a group of statements sent at once, not by `BEGIN`.
-    implicit: bool,
-    /// Jobs that begin with the commit.
-    jobs: Vec<JobId>,
 }
 
 /// One client's session.
@@ -175,69 +159,6 @@ impl Session {
 
     fn context(&self, open: &Open) -> Context {
         Context::new(self.engine.clone(), open.txn.clone(), Arc::new(self.facts.clone()), open.fresh.clone())
-    }
-
-    async fn begin(&self) -> Result<Open> {
-        Ok(self.open_with(self.engine.store().begin().await?))
-    }
-
-    fn open_with(&self, txn: Arc<dyn Txn>) -> Open {
-        Open { txn, fresh: FreshSpaces::default(), savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
-    }
-
-    /// Statements that come in one message are one transaction, unless they say otherwise.
-    pub async fn begin_group(&mut self) -> Result<()> {
-        if matches!(self.state, State::Idle) {
-            let mut open = self.begin().await?;
-            open.implicit = true;
-            self.state = State::Open(open);
-        }
-        Ok(())
-    }
-
-    /// Ends the transaction of statements that came in one message.
-    pub async fn end_group(&mut self) -> Result<()> {
-        if !matches!(&self.state, State::Open(open) if open.implicit) {
-            return Ok(());
-        }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open(open) => self.commit(open).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Set while a commit is under way, which must not be interrupted.
-    pub fn committing(&self) -> Arc<AtomicBool> {
-        self.committing.clone()
-    }
-
-    async fn commit(&self, open: Open) -> Result<()> {
-        self.committing.store(true, Ordering::Release);
-        let committed = open.txn.commit().await;
-        self.committing.store(false, Ordering::Release);
-        committed?;
-        for job in open.jobs {
-            if let Err(error) = self.engine.jobs().run(job).await {
-                // The commit stands, and the registry looks for jobs without a worker.
-                tracing::warn!(%error, job = job.0, "a job could not be begun at once");
-            }
-        }
-        Ok(())
-    }
-
-    /// A statement has failed, or was canceled: a transaction it was part of cannot go on.
-    pub fn fail(&mut self) {
-        self.copy = None;
-        self.state = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open(open) if open.implicit => State::Idle,
-            State::Open(open) | State::Failed(open) => {
-                if open.savepoints.is_empty() {
-                    open.txn.rollback();
-                }
-                State::Failed(open)
-            }
-            State::Idle => State::Idle,
-        };
     }
 
     /// The error of a statement that was canceled; a job it was waiting for goes on.
@@ -504,224 +425,6 @@ impl Session {
         Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
     }
 
-    /// `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
-    async fn control_transaction(&mut self, statement: &Ordinary) -> Result<Option<Response>> {
-        let tag = match &statement.ast {
-            Ast::StartTransaction { modes, statements, exception, .. }
-                if statements.is_empty() && exception.is_none() =>
-            {
-                self.start_transaction(statement, modes).await?;
-                "BEGIN"
-            }
-            Ast::Commit { chain: false, .. } => match std::mem::replace(&mut self.state, State::Idle) {
-                State::Open(open) => {
-                    if open.implicit {
-                        self.notices.push("there is no transaction in progress".into());
-                    }
-                    self.commit(open).await?;
-                    "COMMIT"
-                }
-                State::Failed(_) => "ROLLBACK",
-                State::Idle => {
-                    self.notices.push("there is no transaction in progress".into());
-                    "COMMIT"
-                }
-            },
-            Ast::Rollback { chain: false, savepoint: None } => {
-                if let State::Idle = self.state {
-                    self.notices.push("there is no transaction in progress".into());
-                }
-                self.state = State::Idle;
-                "ROLLBACK"
-            }
-            Ast::Rollback { savepoint: Some(name), .. } => {
-                self.rollback_to(&name.value)?;
-                "ROLLBACK"
-            }
-            Ast::Savepoint { name } => {
-                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("SAVEPOINT")) };
-                open.savepoints.push((name.value.clone(), open.txn.savepoint(), open.jobs.len()));
-                // What is bulk loaded cannot be taken back, so nothing is from here on.
-                open.fresh.clear();
-                "SAVEPOINT"
-            }
-            Ast::ReleaseSavepoint { name } => {
-                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("RELEASE SAVEPOINT")) };
-                let position = position_of(open, &name.value)?;
-                open.savepoints.truncate(position);
-                "RELEASE"
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(Response::Done(tag.into())))
-    }
-
-    async fn start_transaction(&mut self, statement: &Ordinary, modes: &[TransactionMode]) -> Result<()> {
-        match &mut self.state {
-            State::Open(open) if open.implicit => open.implicit = false,
-            State::Open(_) => {
-                self.notices.push("there is already a transaction in progress".into());
-                return Ok(());
-            }
-            State::Failed(_) => return Err(failed_transaction()),
-            State::Idle => self.state = State::Open(self.begin().await?),
-        }
-        let read_only =
-            modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
-        self.read_past(statement, read_only).await
-    }
-
-    /// Replaces a transaction that has not written anything by a read-only one, at the statement's time if it has one.
-    async fn read_past(&mut self, statement: &Ordinary, read_only: bool) -> Result<()> {
-        if statement.as_of.is_none() && !read_only {
-            return Ok(());
-        }
-        let State::Open(open) = &self.state else { return Ok(()) };
-        if open.txn.pending_writes() > 0 {
-            let message = "a transaction that reads the past or is read-only must be begun before anything is written";
-            return Err(Error::new(code::ACTIVE_TRANSACTION, message));
-        }
-        let at = match &statement.as_of {
-            Some(time) => time_travel::evaluate(&self.context(open), time)?,
-            None => open.txn.snapshot(),
-        };
-        self.state = State::Open(self.open_with(self.engine.store().begin_at(at).await?));
-        Ok(())
-    }
-
-    /// `SET TRANSACTION AS OF SYSTEM TIME`
-    async fn set_transaction_time(&mut self, statement: &Ordinary) -> Result<()> {
-        if !matches!(statement.ast, Ast::Set(Set::SetTransaction { session: false, .. })) {
-            return Err(Error::unsupported("AS OF SYSTEM TIME on this statement"));
-        }
-        match &self.state {
-            State::Open(open) if !open.implicit => {}
-            _ => return Err(self.no_transaction("SET TRANSACTION AS OF SYSTEM TIME")),
-        }
-        self.read_past(statement, false).await
-    }
-
-    fn no_transaction(&self, what: &str) -> Error {
-        match self.state {
-            State::Failed(_) => failed_transaction(),
-            _ => Error::new(code::NO_ACTIVE_TRANSACTION, format!("{what} can only be used in transaction blocks")),
-        }
-    }
-
-    fn rollback_to(&mut self, name: &str) -> Result<()> {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open(mut open) | State::Failed(mut open) => match position_of(&open, name) {
-                Ok(position) => {
-                    open.txn.rollback_to(open.savepoints[position].1);
-                    open.jobs.truncate(open.savepoints[position].2);
-                    open.savepoints.truncate(position + 1);
-                    self.state = State::Open(open);
-                    Ok(())
-                }
-                Err(error) => {
-                    self.state = State::Failed(open);
-                    Err(error)
-                }
-            },
-            State::Idle => Err(Error::new(
-                code::NO_ACTIVE_TRANSACTION,
-                "ROLLBACK TO SAVEPOINT can only be used in transaction blocks",
-            )),
-        }
-    }
-
-    /// `SET`, `RESET`, `USE`
-    async fn change_session(&mut self, statement: &Statement) -> Result<Option<Response>> {
-        let tag = match statement {
-            Statement::Use(database) => {
-                self.use_database(database).await?;
-                "SET"
-            }
-            Statement::Reset(reset) => {
-                match &reset.name {
-                    Some(name) => self.set(name, None)?,
-                    None => self.settings.reset_all(),
-                }
-                "RESET"
-            }
-            Statement::Sql(ordinary) => match &ordinary.ast {
-                Ast::Set(set) => {
-                    self.apply_set(set).await?;
-                    "SET"
-                }
-                Ast::Reset(reset) => {
-                    if let sqlparser::ast::Reset::ConfigurationParameter(name) = &reset.reset {
-                        self.set(&name.to_string(), None)?;
-                    }
-                    "RESET"
-                }
-                Ast::Discard { .. } => {
-                    self.settings.reset_all();
-                    "DISCARD"
-                }
-                _ => return Ok(None),
-            },
-            _ => return Ok(None),
-        };
-        Ok(Some(Response::Done(tag.into())))
-    }
-
-    async fn use_database(&mut self, name: &str) -> Result<()> {
-        match &self.state {
-            State::Open(open) => self.context(open).database(name).await?,
-            _ => self.context(&self.begin().await?).database(name).await?,
-        };
-        self.facts.database = name.into();
-        Ok(())
-    }
-
-    async fn apply_set(&mut self, set: &Set) -> Result<()> {
-        match set {
-            Set::SingleAssignment { scope: Some(ContextModifier::Local), .. } => Err(Error::unsupported("SET LOCAL")),
-            Set::SingleAssignment { variable, values, .. } => {
-                let name = variable.to_string().to_lowercase();
-                let values = values.iter().map(plain_value).collect::<Result<Vec<_>>>()?;
-                let value = values.join(", ");
-                if name == "database" {
-                    return self.use_database(&value).await;
-                }
-                if value.eq_ignore_ascii_case("default") {
-                    self.set(&name, None)
-                } else {
-                    self.set(&name, Some(&value))
-                }
-            }
-            Set::SetTimeZone { value, .. } => self.set("timezone", Some(&plain_value(value)?)),
-            Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
-            Set::SetNamesDefault {} => self.set("client_encoding", None),
-            // Every transaction is serializable already.
-            Set::SetTransaction { modes, snapshot: None, .. } => {
-                let read_only = modes
-                    .iter()
-                    .any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
-                if read_only {
-                    Err(Error::unsupported("SET TRANSACTION READ ONLY").hint("Write BEGIN READ ONLY."))
-                } else {
-                    Ok(())
-                }
-            }
-            other => Err(Error::unsupported(other)),
-        }
-    }
-
-    fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        self.settings.set(name, value)?;
-        if name.eq_ignore_ascii_case("search_path") {
-            let path = self.settings.get("search_path")?;
-            let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
-            self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();
-        }
-        if let Some(wire) = SessionSettings::reported_name(name) {
-            self.changed_settings.insert(wire, self.settings.get(name)?);
-        }
-        Ok(())
-    }
-
     /// Takes a piece of the data of `COPY ... FROM STDIN`.
     pub async fn copy_data(&mut self, data: &[u8]) -> Result<()> {
         match &mut self.copy {
@@ -755,29 +458,6 @@ pub fn copy_header(format: &CopyFormat, columns: &[OutputColumn]) -> Option<Stri
     header(format, columns)
 }
 
-fn is_transaction_control(ast: &Ast) -> bool {
-    matches!(
-        ast,
-        Ast::StartTransaction { .. }
-            | Ast::Commit { .. }
-            | Ast::Rollback { .. }
-            | Ast::Savepoint { .. }
-            | Ast::ReleaseSavepoint { .. }
-    )
-}
-
-fn failed_transaction() -> Error {
-    Error::new(
-        code::FAILED_TRANSACTION,
-        "current transaction is aborted, commands ignored until end of transaction block",
-    )
-}
-
-fn position_of(open: &Open, name: &str) -> Result<usize> {
-    let position = open.savepoints.iter().rposition(|(known, ..)| known == name);
-    position.ok_or_else(|| Error::new(code::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
-}
-
 fn changed_rows(tag: &str, changed: dml::Changed) -> Response {
     match changed.returning {
         Some((columns, batches)) => Response::Rows { columns, batches, tag: tag.into() },
@@ -797,30 +477,4 @@ fn text_values(parameters: &[Parameter]) -> Vec<Option<String>> {
         (!datum.is_null()).then_some(out)
     };
     parameters.iter().map(text).collect()
-}
-
-/// The value of `SET`: a word, a string or a number.
-fn plain_value(value: &Expr) -> Result<String> {
-    match value {
-        Expr::Identifier(ident) => Ok(ident.value.clone()),
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::Number(text, _) => {
-                Ok(text.clone())
-            }
-            Value::Boolean(value) => Ok(if *value { "on" } else { "off" }.into()),
-            other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
-        },
-        Expr::UnaryOp { expr, .. } => plain_value(expr).map(|value| format!("-{value}")),
-        other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
-    }
-}
-
-fn setting_value(context: &Context, value: &Expr) -> Result<String> {
-    if let Ok(plain) = plain_value(value) {
-        return Ok(plain);
-    }
-    let (column_type, datum) = query::expression::constant(context, value.clone())?;
-    let mut out = String::new();
-    text::format(&mut out, &datum, &column_type);
-    Ok(out)
 }

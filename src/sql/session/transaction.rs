@@ -1,0 +1,241 @@
+//! The transaction of a session: how it begins, ends, fails and goes back to savepoints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlparser::ast::{Set, Statement as Ast, TransactionAccessMode, TransactionMode};
+
+use super::super::context::FreshSpaces;
+use super::super::error::{Error, Result, code};
+use super::super::time_travel;
+use super::{Response, Session};
+use crate::jobs::JobId;
+use crate::kv::Txn;
+use crate::parser::Ordinary;
+
+pub(super) enum State {
+    Idle,
+    Open(Open),
+    Failed(Open),
+}
+
+/// An open transaction.
+pub(super) struct Open {
+    pub(super) txn: Arc<dyn Txn>,
+    pub(super) fresh: FreshSpaces,
+    /// Names, and what to go back to: the transaction's own savepoint and the number of jobs.
+    pub(super) savepoints: Vec<(String, usize, usize)>,
+    /// Made by a group of statements sent at once, not by `BEGIN`.
+    pub(super) implicit: bool,
+    /// Jobs that begin with the commit.
+    pub(super) jobs: Vec<JobId>,
+}
+
+impl Session {
+    pub(super) async fn begin(&self) -> Result<Open> {
+        Ok(self.open_with(self.engine.store().begin().await?))
+    }
+
+    pub(super) fn open_with(&self, txn: Arc<dyn Txn>) -> Open {
+        Open { txn, fresh: FreshSpaces::default(), savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
+    }
+
+    /// Statements that come in one message are one transaction, unless they say otherwise.
+    pub async fn begin_group(&mut self) -> Result<()> {
+        if matches!(self.state, State::Idle) {
+            let mut open = self.begin().await?;
+            open.implicit = true;
+            self.state = State::Open(open);
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction of statements that came in one message.
+    pub async fn end_group(&mut self) -> Result<()> {
+        if !matches!(&self.state, State::Open(open) if open.implicit) {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) => self.commit(open).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Set while a commit is under way, which must not be interrupted.
+    pub fn committing(&self) -> Arc<AtomicBool> {
+        self.committing.clone()
+    }
+
+    pub(super) async fn commit(&self, open: Open) -> Result<()> {
+        self.committing.store(true, Ordering::Release);
+        let committed = open.txn.commit().await;
+        self.committing.store(false, Ordering::Release);
+        committed?;
+        open.jobs.into_iter().for_each(|job| self.engine.jobs().run(job));
+        Ok(())
+    }
+
+    /// A statement has failed, or was canceled: a transaction it was part of cannot go on.
+    pub fn fail(&mut self) {
+        self.copy = None;
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) if open.implicit => State::Idle,
+            State::Open(open) | State::Failed(open) => {
+                if open.savepoints.is_empty() {
+                    open.txn.rollback();
+                }
+                State::Failed(open)
+            }
+            State::Idle => State::Idle,
+        };
+    }
+
+    /// `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
+    pub(super) async fn control_transaction(&mut self, statement: &Ordinary) -> Result<Option<Response>> {
+        let tag = match &statement.ast {
+            Ast::StartTransaction { modes, statements, exception, .. }
+                if statements.is_empty() && exception.is_none() =>
+            {
+                self.start_transaction(statement, modes).await?;
+                "BEGIN"
+            }
+            Ast::Commit { chain: false, .. } => match std::mem::replace(&mut self.state, State::Idle) {
+                State::Open(open) => {
+                    if open.implicit {
+                        self.notices.push("there is no transaction in progress".into());
+                    }
+                    self.commit(open).await?;
+                    "COMMIT"
+                }
+                State::Failed(_) => "ROLLBACK",
+                State::Idle => {
+                    self.notices.push("there is no transaction in progress".into());
+                    "COMMIT"
+                }
+            },
+            Ast::Rollback { chain: false, savepoint: None } => {
+                if let State::Idle = self.state {
+                    self.notices.push("there is no transaction in progress".into());
+                }
+                self.state = State::Idle;
+                "ROLLBACK"
+            }
+            Ast::Rollback { savepoint: Some(name), .. } => {
+                self.rollback_to(&name.value)?;
+                "ROLLBACK"
+            }
+            Ast::Savepoint { name } => {
+                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("SAVEPOINT")) };
+                open.savepoints.push((name.value.clone(), open.txn.savepoint(), open.jobs.len()));
+                // What is bulk loaded cannot be taken back, so nothing is from here on.
+                open.fresh.clear();
+                "SAVEPOINT"
+            }
+            Ast::ReleaseSavepoint { name } => {
+                let State::Open(open) = &mut self.state else { return Err(self.no_transaction("RELEASE SAVEPOINT")) };
+                let position = position_of(open, &name.value)?;
+                open.savepoints.truncate(position);
+                "RELEASE"
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Response::Done(tag.into())))
+    }
+
+    pub(super) async fn start_transaction(&mut self, statement: &Ordinary, modes: &[TransactionMode]) -> Result<()> {
+        match &mut self.state {
+            State::Open(open) if open.implicit => open.implicit = false,
+            State::Open(_) => {
+                self.notices.push("there is already a transaction in progress".into());
+                return Ok(());
+            }
+            State::Failed(_) => return Err(failed_transaction()),
+            State::Idle => self.state = State::Open(self.begin().await?),
+        }
+        let read_only =
+            modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
+        self.read_past(statement, read_only).await
+    }
+
+    /// Replaces a transaction that has not written anything by a read-only one, at the statement's time if it has one.
+    pub(super) async fn read_past(&mut self, statement: &Ordinary, read_only: bool) -> Result<()> {
+        if statement.as_of.is_none() && !read_only {
+            return Ok(());
+        }
+        let State::Open(open) = &self.state else { return Ok(()) };
+        if open.txn.pending_writes() > 0 {
+            let message = "a transaction that reads the past or is read-only must be begun before anything is written";
+            return Err(Error::new(code::ACTIVE_TRANSACTION, message));
+        }
+        let at = match &statement.as_of {
+            Some(time) => time_travel::evaluate(&self.context(open), time)?,
+            None => open.txn.snapshot(),
+        };
+        self.state = State::Open(self.open_with(self.engine.store().begin_at(at).await?));
+        Ok(())
+    }
+
+    /// `SET TRANSACTION AS OF SYSTEM TIME`
+    pub(super) async fn set_transaction_time(&mut self, statement: &Ordinary) -> Result<()> {
+        if !matches!(statement.ast, Ast::Set(Set::SetTransaction { session: false, .. })) {
+            return Err(Error::unsupported("AS OF SYSTEM TIME on this statement"));
+        }
+        match &self.state {
+            State::Open(open) if !open.implicit => {}
+            _ => return Err(self.no_transaction("SET TRANSACTION AS OF SYSTEM TIME")),
+        }
+        self.read_past(statement, false).await
+    }
+
+    pub(super) fn no_transaction(&self, what: &str) -> Error {
+        match self.state {
+            State::Failed(_) => failed_transaction(),
+            _ => Error::new(code::NO_ACTIVE_TRANSACTION, format!("{what} can only be used in transaction blocks")),
+        }
+    }
+
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(mut open) | State::Failed(mut open) => match position_of(&open, name) {
+                Ok(position) => {
+                    open.txn.rollback_to(open.savepoints[position].1);
+                    open.jobs.truncate(open.savepoints[position].2);
+                    open.savepoints.truncate(position + 1);
+                    self.state = State::Open(open);
+                    Ok(())
+                }
+                Err(error) => {
+                    self.state = State::Failed(open);
+                    Err(error)
+                }
+            },
+            State::Idle => Err(Error::new(
+                code::NO_ACTIVE_TRANSACTION,
+                "ROLLBACK TO SAVEPOINT can only be used in transaction blocks",
+            )),
+        }
+    }
+}
+
+pub(super) fn is_transaction_control(ast: &Ast) -> bool {
+    matches!(
+        ast,
+        Ast::StartTransaction { .. }
+            | Ast::Commit { .. }
+            | Ast::Rollback { .. }
+            | Ast::Savepoint { .. }
+            | Ast::ReleaseSavepoint { .. }
+    )
+}
+
+pub(super) fn failed_transaction() -> Error {
+    Error::new(
+        code::FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+pub(super) fn position_of(open: &Open, name: &str) -> Result<usize> {
+    let position = open.savepoints.iter().rposition(|(known, ..)| known == name);
+    position.ok_or_else(|| Error::new(code::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
+}
