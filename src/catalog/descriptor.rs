@@ -303,6 +303,24 @@ pub struct ForeignKey {
 }
 
 impl TableDescriptor {
+    /// A table without columns, whose rows are in `primary`.
+    pub fn new(identity: Identity, database: DescriptorId, schema: DescriptorId, primary: Index) -> TableDescriptor {
+        TableDescriptor {
+            identity,
+            database,
+            schema,
+            columns: Vec::new(),
+            next_column: 1,
+            primary,
+            indexes: Vec::new(),
+            checks: Vec::new(),
+            foreign_keys: Vec::new(),
+            referenced_by: Vec::new(),
+            sequences: Vec::new(),
+            views: Vec::new(),
+        }
+    }
+
     /// The primary index, then the secondary ones.
     pub fn all_indexes(&self) -> impl Iterator<Item = &Index> {
         std::iter::once(&self.primary).chain(&self.indexes)

@@ -25,6 +25,7 @@ const NODE_USER: &str = "node";
 pub struct SystemTable {
     /// Its descriptor.
     pub descriptor: Arc<Descriptor>,
+    table: TableDescriptor,
     space: SpaceId,
 }
 
@@ -81,33 +82,17 @@ impl SystemTable {
         };
         let part = |id: u32| IndexColumn { column: ColumnId(id), descending: false };
         let space = SpaceId(id);
-        let table = TableDescriptor {
-            identity: Identity::new(DescriptorId(id), name, NODE_USER),
-            database: SYSTEM_DATABASE_ID,
-            schema: SYSTEM_SCHEMA_ID,
-            columns: columns.iter().enumerate().map(column).collect(),
-            next_column: columns.len() as u32 + 1,
-            primary: Index {
-                name: "primary".into(),
-                space,
-                unique: true,
-                columns: (1..=key_columns).map(part).collect(),
-            },
-            indexes: Vec::new(),
-            checks: Vec::new(),
-            foreign_keys: Vec::new(),
-            referenced_by: Vec::new(),
-            sequences: Vec::new(),
-            views: Vec::new(),
-        };
-        SystemTable { descriptor: Arc::new(Descriptor::Table(table)), space }
+        let primary =
+            Index { name: "primary".into(), space, unique: true, columns: (1..=key_columns).map(part).collect() };
+        let identity = Identity::new(DescriptorId(id), name, NODE_USER);
+        let mut table = TableDescriptor::new(identity, SYSTEM_DATABASE_ID, SYSTEM_SCHEMA_ID, primary);
+        table.columns = columns.iter().enumerate().map(column).collect();
+        table.next_column = columns.len() as u32 + 1;
+        SystemTable { descriptor: Arc::new(Descriptor::Table(table.clone())), table, space }
     }
 
     fn table(&self) -> &TableDescriptor {
-        match &*self.descriptor {
-            Descriptor::Table(table) => table,
-            _ => unreachable!("a system table is a table"),
-        }
+        &self.table
     }
 
     /// The space of its rows.

@@ -32,20 +32,8 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     }
     let id = DescriptorId(context.engine().store().create_space().await?.0);
     let no_index = Index { name: String::new(), space: SpaceId(0), unique: true, columns: Vec::new() };
-    let mut table = TableDescriptor {
-        identity: Identity::new(id, name, &context.session().user),
-        database,
-        schema,
-        columns: Vec::new(),
-        next_column: 1,
-        primary: no_index,
-        indexes: Vec::new(),
-        checks: Vec::new(),
-        foreign_keys: Vec::new(),
-        referenced_by: Vec::new(),
-        sequences: Vec::new(),
-        views: Vec::new(),
-    };
+    let identity = Identity::new(id, name, &context.session().user);
+    let mut table = TableDescriptor::new(identity, database, schema, no_index);
     let mut constraints = create.constraints.clone();
     for definition in &create.columns {
         add_column(context, &mut table, definition, &mut constraints).await?;

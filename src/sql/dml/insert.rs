@@ -231,7 +231,7 @@ fn constant_value(
     builder.push(&datum)?;
     let converted = assign(&builder.finish()?, &from, to).map_err(|error| match error.sqlstate {
         code::DATATYPE_MISMATCH => {
-            Error { message: format!("column \"{}\"{}", column.name, &error.message[6..]), ..error }
+            Error { message: error.message.replacen("column", &format!("column \"{}\"", column.name), 1), ..error }
         }
         _ => error,
     })?;
