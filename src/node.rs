@@ -40,6 +40,7 @@ impl Node {
         let descriptors = Arc::new(DescriptorCache::default());
         let storage = Storage::new(config.external_io_dir.clone());
         let jobs = Registry::new(shared.clone(), clock);
+        let jobs = jobs.map_err(|error| Error::new("58000", format!("cannot start the threads of jobs: {error}")))?;
         let temporary = fresh_directory(&config.store.join("tmp"))?;
         let types = backup::job_types(&storage, &descriptors);
         let engine = Engine::new(shared, descriptors, jobs.clone(), storage, temporary, config.locality.clone())?;

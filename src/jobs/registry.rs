@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
@@ -43,6 +44,14 @@ impl Drop for Working {
     }
 }
 
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// What is being done with a job.
 #[derive(Clone, Copy)]
 enum Phase {
@@ -60,12 +69,17 @@ pub struct Registry {
     working: Mutex<HashSet<JobId>>,
     changed: watch::Sender<u64>,
     stopping: AtomicBool,
+    /// Where jobs compute. Batch after batch keeps a thread busy; on threads of their own they cannot keep the server from
+    /// answering, nor its timers from firing. `None` only while the registry is being dropped.
+    runtime: Option<Runtime>,
 }
 
 impl Registry {
     /// A registry that works on nothing until [`Registry::start`].
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Registry> {
-        Arc::new(Registry {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Registry>> {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.thread_name("keepsafe-job").enable_all().build()?;
+        Ok(Arc::new(Registry {
             store,
             clock,
             session: uuid::Uuid::new_v4().to_string(),
@@ -73,7 +87,8 @@ impl Registry {
             working: Mutex::default(),
             changed: watch::channel(0).0,
             stopping: AtomicBool::new(false),
-        })
+            runtime: Some(runtime),
+        }))
     }
 
     /// The store the jobs are in.
@@ -156,8 +171,9 @@ impl Registry {
         if !self.working.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             return;
         }
+        let Some(runtime) = &self.runtime else { return };
         let working = Working { registry: self.clone(), id };
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             match working.registry.claim(id).await {
                 Ok(Some(handle)) => working.registry.work(handle).await,
                 Ok(None) => {}
