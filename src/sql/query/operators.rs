@@ -3,6 +3,7 @@
 //! Integer arithmetic that overflows is an error, not another number. A string literal beside a value of another type is read
 //! as that type, as PostgreSQL reads literals that have no type yet.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
@@ -18,6 +19,9 @@ use super::super::arrays::ColumnBuilder;
 use super::super::text;
 use super::super::types::of_field;
 use crate::catalog::ColumnType;
+
+/// Longest name of an operand that is spelled out.
+const MAX_OPERAND_NAME: usize = 256;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -105,6 +109,16 @@ fn wider(types: &[DataType]) -> DataType {
     types.iter().max_by_key(|data_type| width(data_type)).cloned().unwrap_or(DataType::Int64)
 }
 
+/// A long name by its hash: still another name for another expression.
+fn shortened(name: String) -> String {
+    if name.len() <= MAX_OPERAND_NAME {
+        return name;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("#{:016x}", hasher.finish())
+}
+
 impl ScalarUDFImpl for Checked {
     fn name(&self) -> &str {
         self.name
@@ -116,6 +130,12 @@ impl ScalarUDFImpl for Checked {
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(wider(types))
+    }
+
+    /// Names of results are spelled out at every level of an expression, over and over: those of long operands are cut.
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        let operands: Vec<String> = args.iter().map(|arg| shortened(arg.schema_name().to_string())).collect();
+        Ok(format!("{}({})", self.name, operands.join(",")))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
@@ -52,6 +53,39 @@ struct Rewriter {
     error: Option<Error>,
 }
 
+/// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`: planning goes over a tree again for every level of it.
+fn balance(expression: &mut Expr) {
+    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expression else { return };
+    let op = op.clone();
+    let mut operands = Vec::new();
+    let mut rest = std::mem::replace(expression, Expr::Wildcard(AttachedToken::empty()));
+    loop {
+        match rest {
+            Expr::BinaryOp { left, op: same, right } if same == op => {
+                operands.push(*right);
+                rest = *left;
+            }
+            first => {
+                operands.push(first);
+                break;
+            }
+        }
+    }
+    operands.reverse();
+    *expression = join_balanced(operands, &op);
+}
+
+fn join_balanced(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    match operands.len() {
+        1 => operands.remove(0),
+        count => {
+            let right = Box::new(join_balanced(operands.split_off(count / 2), op));
+            let left = Box::new(join_balanced(operands, op));
+            Expr::BinaryOp { left, op: op.clone(), right }
+        }
+    }
+}
+
 impl VisitorMut for Rewriter {
     type Break = ();
 
@@ -86,6 +120,11 @@ impl VisitorMut for Rewriter {
             TableFactor::Table { sample: Some(_), .. } => self.error = Some(Error::unsupported("TABLESAMPLE")),
             _ => {}
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        balance(expression);
         ControlFlow::Continue(())
     }
 
