@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use keepsafe::parser::{self, STACK_BYTES};
 
 /// A Postgres-wire server whose speciality is backup and restore as SQL.
 #[derive(Parser)]
@@ -34,7 +35,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("cannot start: {error}");
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Start(arguments) => runtime.block_on(start::run(arguments)),
         Command::Demo => runtime.block_on(demo::run()),
-        Command::Parse { show_secrets } => parse(show_secrets),
+        Command::Parse { show_secrets } => in_deep_stack(move || parse(show_secrets)),
         Command::Version => {
             println!("keepsafe {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -61,18 +63,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs `work` on a thread with room for the deepest statement.
+fn in_deep_stack(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
+    let done = thread.map_err(|error| format!("cannot start a thread: {error}"))?.join();
+    done.unwrap_or_else(|_| Err("the parser stopped working: this is a bug".into()))
+}
+
 /// Prints statements up to the first that cannot be read.
 fn parse(show_secrets: bool) -> Result<(), String> {
     let mut sql = String::new();
     std::io::stdin().read_to_string(&mut sql).map_err(|error| format!("cannot read standard input: {error}"))?;
-    let statements = keepsafe::parser::parse(&sql).map_err(|error| {
+    let show = |error: parser::Error| {
         let (line, column) = error.location.unwrap_or((1, 1));
         let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("\nHINT: {hint}"));
         format!("{line}:{column}: {}{hint}", error.message)
-    })?;
+    };
     let mut out = std::io::stdout().lock();
-    for parsed in statements {
-        let text = if show_secrets { parsed.statement.exposed() } else { parsed.statement.to_string() };
+    for parsed in parser::statements(&sql).map_err(show)? {
+        let statement = parsed.map_err(show)?.statement;
+        let text = if show_secrets { statement.exposed() } else { statement.to_string() };
         writeln!(out, "{text};").map_err(|error| format!("cannot write: {error}"))?;
     }
     Ok(())

@@ -265,3 +265,62 @@ async fn a_key_that_is_too_long_is_an_error_and_nothing_worse() {
     run(&client, "INSERT INTO t VALUES (2, 'short'); INSERT INTO k VALUES (repeat('x', 20000))").await;
     assert_eq!(value(&client, "SELECT count(*) FROM k WHERE s = repeat('x', 20000)").await, "1");
 }
+
+#[tokio::test]
+async fn what_is_not_there_yet_names_itself() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT)").await;
+    run(&client, "BACKUP t INTO 'nodelocal://1/x'").await;
+    for (sql, what) in [
+        ("ALTER BACKUP LATEST IN 'x' ADD NEW_KMS = 'a' WITH OLD_KMS = 'b'", "ALTER BACKUP"),
+        ("SHOW BACKUP CONNECTION 'x'", "SHOW BACKUP CONNECTION"),
+        ("SHOW BACKUP SCHEMAS FROM LATEST IN 'nodelocal://1/x'", "SHOW BACKUP SCHEMAS"),
+        ("SHOW BACKUP FROM LATEST IN 'nodelocal://1/x' WITH as_json", "option as_json of SHOW BACKUP"),
+        ("CREATE SCHEDULE FOR BACKUP INTO 'x' RECURRING '@daily'", "CREATE SCHEDULE"),
+        ("ALTER BACKUP SCHEDULE 1 EXECUTE IMMEDIATELY", "ALTER BACKUP SCHEDULE"),
+        ("SHOW SCHEDULES", "SHOW SCHEDULES"),
+        ("SHOW SCHEDULE 1", "SHOW SCHEDULE"),
+        ("SHOW CREATE SCHEDULE 1", "SHOW CREATE SCHEDULE"),
+        ("SHOW CREATE ALL SCHEDULES", "SHOW CREATE ALL SCHEDULES"),
+        ("PAUSE SCHEDULE 1", "PAUSE SCHEDULES"),
+        ("DROP SCHEDULES SELECT 1", "DROP SCHEDULES"),
+        ("SHOW AUTOMATIC JOBS", "SHOW AUTOMATIC JOBS"),
+        ("SHOW JOB 1 WHEN COMPLETE", "SHOW JOBS WHEN COMPLETE"),
+        ("SHOW JOBS FOR SCHEDULE 1", "SHOW JOBS FOR SCHEDULES"),
+        ("PAUSE JOB 1", "PAUSE JOBS"),
+        ("RESUME ALL BACKUP JOBS", "RESUME JOBS"),
+        ("CANCEL JOBS SELECT 1", "CANCEL JOBS"),
+        ("ALTER JOB 1 OWNER TO root", "ALTER JOB"),
+        ("CREATE EXTERNAL CONNECTION a AS 'b'", "CREATE EXTERNAL CONNECTION"),
+        ("SHOW EXTERNAL CONNECTIONS", "SHOW EXTERNAL CONNECTIONS"),
+        ("CHECK EXTERNAL CONNECTION 'x'", "CHECK EXTERNAL CONNECTION"),
+        ("ALTER TABLE t CONFIGURE ZONE USING gc.ttlseconds = 1", "CONFIGURE ZONE"),
+        ("SHOW ZONE CONFIGURATION FROM TABLE t", "SHOW ZONE CONFIGURATION"),
+        ("EXPLAIN BACKUP INTO 'x'", "EXPLAIN of a statement that is not ordinary SQL"),
+        ("BACKUP INTO 'nodelocal://1/y' WITH kms = 'k'", "option kms"),
+        (
+            "BACKUP INTO 'nodelocal://1/y' WITH include_all_virtual_clusters = false",
+            "option include_all_virtual_clusters",
+        ),
+        ("RESTORE t FROM LATEST IN 'nodelocal://1/x' WITH remove_regions", "option remove_regions"),
+        ("SELECT * FROM [SHOW SCHEDULES]", "SHOW SCHEDULES as a relation"),
+    ] {
+        assert_eq!(fail(&client, sql).await, ("0A000".to_string(), format!("{what} is not supported")), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn long_expressions_are_answered_or_refused() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    // As many operators as are allowed: the server's threads have room for such a tree.
+    let chain = |count: usize, operator: &str, operand: &str| vec![operand; count + 1].join(operator);
+    assert_eq!(value(&client, &format!("SELECT {}", chain(256, " + ", "1"))).await, "257");
+    assert_eq!(value(&client, &format!("SELECT {} OR true", chain(1023, " OR ", "false"))).await, "t");
+    assert_eq!(fail(&client, &format!("SELECT {}", chain(1025, " OR ", "false"))).await.0, "54001");
+    let nested = format!("SELECT {}1{}", "(".repeat(128), ")".repeat(128));
+    assert_eq!(value(&client, &nested).await, "1");
+}

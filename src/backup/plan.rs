@@ -11,7 +11,7 @@ use super::targets::{Names, Resolved};
 use super::{Error, Result};
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
 use crate::kv::Store;
-use crate::parser::{Backup, Restore, Subdirectory, Targets, Text, Uri};
+use crate::parser::{Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
 use crate::time::Timestamp;
 
@@ -110,11 +110,9 @@ impl Planner<'_> {
         text.resolve(self.parameters).ok_or_else(missing)
     }
 
-    fn is_true(&self, text: Option<&Text>) -> Result<bool> {
-        Ok(match text {
-            Some(text) => self.text(text)?.eq_ignore_ascii_case("true"),
-            None => false,
-        })
+    fn is_true(&self, flag: Option<&Flag>) -> Result<bool> {
+        let no_flag = || Error::refused("22023", "a parameter of the statement is neither true nor false");
+        flag.map_or(Ok(false), |flag| flag.resolve(self.parameters).ok_or_else(no_flag))
     }
 
     /// The collection a statement names.
@@ -139,9 +137,9 @@ impl Planner<'_> {
         let options = &statement.options;
         let refused = [
             (self.is_true(options.revision_history.as_ref())?, "option revision_history"),
-            (options.encryption_passphrase.is_some(), "option encryption_passphrase"),
-            (!options.kms.is_empty(), "option kms"),
-            (!options.incremental_location.is_empty(), "option incremental_location"),
+            (options.access.encryption_passphrase.is_some(), "option encryption_passphrase"),
+            (!options.access.kms.is_empty(), "option kms"),
+            (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
             (options.strict_storage_locality, "option strict storage locality"),
             (
@@ -252,9 +250,9 @@ impl Planner<'_> {
     ) -> Result<Planned<RestorePayload>> {
         let options = &statement.options;
         let refused = [
-            (options.encryption_passphrase.is_some(), "option encryption_passphrase"),
-            (!options.kms.is_empty(), "option kms"),
-            (!options.incremental_location.is_empty(), "option incremental_location"),
+            (options.access.encryption_passphrase.is_some(), "option encryption_passphrase"),
+            (!options.access.kms.is_empty(), "option kms"),
+            (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
         ];
         if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
@@ -265,8 +263,8 @@ impl Planner<'_> {
         if let Some(flag) = options.flags.iter().find(|flag| !known.contains(flag)) {
             return unsupported(&format!("option {flag}"));
         }
-        let (uri, collection) = self.collection(&statement.collection)?;
-        let full = self.resolve(&collection, &statement.subdirectory).await?;
+        let (uri, collection) = self.collection(&statement.backup.collection)?;
+        let full = self.resolve(&collection, &statement.backup.subdirectory).await?;
         let layers = collection.chain(&full).await?;
         let layer = choose_layer(&layers, as_of)?;
         let backed_up = layer.manifest.descriptors.iter().cloned().map(Arc::new);
@@ -317,8 +315,8 @@ impl Planner<'_> {
         let txn = self.store.begin().await?;
         let catalog = Catalog::new(txn, self.descriptors.clone());
         super::restore_job::rewrite(&catalog, &payload, &layer.manifest, &|id| id, &|space| space).await?;
-        let shown =
-            Restore { subdirectory: Subdirectory::Path(Text::Literal(format!("/{full}"))), ..statement.clone() };
+        let mut shown = statement.clone();
+        shown.backup.subdirectory = Subdirectory::Path(Text::Literal(format!("/{full}")));
         Ok(Planned { payload, description: shown.to_string() })
     }
 }

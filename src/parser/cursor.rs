@@ -1,15 +1,13 @@
 //! A place in a statement's tokens, and the few moves a parser needs.
 
-use sqlparser::ast::{Expr, Query};
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
+use sqlparser::ast::Expr;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
-use super::error::{Error, Result};
-use super::text::Text;
-
-/// Deepest nesting of expressions and queries.
-pub const MAX_DEPTH: usize = 128;
+use super::dialect::Postgres;
+use super::error::{Error, Result, describe};
+use super::ordinary::{self, Ordinary};
+use super::reserved::is_reserved;
+use super::text::{Flag, Integer, Text, Uri, parse_bool};
 
 /// Reads one statement's tokens from left to right.
 #[derive(Clone)]
@@ -23,11 +21,6 @@ impl<'a> Cursor<'a> {
         Cursor { tokens, position: 0 }
     }
 
-    /// All tokens, read or not.
-    pub fn tokens(&self) -> &'a [TokenWithSpan] {
-        self.tokens
-    }
-
     /// The tokens not read yet.
     pub fn rest(&self) -> &'a [TokenWithSpan] {
         &self.tokens[self.position.min(self.tokens.len())..]
@@ -38,7 +31,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn peek(&self) -> Option<&'a Token> {
-        self.rest().first().map(|token| &token.token)
+        self.peek_offset(0)
+    }
+
+    pub fn peek_offset(&self, offset: usize) -> Option<&'a Token> {
+        self.rest().get(offset).map(|token| &token.token)
     }
 
     /// Where the next token is, or where the statement ends.
@@ -49,8 +46,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub fn advance(&mut self, count: usize) {
-        self.position += count;
+    /// Splits what is left before its last `count` tokens.
+    pub fn split_end(&self, count: usize) -> (Cursor<'a>, Cursor<'a>) {
+        let (before, end) = self.rest().split_at(self.rest().len().saturating_sub(count));
+        (Cursor::new(before), Cursor::new(end))
+    }
+
+    /// Reads the next token, whatever it is.
+    pub fn skip(&mut self) {
+        self.position += 1;
+    }
+
+    /// Takes what is left for read.
+    pub fn skip_rest(&mut self) {
+        self.position = self.tokens.len();
     }
 
     /// Whether the next token is this unquoted word.
@@ -60,15 +69,19 @@ impl<'a> Cursor<'a> {
 
     /// Whether the token `offset` further on is this unquoted word.
     pub fn at_offset(&self, offset: usize, word: &str) -> bool {
-        self.rest().get(offset).is_some_and(|token| is_word(&token.token, word))
+        is_word(self.peek_offset(offset), word)
+    }
+
+    /// Whether these words are next.
+    pub fn at_words(&self, words: &str) -> bool {
+        words.split(' ').enumerate().all(|(offset, word)| self.at_offset(offset, word))
     }
 
     /// Reads these words if they are next.
     pub fn eat(&mut self, words: &str) -> bool {
-        let count = words.split(' ').count();
-        let next = words.split(' ').enumerate().all(|(offset, word)| self.at_offset(offset, word));
+        let next = self.at_words(words);
         if next {
-            self.position += count;
+            self.position += words.split(' ').count();
         }
         next
     }
@@ -78,14 +91,23 @@ impl<'a> Cursor<'a> {
         if self.eat(words) { Ok(()) } else { Err(self.expected(words)) }
     }
 
+    /// Reads the first of these that is next.
+    pub fn eat_one_of<'w>(&mut self, choices: &[&'w str]) -> Option<&'w str> {
+        choices.iter().copied().find(|choice| self.eat(choice))
+    }
+
+    pub fn at_token(&self, token: &Token) -> bool {
+        self.peek() == Some(token)
+    }
+
     pub fn eat_token(&mut self, token: &Token) -> bool {
-        let next = self.peek() == Some(token);
+        let next = self.at_token(token);
         self.position += usize::from(next);
         next
     }
 
     pub fn expect_token(&mut self, token: &Token) -> Result<()> {
-        if self.eat_token(token) { Ok(()) } else { Err(self.expected(&token.to_string())) }
+        if self.eat_token(token) { Ok(()) } else { Err(self.expected(&format!("\"{token}\""))) }
     }
 
     pub fn expect_end(&self) -> Result<()> {
@@ -94,26 +116,25 @@ impl<'a> Cursor<'a> {
 
     /// The error that something else was expected here. String literals and quoted words are not quoted back.
     pub fn expected(&self, what: &str) -> Error {
-        let found = match self.peek() {
-            None => "the end of the statement".to_string(),
-            Some(Token::Word(word)) if word.quote_style.is_none() => format!("\"{}\"", word.value),
-            Some(Token::Word(_)) => "a quoted identifier".into(),
-            Some(Token::Number(number, _)) => format!("\"{number}\""),
-            Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_)) => {
-                "a string literal".into()
+        let error =
+            Error::syntax(format!("syntax error: expected {what}, found {}", describe(self.peek())), self.location());
+        match self.peek() {
+            Some(Token::Word(word)) if what.contains("name") && is_reserved_word(self.peek()) && !self.at_clause() => {
+                error.hint(format!("\"{}\" is a reserved word: as a name, write it in double quotes.", word.value))
             }
-            Some(Token::NationalStringLiteral(_) | Token::HexStringLiteral(_) | Token::UnicodeStringLiteral(_)) => {
-                "a string literal".into()
-            }
-            Some(other) => format!("\"{other}\""),
-        };
-        Error::syntax(format!("syntax error: expected {what}, found {found}"), self.location())
+            _ => error,
+        }
+    }
+
+    /// Whether a word is next that begins another part of a statement, so that somebody left a name out.
+    fn at_clause(&self) -> bool {
+        ["INTO", "FROM", "IN", "WITH", "AS", "FOR", "TO"].iter().any(|word| self.at(word))
     }
 
     /// An identifier, folded to lower case unless quoted.
     pub fn identifier(&mut self) -> Result<String> {
         match self.peek() {
-            Some(Token::Word(word)) => {
+            Some(Token::Word(word)) if !is_reserved_word(self.peek()) => {
                 self.position += 1;
                 Ok(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
             }
@@ -139,52 +160,126 @@ impl<'a> Cursor<'a> {
         Ok(items)
     }
 
-    /// A string position: a literal, a placeholder, or a word.
+    /// Items separated by commas, in parentheses.
+    pub fn list_in_parentheses<T>(&mut self, item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        self.expect_token(&Token::LParen)?;
+        let items = self.list(item)?;
+        self.expect_token(&Token::RParen)?;
+        Ok(items)
+    }
+
+    /// `$n`, if it is next.
+    fn placeholder(&mut self) -> Result<Option<u32>> {
+        let Some(Token::Placeholder(placeholder)) = self.peek() else { return Ok(None) };
+        match placeholder.trim_start_matches('$').parse() {
+            Ok(number @ 1..=65535) => {
+                self.position += 1;
+                Ok(Some(number))
+            }
+            _ => Err(self.expected("a placeholder from $1 to $65535")),
+        }
+    }
+
+    /// A string position: a literal, a placeholder, or a word, folded to lower case unless quoted.
     pub fn text(&mut self) -> Result<Text> {
+        if let Some(number) = self.placeholder()? {
+            return Ok(Text::Placeholder(number));
+        }
         let text = match self.peek() {
-            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => Text::Literal(text.clone()),
-            Some(Token::DollarQuotedString(text)) => Text::Literal(text.value.clone()),
-            Some(Token::Word(word)) => Text::Literal(word.value.clone()),
-            Some(Token::Placeholder(placeholder)) => match placeholder.trim_start_matches('$').parse() {
-                Ok(number) if number > 0 => Text::Placeholder(number),
-                _ => return Err(self.expected("a placeholder such as $1")),
-            },
+            Some(
+                Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text),
+            ) => text.clone(),
+            Some(Token::DollarQuotedString(text)) => text.value.clone(),
+            Some(Token::Word(word)) if word.quote_style.is_some() => word.value.clone(),
+            Some(Token::Word(word)) if !is_reserved_word(self.peek()) => word.value.to_lowercase(),
             _ => return Err(self.expected("a string literal")),
         };
         self.position += 1;
-        Ok(text)
+        Ok(Text::Literal(text))
     }
 
-    /// One string position, or several in parentheses.
-    pub fn texts(&mut self) -> Result<Vec<Text>> {
-        if self.eat_token(&Token::LParen) {
-            let texts = self.list(Self::text)?;
-            self.expect_token(&Token::RParen)?;
-            return Ok(texts);
+    /// One URI, or several in parentheses.
+    pub fn uris(&mut self) -> Result<Vec<Uri>> {
+        let uri = |cursor: &mut Self| cursor.text().map(Uri::new);
+        if self.at_token(&Token::LParen) { self.list_in_parentheses(uri) } else { Ok(vec![uri(self)?]) }
+    }
+
+    /// `true`, `false`, one of them as a literal, or a placeholder.
+    pub fn flag(&mut self) -> Result<Flag> {
+        if let Some(number) = self.placeholder()? {
+            return Ok(Flag::Placeholder(number));
         }
-        Ok(vec![self.text()?])
+        let value = match self.peek() {
+            Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => parse_bool(text),
+            _ => return self.boolean().map(Flag::Value),
+        };
+        let value = value.ok_or_else(|| self.expected("true or false"))?;
+        self.position += 1;
+        Ok(Flag::Value(value))
     }
 
-    fn with_sqlparser<T>(
-        &mut self,
-        parse: impl FnOnce(&mut Parser<'_>) -> Result<T, sqlparser::parser::ParserError>,
-    ) -> Result<T> {
-        let dialect = PostgreSqlDialect {};
-        let mut parser =
-            Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(self.rest().to_vec());
-        let parsed = parse(&mut parser).map_err(Error::from_sqlparser)?;
-        self.position += parser.index();
-        Ok(parsed)
+    /// `true` or `false`.
+    pub fn boolean(&mut self) -> Result<bool> {
+        if self.eat("true") {
+            Ok(true)
+        } else {
+            self.expect("false").map(|()| false).map_err(|_| self.expected("true or false"))
+        }
     }
 
-    /// A SQL expression.
-    pub fn expression(&mut self) -> Result<Expr> {
-        self.with_sqlparser(|parser| parser.parse_expr())
+    /// A whole number: digits, also as a literal, or a placeholder.
+    pub fn integer(&mut self, what: &str) -> Result<Integer> {
+        if let Some(number) = self.placeholder()? {
+            return Ok(Integer::Placeholder(number));
+        }
+        let value = match self.peek() {
+            Some(Token::Number(digits, _) | Token::SingleQuotedString(digits)) => digits.parse().ok(),
+            _ => None,
+        };
+        let value = value.filter(|value| *value >= 0).ok_or_else(|| self.expected(what))?;
+        self.position += 1;
+        Ok(Integer::Value(value))
     }
 
-    /// A query: `SELECT`, `VALUES`, `WITH`, or one in parentheses.
-    pub fn query(&mut self) -> Result<Box<Query>> {
-        self.with_sqlparser(|parser| parser.parse_query())
+    /// How many tokens are left before one, outside of parentheses, at which something else begins.
+    pub fn count_until(&self, ends: impl Fn(&Cursor<'a>) -> bool) -> usize {
+        let mut ahead = self.clone();
+        let mut depth = 0usize;
+        while let Some(token) = ahead.peek() {
+            match token {
+                Token::LParen | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBracket if depth == 0 => break,
+                Token::RParen | Token::RBracket => depth -= 1,
+                _ if depth == 0 && ends(&ahead) => break,
+                _ => {}
+            }
+            ahead.position += 1;
+        }
+        ahead.position - self.position
+    }
+
+    /// A SQL expression, up to a comma or one of these words.
+    pub fn expression_until(&mut self, words: &[&str]) -> Result<Expr> {
+        let ends = |cursor: &Cursor<'_>| cursor.at_token(&Token::Comma) || words.iter().any(|word| cursor.at(word));
+        let tokens = &self.rest()[..self.count_until(ends)];
+        if tokens.is_empty() {
+            return Err(self.expected("an expression"));
+        }
+        let dialect = Postgres::new(tokens);
+        let mut parser = dialect.parser(tokens.to_vec());
+        let expression = parser.parse_expr().map_err(|error| Error::from_sqlparser_on(error, tokens))?;
+        self.position += parser.index().min(tokens.len());
+        Ok(expression)
+    }
+
+    /// A query, which is all that is left: `SELECT`, `VALUES`, `WITH`, or one in parentheses.
+    pub fn query(&mut self) -> Result<Box<Ordinary>> {
+        if !["SELECT", "VALUES", "WITH", "TABLE"].iter().any(|word| self.at(word)) && !self.at_token(&Token::LParen) {
+            return Err(self.expected("a query"));
+        }
+        let query = ordinary::parse(self.rest().to_vec())?;
+        self.skip_rest();
+        Ok(Box::new(query))
     }
 
     /// `AS OF SYSTEM TIME expr`, if it is next.
@@ -193,18 +288,17 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         // A following WITH would be read as part of a type (TIMESTAMP '...' WITH TIME ZONE), so the end is found first.
-        let end = self.rest().iter().position(|token| is_word(&token.token, "WITH")).unwrap_or(self.rest().len());
-        let mut part = Cursor::new(&self.rest()[..end]);
-        if part.is_at_end() {
-            return Err(self.expected("a time"));
-        }
-        let time = part.expression()?;
-        self.position += part.position;
-        Ok(Some(time))
+        self.expression_until(&["WITH"]).map(Some)
     }
 }
 
+fn is_reserved_word(token: Option<&Token>) -> bool {
+    matches!(token, Some(Token::Word(word)) if word.quote_style.is_none() && is_reserved(&word.value))
+}
+
 /// Whether a token is this unquoted word.
-pub fn is_word(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+pub fn is_word(token: Option<&Token>, word: &str) -> bool {
+    #[cfg(test)]
+    super::tests::note_keyword(word);
+    matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }

@@ -1,57 +1,108 @@
 //! SQL text to statements, and statements back to canonical text.
 //!
 //! [`parse`] splits a string into statements. Ordinary SQL is `sqlparser`'s; what it cannot read, keepsafe parses itself
-//! ([`backup`], [`jobs`], [`show`], [`settings`]) or cuts out of the token stream ([`ordinary`]): tokens keep their place
-//! in the source, so error positions stay true.
+//! (a file a family: [`backup`], [`restore`], [`schedule`], [`jobs`], ...) or cuts out of the token stream
+//! ([`ordinary`]): tokens keep their place in the source, so error positions stay true. `grammar/` says the same as EBNF,
+//! and the tests hold both together.
 //!
 //! `Display` of a statement is its canonical form with every secret redacted; [`Statement::exposed`] shows them.
 
+mod alter_backup;
 mod backup;
+mod connection;
 mod cursor;
+mod dialect;
 mod error;
+mod explain;
 mod jobs;
+mod limits;
+mod maintenance;
+mod option;
 mod ordinary;
+mod places;
 mod redact;
 mod render;
+mod reserved;
+mod restore;
+mod schedule;
 mod settings;
 mod show;
+mod show_backup;
 mod statement;
+mod target;
 mod text;
+mod zone;
 
-pub use backup::{
-    Backup, BackupOptions, Restore, RestoreOptions, ShowBackup, ShowBackups, Subdirectory, TablePattern, Targets,
-};
+pub use alter_backup::AlterBackup;
+pub use backup::{Backup, BackupOptions};
+pub use connection::{CheckOptions, ExternalConnection};
 pub use error::{Error, Result};
-pub use jobs::{ShowJob, ShowJobs};
+pub use explain::Explain;
+pub use jobs::{AlterJob, ControlJobs, ControlledJobs, JobCommand, ShowJobs, ShownJobs};
+pub use limits::STACK_BYTES;
+pub use maintenance::Maintenance;
+pub use option::Access;
 pub use ordinary::{InlineIndex, Ordinary, ShowRelation};
 pub use redact::{Redacted, redact_uri};
-pub use render::quote_ident;
+pub use render::quote_ident_in_sql;
+pub use restore::{Restore, RestoreOptions};
+pub use schedule::{
+    AlterSchedule, ControlSchedules, CreateSchedule, FullBackup, ScheduleChange, ScheduleCommand, ScheduleOptions,
+    ScheduleState, ShowSchedules,
+};
 pub use settings::{Reset, SetClusterSetting};
 pub use show::{Show, ShowCreate};
+pub use show_backup::{BackupDetails, ShowBackup, ShowBackupConnection, ShowBackupOptions, ShowBackups};
 pub use statement::{Parsed, Statement};
-pub use text::{Secret, Text, Uri};
+pub use target::{BackupPlace, Subdirectory, TablePattern, Targets};
+pub use text::{Flag, Integer, Secret, Text, Uri};
+pub use zone::{ConfigureZone, ShowZone, ZoneTarget, ZoneValue};
 
-use cursor::Cursor;
+use places::Places;
 use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// Parses every statement in `sql`, in order. Empty statements are left out.
 pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
-    let tokens =
-        tokens.map_err(|TokenizerError { message, location }| Error::syntax(message, location).in_source(sql))?;
-    let meaningful =
-        tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect::<Vec<_>>();
-    let statements = meaningful.split(|token| token.token == Token::SemiColon).filter(|tokens| !tokens.is_empty());
-    statements.map(|tokens| parse_tokens(tokens, sql).map_err(|error| error.in_source(sql))).collect()
+    statements(sql)?.collect()
 }
 
-fn parse_tokens(tokens: &[TokenWithSpan], sql: &str) -> Result<Parsed> {
-    let start = error::offset_of(sql, tokens[0].span.start);
-    let last = &tokens[tokens.len() - 1];
-    let end = error::offset_of(sql, last.span.end);
-    let statement = statement::parse(Cursor::new(tokens))?;
-    Ok(Parsed { statement, text: sql.get(start..end).unwrap_or_default().trim().to_string() })
+/// The statements in `sql`, each parsed when it is asked for. It fails at once if the text does not even fall into words.
+pub fn statements(sql: &str) -> Result<impl Iterator<Item = Result<Parsed>>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| Error::from_tokenizer(error).in_source(sql))?;
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let mut places = Places::new(sql);
+    Ok(std::iter::from_fn(move || {
+        let mut statement: Vec<TokenWithSpan> = Vec::new();
+        loop {
+            match tokens.next() {
+                Some(token) if token.token == Token::SemiColon && statement.is_empty() => {}
+                Some(token) if token.token != Token::SemiColon => statement.push(token),
+                None if statement.is_empty() => return None,
+                _ => return Some(parse_tokens(statement, &mut places).map_err(|error| error.in_source(sql))),
+            }
+        }
+    }))
+}
+
+fn parse_tokens(mut tokens: Vec<TokenWithSpan>, places: &mut Places<'_>) -> Result<Parsed> {
+    let span = places.offset_of(tokens[0].span.start)..places.offset_of(tokens[tokens.len() - 1].span.end);
+    let parameters = limits::check(&tokens)?;
+    tokens.iter_mut().for_each(one_line);
+    Ok(Parsed { statement: statement::parse(tokens)?, span, parameters })
+}
+
+/// A canonical statement is one line, so a literal of several is written with escapes.
+fn one_line(token: &mut TokenWithSpan) {
+    let text = match &mut token.token {
+        Token::SingleQuotedString(text) => text,
+        Token::DollarQuotedString(text) => &mut text.value,
+        _ => return,
+    };
+    if text.contains(['\n', '\r']) {
+        token.token = Token::EscapedStringLiteral(std::mem::take(text));
+    }
 }
 
 #[cfg(test)]

@@ -2,28 +2,33 @@
 //!
 //! ```text
 //!   SELECT ... AS OF SYSTEM TIME e      cut; the time stands beside the statement
-//!   FROM [SHOW JOBS], (SHOW JOBS)       a placeholder table; what it shows stands beside the statement
+//!   FROM [SHOW JOBS], AS (SHOW JOBS)    a placeholder table; what it shows stands beside the statement
 //!   UPSERT INTO                         INSERT INTO, and a flag
 //!   CREATE TABLE t (..., INDEX (c))     cut; the index stands beside the statement
 //!   STORING (c), COVERING (c)           INCLUDE (c)
 //!   COPY ... (FREEZE ON)                (FREEZE TRUE)
 //! ```
 //!
-//! Tokens are only removed or replaced, never moved, so every position in an error is one in the source.
+//! Tokens are only removed or replaced, never moved, so every position in an error is one in the source. [`respell`]
+//! does the reverse on what `sqlparser` writes.
+
+mod respell;
+
+use std::fmt;
 
 use sqlparser::ast::{Expr, Statement as Ast};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
-use super::cursor::{Cursor, MAX_DEPTH, is_word};
+use super::cursor::{Cursor, is_word};
+use super::dialect::Postgres;
 use super::error::{Error, Result};
-use super::render::{Render, Secrets, push_display};
+use super::render::{Render, Secrets, push_list, quote_ident_in_sql};
 use super::statement::{self, Statement};
+use super::text::Integer;
 
 /// A statement of ordinary SQL.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Ordinary {
     /// As `sqlparser` reads it.
     pub ast: Ast,
@@ -38,7 +43,7 @@ pub struct Ordinary {
 }
 
 /// A `SHOW` used as a relation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ShowRelation {
     /// The table that stands for it in the syntax tree.
     pub placeholder: String,
@@ -46,7 +51,7 @@ pub struct ShowRelation {
     pub statement: Statement,
 }
 
-/// `[UNIQUE] INDEX [name] (column [ASC | DESC], ...)` inside `CREATE TABLE`.
+/// `[UNIQUE] INDEX [name] (column [ASC | DESC], ...) [STORING (column, ...)]` inside `CREATE TABLE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InlineIndex {
     /// Its name, if it has one.
@@ -55,208 +60,299 @@ pub struct InlineIndex {
     pub unique: bool,
     /// Columns, and whether each descends.
     pub columns: Vec<(String, bool)>,
+    /// Columns that it holds and is not sorted by.
+    pub storing: Vec<String>,
+}
+
+impl fmt::Debug for Ordinary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered(Secrets::Hidden))
+    }
 }
 
 impl Render for Ordinary {
-    fn render(&self, out: &mut String, _: Secrets) {
-        let mut text = self.ast.to_string();
-        if self.upsert {
-            text = text.replacen("INSERT", "UPSERT", 1);
-        }
-        for show in &self.shows {
-            text = text.replace(&format!("\"{}\"", show.placeholder), &format!("[{}]", show.statement));
-        }
-        out.push_str(&text);
+    fn render(&self, out: &mut String, secrets: Secrets) {
+        out.push_str(&respell::respell(self, secrets));
         if let Some(time) = &self.as_of {
-            out.push_str(" AS OF SYSTEM TIME ");
-            push_display(out, time);
+            out.push_str(&format!(" AS OF SYSTEM TIME {time}"));
         }
     }
 }
 
-/// Prefix of the tables that stand for `SHOW` relations.
-const PLACEHOLDER_PREFIX: &str = "keepsafe_show_";
+impl Render for InlineIndex {
+    fn render(&self, out: &mut String, _: Secrets) {
+        out.push_str(if self.unique { "UNIQUE INDEX " } else { "INDEX " });
+        if let Some(name) = &self.name {
+            out.push_str(&format!("{} ", quote_ident_in_sql(name)));
+        }
+        out.push('(');
+        push_list(out, &self.columns, |out, (name, descending)| {
+            out.push_str(&quote_ident_in_sql(name));
+            out.push_str(if *descending { " DESC" } else { "" });
+        });
+        out.push(')');
+        if !self.storing.is_empty() {
+            out.push_str(" STORING (");
+            push_list(out, &self.storing, |out, name| out.push_str(&quote_ident_in_sql(name)));
+            out.push(')');
+        }
+    }
+}
+
+/// The query `VALUES (id)`.
+pub fn ids_query(id: Integer) -> Box<Ordinary> {
+    use sqlparser::ast::{Parens, Query, SetExpr, Value, Values};
+    let value = match id {
+        Integer::Value(value) => Value::Number(value.to_string(), false),
+        Integer::Placeholder(number) => Value::Placeholder(format!("${number}")),
+    };
+    let rows = vec![Parens::with_empty_span(vec![Expr::value(value)])];
+    let body = SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows });
+    let query = Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    };
+    let ast = Ast::Query(Box::new(query));
+    Box::new(Ordinary { ast, as_of: None, shows: Vec::new(), upsert: false, indexes: Vec::new() })
+}
 
 /// Reads one statement.
-pub fn parse(tokens: &[TokenWithSpan]) -> Result<Ordinary> {
-    let mut rewriter =
-        Rewriter { tokens: tokens.to_vec(), as_of: None, shows: Vec::new(), upsert: false, indexes: Vec::new() };
-    rewriter.reword_upsert();
-    rewriter.reword_options();
-    rewriter.cut_inline_indexes()?;
-    rewriter.cut_as_of()?;
-    rewriter.replace_shows()?;
-    let Rewriter { mut tokens, as_of, shows, upsert, indexes } = rewriter;
-    // COPY ... FROM STDIN wants one.
+pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let end = tokens.last().map_or_else(Span::empty, |token| Span::new(token.span.end, token.span.end));
+    let upsert = reword_upsert(&mut tokens);
+    reword_words(&mut tokens);
+    let (tokens, indexes) = cut_inline_indexes(tokens)?;
+    // First what has a time of its own.
+    let (tokens, shows) = replace_shows(tokens)?;
+    let (mut tokens, as_of) = cut_as_of(tokens)?;
+    // COPY ... FROM STDIN wants one.
     tokens.push(TokenWithSpan::new(Token::SemiColon, end));
-    let dialect = PostgreSqlDialect {};
-    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens.clone());
-    let ast = parser.parse_statement().map_err(Error::from_sqlparser)?;
-    let is_copy = matches!(ast, Ast::Copy { .. });
-    let next = parser.index();
-    if next + 1 < tokens.len() && !is_copy {
-        return Err(Cursor::new(&tokens[next..tokens.len() - 1]).expected("the end of the statement"));
+    let dialect = Postgres::new(&tokens);
+    let mut parser = dialect.parser(tokens);
+    let ast = match parser.parse_statement() {
+        Ok(ast) => ast,
+        Err(error) => return Err(Error::from_sqlparser_on(error, &parser.into_tokens())),
+    };
+    let next = parser.peek_token();
+    if !matches!(next.token, Token::SemiColon | Token::EOF) {
+        return Err(Cursor::new(&[next]).expected("the end of the statement"));
     }
     Ok(Ordinary { ast, as_of, shows, upsert, indexes })
-}
-
-struct Rewriter {
-    tokens: Vec<TokenWithSpan>,
-    as_of: Option<Expr>,
-    shows: Vec<ShowRelation>,
-    upsert: bool,
-    indexes: Vec<InlineIndex>,
 }
 
 fn keyword(text: &str, keyword: Keyword) -> Token {
     Token::Word(Word { value: text.into(), quote_style: None, keyword })
 }
 
-impl Rewriter {
-    fn is(&self, index: usize, word: &str) -> bool {
-        self.tokens.get(index).is_some_and(|token| is_word(&token.token, word))
-    }
+fn token(tokens: &[TokenWithSpan], index: usize) -> Option<&Token> {
+    tokens.get(index).map(|token| &token.token)
+}
 
-    fn is_token(&self, index: usize, expected: &Token) -> bool {
-        self.tokens.get(index).is_some_and(|token| token.token == *expected)
-    }
+fn is(tokens: &[TokenWithSpan], index: usize, word: &str) -> bool {
+    is_word(token(tokens, index), word)
+}
 
-    fn all(&self, index: usize, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(offset, word)| self.is(index + offset, word))
-    }
-
-    /// The index of the token that closes the bracket at `open`.
-    fn closing(&self, open: usize) -> Result<usize> {
-        let mut depth = 0usize;
-        for (index, token) in self.tokens.iter().enumerate().skip(open) {
-            match token.token {
-                Token::LParen | Token::LBracket => depth += 1,
-                Token::RParen | Token::RBracket => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        return Ok(index);
-                    }
+/// The index of the token that closes the bracket at `open`.
+fn closing(tokens: &[TokenWithSpan], open: usize) -> Result<usize> {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Ok(index);
                 }
-                _ => {}
             }
-        }
-        Err(Error::syntax("syntax error: a parenthesis is not closed", self.tokens[open].span.start))
-    }
-
-    fn reword_upsert(&mut self) {
-        let at = (0..self.tokens.len().saturating_sub(1)).find(|&index| self.all(index, &["UPSERT", "INTO"]));
-        if let Some(index) = at {
-            self.tokens[index].token = keyword("INSERT", Keyword::INSERT);
-            self.upsert = true;
+            _ => {}
         }
     }
+    Err(Error::syntax("syntax error: a parenthesis or bracket is not closed", tokens[open].span.start))
+}
 
-    fn reword_options(&mut self) {
-        let is_copy = self.is(0, "COPY");
-        for index in 0..self.tokens.len() {
-            let before_parenthesis = self.is_token(index + 1, &Token::LParen);
-            if (self.is(index, "STORING") || self.is(index, "COVERING")) && before_parenthesis {
-                self.tokens[index].token = keyword("INCLUDE", Keyword::INCLUDE);
-            }
-            let after_flag = is_copy && index > 0 && (self.is(index - 1, "FREEZE") || self.is(index - 1, "HEADER"));
-            if after_flag && self.is(index, "ON") {
-                self.tokens[index].token = keyword("TRUE", Keyword::TRUE);
-            } else if after_flag && self.is(index, "OFF") {
-                self.tokens[index].token = keyword("FALSE", Keyword::FALSE);
-            }
+/// `UPSERT INTO` at the beginning, after a `WITH` clause, or after `EXPLAIN`.
+fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
+    let is_upsert = |index: usize| is(tokens, index, "UPSERT") && is(tokens, index + 1, "INTO");
+    let may_stand = |index: usize| match index {
+        0 => true,
+        _ if is(tokens, 0, "WITH") || is(tokens, 0, "EXPLAIN") => {
+            let explains = ["EXPLAIN", "ANALYZE", "VERBOSE"].iter().any(|word| is(tokens, index - 1, word));
+            explains || token(tokens, index - 1) == Some(&Token::RParen)
         }
+        _ => false,
+    };
+    let may_begin = ["UPSERT", "WITH", "EXPLAIN"].iter().any(|word| is(tokens, 0, word));
+    let found = (0..tokens.len()).take_while(|_| may_begin).find(|&index| is_upsert(index) && may_stand(index));
+    if let Some(index) = found {
+        tokens[index].token = keyword("INSERT", Keyword::INSERT);
     }
+    found.is_some()
+}
 
-    fn cut_inline_indexes(&mut self) -> Result<()> {
-        let mut word = 1;
-        while ["TEMP", "TEMPORARY", "UNLOGGED", "LOCAL", "GLOBAL"].iter().any(|modifier| self.is(word, modifier)) {
-            word += 1;
-        }
-        if !self.is(0, "CREATE") || !self.is(word, "TABLE") {
-            return Ok(());
-        }
-        let Some(open) = self.tokens.iter().position(|token| token.token == Token::LParen) else { return Ok(()) };
-        let mut item = open + 1;
-        while item < self.closing(open)? {
-            let close = self.closing(open)?;
-            let mut end = item;
-            while end < close && !self.is_token(end, &Token::Comma) {
-                end = if matches!(self.tokens[end].token, Token::LParen | Token::LBracket) {
-                    self.closing(end)? + 1
-                } else {
-                    end + 1
-                };
+/// Spellings that differ in a word alone.
+fn reword_words(tokens: &mut [TokenWithSpan]) {
+    let (is_copy, is_ddl) = (is(tokens, 0, "COPY"), is(tokens, 0, "CREATE"));
+    for index in 0..tokens.len() {
+        if is_ddl && token(tokens, index + 1) == Some(&Token::LParen) {
+            if is(tokens, index, "STORING") || is(tokens, index, "COVERING") {
+                tokens[index].token = keyword("INCLUDE", Keyword::INCLUDE);
             }
-            // A column may be called index; then a type follows, not a name or a list in parentheses.
-            let after = item + usize::from(self.is(item, "UNIQUE"));
-            let named = self.is_token(after + 2, &Token::LParen);
-            if self.is(after, "INDEX") && (named || self.is_token(after + 1, &Token::LParen)) {
-                self.indexes.push(parse_inline_index(Cursor::new(&self.tokens[item..end]))?);
-                let (from, to) = if end < close { (item, end + 1) } else { (item - 1, end) };
-                self.tokens.drain(from..to);
-            } else {
-                item = end + 1;
+        } else if is_copy && index > 0 && (is(tokens, index - 1, "FREEZE") || is(tokens, index - 1, "HEADER")) {
+            if is(tokens, index, "ON") {
+                tokens[index].token = keyword("TRUE", Keyword::TRUE);
+            } else if is(tokens, index, "OFF") {
+                tokens[index].token = keyword("FALSE", Keyword::FALSE);
             }
         }
-        Ok(())
-    }
-
-    fn cut_as_of(&mut self) -> Result<()> {
-        while let Some(start) = (0..self.tokens.len()).find(|&index| self.all(index, &["AS", "OF", "SYSTEM", "TIME"])) {
-            if self.as_of.is_some() {
-                return Err(Error::syntax("AS OF SYSTEM TIME is given twice", self.tokens[start].span.start));
-            }
-            let mut cursor = Cursor::new(&self.tokens[start + 4..]);
-            self.as_of = Some(cursor.expression()?);
-            let used = self.tokens.len() - start - cursor.rest().len();
-            self.tokens.drain(start..start + used);
-        }
-        Ok(())
-    }
-
-    fn replace_shows(&mut self) -> Result<()> {
-        let opens = |token: &Token| matches!(token, Token::LBracket | Token::LParen);
-        while let Some(open) =
-            (0..self.tokens.len()).find(|&index| opens(&self.tokens[index].token) && self.is(index + 1, "SHOW"))
-        {
-            let close = self.closing(open)?;
-            let span = self.tokens[open].span;
-            let statement = statement::parse(Cursor::new(&self.tokens[open + 1..close]))?;
-            let placeholder = format!("{PLACEHOLDER_PREFIX}{}", self.shows.len() + 1);
-            let name =
-                Token::Word(Word { value: placeholder.clone(), quote_style: Some('"'), keyword: Keyword::NoKeyword });
-            let mut instead = vec![name];
-            if self.is_token(open, &Token::LParen) {
-                let select = [keyword("SELECT", Keyword::SELECT), Token::Mul, keyword("FROM", Keyword::FROM)];
-                instead.splice(0..0, [Token::LParen].into_iter().chain(select));
-                instead.push(Token::RParen);
-            }
-            self.tokens.splice(open..=close, instead.into_iter().map(|token| TokenWithSpan::new(token, span)));
-            self.shows.push(ShowRelation { placeholder, statement });
-        }
-        Ok(())
     }
 }
 
-fn parse_inline_index(mut cursor: Cursor<'_>) -> Result<InlineIndex> {
-    let unique = cursor.eat("UNIQUE");
-    cursor.expect("INDEX")?;
-    let name = if cursor.peek() == Some(&Token::LParen) { None } else { Some(cursor.identifier()?) };
-    cursor.expect_token(&Token::LParen)?;
-    let columns = cursor.list(|cursor| {
-        let name = cursor.identifier()?;
-        let descending = cursor.eat("DESC");
-        if !descending {
-            cursor.eat("ASC");
-        }
-        Ok((name, descending))
-    })?;
-    cursor.expect_token(&Token::RParen)?;
-    if !cursor.is_at_end() {
-        let what = cursor.expected("a comma or the end of the column list");
-        let clause = ["INCLUDE", "WHERE", "USING"].into_iter().find(|word| cursor.at(word));
-        return Err(clause.map_or(what, |word| Error::unsupported(format!("{word} in an index"), cursor.location())));
+/// Takes the indexes out of the column list of a `CREATE TABLE`.
+fn cut_inline_indexes(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<InlineIndex>)> {
+    let mut table = 1;
+    while ["TEMP", "TEMPORARY", "LOCAL", "GLOBAL"].iter().any(|modifier| is(&tokens, table, modifier)) {
+        table += 1;
     }
-    Ok(InlineIndex { name, unique, columns })
+    let is_table = is(&tokens, 0, "CREATE") && is(&tokens, table, "TABLE");
+    let has_index = is_table && (table..tokens.len()).any(|index| is(&tokens, index, "INDEX"));
+    let open = tokens.iter().position(|token| token.token == Token::LParen);
+    let Some(open) = open.filter(|_| has_index) else { return Ok((tokens, Vec::new())) };
+    let close = closing(&tokens, open)?;
+    let mut kept = tokens[..=open].to_vec();
+    let mut indexes = Vec::new();
+    let mut item = open + 1;
+    while item < close {
+        let length = Cursor::new(&tokens[item..close]).count_until(|cursor| cursor.at_token(&Token::Comma));
+        let end = item + length;
+        // A column may be called index; then a type follows, not a name or a list in parentheses.
+        let after = item + usize::from(is(&tokens, item, "UNIQUE"));
+        let lists = |index: usize| token(&tokens, index) == Some(&Token::LParen);
+        if is(&tokens, after, "INDEX") && (lists(after + 1) || lists(after + 2)) {
+            indexes.push(InlineIndex::parse(Cursor::new(&tokens[item..end]))?);
+        } else {
+            if kept.len() > open + 1 {
+                kept.push(TokenWithSpan::new(Token::Comma, tokens[item - 1].span));
+            }
+            kept.extend_from_slice(&tokens[item..end]);
+        }
+        item = end + 1;
+    }
+    if token(&tokens, close - 1) == Some(&Token::Comma) {
+        return Err(Cursor::new(&tokens[close..]).expected("a column"));
+    }
+    kept.extend_from_slice(&tokens[close..]);
+    Ok((kept, indexes))
+}
+
+impl InlineIndex {
+    fn parse(mut cursor: Cursor<'_>) -> Result<InlineIndex> {
+        let unique = cursor.eat("UNIQUE");
+        cursor.expect("INDEX")?;
+        let name = if cursor.at_token(&Token::LParen) { None } else { Some(cursor.identifier()?) };
+        let columns = cursor.list_in_parentheses(|cursor| {
+            let name = cursor.identifier()?;
+            let descending = cursor.eat("DESC");
+            if !descending {
+                cursor.eat("ASC");
+            }
+            Ok((name, descending))
+        })?;
+        let storing = cursor.eat("INCLUDE");
+        let storing = if storing { cursor.list_in_parentheses(Cursor::identifier)? } else { Vec::new() };
+        if !cursor.is_at_end() {
+            let what = cursor.expected("a comma or the end of the column list");
+            let clause = ["WHERE", "USING"].into_iter().find(|word| cursor.at(word));
+            let unsupported =
+                |word| Error::unsupported(format!("{word} in an index inside CREATE TABLE"), cursor.location());
+            return Err(clause.map_or(what, unsupported));
+        }
+        Ok(InlineIndex { name, unique, columns, storing })
+    }
+}
+
+/// Takes `AS OF SYSTEM TIME expr` out. It holds for the whole statement, wherever it stands.
+fn cut_as_of(mut tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Option<Expr>)> {
+    const WORDS: [&str; 4] = ["AS", "OF", "SYSTEM", "TIME"];
+    // OF is the rarest of these words.
+    let find = |tokens: &[TokenWithSpan]| {
+        let is_start = |index: usize| WORDS.iter().enumerate().all(|(offset, word)| is(tokens, index + offset, word));
+        (1..tokens.len()).find(|&index| is(tokens, index, WORDS[1]) && is_start(index - 1)).map(|index| index - 1)
+    };
+    let Some(start) = find(&tokens) else { return Ok((tokens, None)) };
+    let mut cursor = Cursor::new(&tokens[start + WORDS.len()..]);
+    let time = cursor.expression_until(&["WITH"]).map_err(|error| match cursor.peek() {
+        Some(_) => error,
+        None => cursor.expected("a time"),
+    })?;
+    let used = tokens.len() - start - cursor.rest().len();
+    tokens.drain(start..start + used);
+    match find(&tokens) {
+        Some(second) => Err(Error::syntax("AS OF SYSTEM TIME is given twice", tokens[second].span.start)),
+        None => Ok((tokens, Some(time))),
+    }
+}
+
+/// Puts a table in place of `[SHOW ...]` and, as the body of a `WITH`, of `(SHOW ...)`.
+fn replace_shows(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<ShowRelation>)> {
+    // SHOW may be the name of a column: [show], (show), AS (show + 1).
+    let is_show =
+        |index: usize| is(&tokens, index + 1, "SHOW") && matches!(token(&tokens, index + 2), Some(Token::Word(_)));
+    let is_body = |index: usize| {
+        index > 0
+            && (is(&tokens, index - 1, "AS") || is(&tokens, index - 1, "MATERIALIZED"))
+            && !(index > 2 && is(&tokens, index - 3, "GENERATED") && is(&tokens, index - 2, "ALWAYS"))
+    };
+    let opens = |index: usize| match tokens[index].token {
+        Token::LBracket => is_show(index),
+        Token::LParen => is_show(index) && is_body(index),
+        _ => false,
+    };
+    if !(0..tokens.len()).any(opens) {
+        return Ok((tokens, Vec::new()));
+    }
+    let prefix = free_prefix(&tokens);
+    let (mut kept, mut shows) = (Vec::with_capacity(tokens.len()), Vec::new());
+    let mut index = 0;
+    while index < tokens.len() {
+        if !opens(index) {
+            kept.push(tokens[index].clone());
+            index += 1;
+            continue;
+        }
+        let close = closing(&tokens, index)?;
+        let statement = statement::parse(tokens[index + 1..close].to_vec())?;
+        let placeholder = format!("{prefix}{}", shows.len() + 1);
+        let name = Word { value: placeholder.clone(), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+        let mut instead = vec![Token::Word(name)];
+        if tokens[index].token == Token::LParen {
+            let select = [keyword("SELECT", Keyword::SELECT), Token::Mul, keyword("FROM", Keyword::FROM)];
+            instead.splice(0..0, [Token::LParen].into_iter().chain(select));
+            instead.push(Token::RParen);
+        }
+        let span = tokens[index].span;
+        kept.extend(instead.into_iter().map(|token| TokenWithSpan::new(token, span)));
+        shows.push(ShowRelation { placeholder, statement });
+        index = close + 1;
+    }
+    Ok((kept, shows))
+}
+
+/// A beginning of names that no word of the statement has.
+fn free_prefix(tokens: &[TokenWithSpan]) -> String {
+    let mut prefix = "keepsafe_show_".to_string();
+    let taken = |prefix: &str| {
+        tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if word.value.starts_with(prefix)))
+    };
+    while taken(&prefix) {
+        prefix.push('_');
+    }
+    prefix
 }

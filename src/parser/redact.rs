@@ -23,7 +23,7 @@ impl<T> fmt::Debug for Redacted<T> {
 }
 
 /// Query parameters of storage URIs that are no secret.
-const HARMLESS_PARAMETERS: [&str; 16] = [
+const HARMLESS_PARAMETERS: [&str; 17] = [
     "ASSUME_ROLE",
     "AUTH",
     "AWS_ACCESS_KEY_ID",
@@ -39,6 +39,7 @@ const HARMLESS_PARAMETERS: [&str; 16] = [
     "AZURE_TENANT_ID",
     "AZURE_VAULT_NAME",
     "COCKROACH_LOCALITY",
+    "REGION",
     "S3_STORAGE_CLASS",
 ];
 
@@ -46,16 +47,7 @@ const HARMLESS_PARAMETERS: [&str; 16] = [
 pub fn redact_uri(uri: &str) -> String {
     let (address, query) = uri.split_once('?').map_or((uri, None), |(address, query)| (address, Some(query)));
     let mut redacted = match address.split_once("://") {
-        Some((scheme, rest)) => {
-            let authority = rest.split('/').next().unwrap_or_default();
-            match authority.rsplit_once('@') {
-                Some((user, host)) => {
-                    let user = user.split_once(':').map_or(user.to_string(), |(name, _)| format!("{name}:redacted"));
-                    format!("{scheme}://{user}@{host}{}", &rest[authority.len()..])
-                }
-                None => address.to_string(),
-            }
-        }
+        Some((scheme, rest)) => format!("{scheme}://{}", redact_userinfo(rest)),
         None => address.to_string(),
     };
     let Some(query) = query else { return redacted };
@@ -70,6 +62,25 @@ pub fn redact_uri(uri: &str) -> String {
     redacted
 }
 
+/// The part of a URI between `://` and `?` without the secrets before its host. Whatever looks like a password is one, also
+/// where the characters in it break the rules of URIs.
+fn redact_userinfo(rest: &str) -> String {
+    let authority = rest.split('/').next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    let user = match authority.rsplit_once('@') {
+        Some((user, _)) => user,
+        None => match (authority.split_once(':'), rest.rfind('@')) {
+            (Some((_, port)), Some(at)) if !is_port(port) => &rest[..at],
+            (Some((host, port)), None) if !is_port(port) => {
+                return format!("{host}:redacted{}", &rest[authority.len()..]);
+            }
+            _ => return rest.to_string(),
+        },
+    };
+    let shown = user.split_once(':').map_or("redacted".into(), |(name, _)| format!("{name}:redacted"));
+    format!("{shown}{}", &rest[user.len()..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +91,17 @@ mod tests {
         let shown = "s3://bucket/a?AWS_ACCESS_KEY_ID=id&AWS_SECRET_ACCESS_KEY=redacted&NEW_THING=redacted&AWS_REGION=eu&redacted";
         assert_eq!(redact_uri(uri), shown);
         assert_eq!(redact_uri(shown), shown, "redacting twice changes nothing");
-        assert_eq!(redact_uri("https://me:hush@host/p"), "https://me:redacted@host/p");
+        for (uri, shown) in [
+            ("https://me:hush@host/p", "https://me:redacted@host/p"),
+            ("https://hush@host/p", "https://redacted@host/p"),
+            ("https://me:hu/sh@host/p", "https://me:redacted@host/p"),
+            ("https://me:hu@sh@host:80/p", "https://me:redacted@host:80/p"),
+            ("https://me:hu?sh@host/p", "https://me:redacted?redacted"),
+            ("s3://host:9000/p@q", "s3://host:9000/p@q"),
+        ] {
+            assert_eq!(redact_uri(uri), shown, "{uri}");
+            assert_eq!(redact_uri(shown), shown, "redacting twice changes nothing");
+        }
         assert_eq!(redact_uri("nodelocal://1/bank"), "nodelocal://1/bank");
         assert_eq!(format!("{:?}", Redacted::new("hush")), "******");
     }

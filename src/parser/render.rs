@@ -1,6 +1,6 @@
 //! Writing statements in canonical form.
 
-use std::fmt;
+use super::reserved::{is_reserved, is_reserved_in_sql};
 
 /// Whether secrets are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,13 @@ pub enum Secrets {
 pub trait Render {
     /// Appends it to `out`.
     fn render(&self, out: &mut String, secrets: Secrets);
+
+    /// The whole of it.
+    fn rendered(&self, secrets: Secrets) -> String {
+        let mut out = String::new();
+        self.render(&mut out, secrets);
+        out
+    }
 }
 
 /// Implements `Display` as the canonical form with secrets hidden.
@@ -22,37 +29,46 @@ macro_rules! display_redacted {
     ($($kind:ty),*) => {
         $(impl std::fmt::Display for $kind {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                let mut out = String::new();
-                $crate::parser::render::Render::render(self, &mut out, $crate::parser::render::Secrets::Hidden);
-                f.write_str(&out)
+                f.write_str(&$crate::parser::render::Render::rendered(self, $crate::parser::render::Secrets::Hidden))
             }
         })*
     };
 }
 pub(super) use display_redacted;
 
-/// A string literal.
+/// A string literal, on one line.
 pub fn quote_literal(text: &str) -> String {
-    if text.contains('\n') {
-        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+    if text.contains(['\n', '\r']) {
+        let escaped = text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\r', "\\r");
+        format!("E'{escaped}'")
     } else {
         format!("'{}'", text.replace('\'', "''"))
     }
 }
 
-/// An identifier, quoted only if it needs to be.
+/// An identifier in a statement that keepsafe itself reads, quoted only if it needs to be.
 pub fn quote_ident(name: &str) -> String {
-    let plain_start = |first: char| first.is_ascii_lowercase() || first == '_';
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$';
-    let reserved =
-        sqlparser::keywords::RESERVED_FOR_IDENTIFIER.iter().chain(sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS);
-    let upper = name.to_ascii_uppercase();
-    let is_reserved = reserved.into_iter().any(|keyword| format!("{keyword:?}") == upper);
-    if name.starts_with(plain_start) && name.chars().all(plain) && !is_reserved {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    quote_unless(name, |name| is_plain(name) && !is_reserved(name))
+}
+
+/// An identifier anywhere in SQL, quoted only if it needs to be.
+pub fn quote_ident_in_sql(name: &str) -> String {
+    quote_unless(name, |name| is_plain(name) && !is_reserved_in_sql(name))
+}
+
+fn is_plain(name: &str) -> bool {
+    let starts = |first: char| first.is_ascii_lowercase() || first == '_';
+    let continues = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$';
+    name.starts_with(starts) && name.chars().all(continues)
+}
+
+fn quote_unless(name: &str, is_word: impl FnOnce(&str) -> bool) -> String {
+    if is_word(name) { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// A name of several parts.
+pub fn quote_name(parts: &[String]) -> String {
+    parts.iter().map(|part| quote_ident(part)).collect::<Vec<_>>().join(".")
 }
 
 /// Appends items separated by commas.
@@ -63,9 +79,4 @@ pub fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut Str
         }
         push(out, item);
     }
-}
-
-/// Appends a displayable value.
-pub fn push_display(out: &mut String, value: &impl fmt::Display) {
-    out.push_str(&value.to_string());
 }

@@ -1,10 +1,9 @@
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Value};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::error::Result;
-use super::render::{Render, Secrets, display_redacted};
-use super::statement::Statement;
+use super::render::{Render, Secrets, display_redacted, quote_ident};
 
 /// `SET CLUSTER SETTING name = value`; without a value, `RESET CLUSTER SETTING name`
 #[derive(Clone, Debug, PartialEq)]
@@ -26,17 +25,24 @@ display_redacted!(SetClusterSetting, Reset);
 
 impl Render for SetClusterSetting {
     fn render(&self, out: &mut String, _: Secrets) {
+        let name = quote_setting(&self.name);
         match &self.value {
-            Some(value) => out.push_str(&format!("SET CLUSTER SETTING {} = {value}", self.name)),
-            None => out.push_str(&format!("RESET CLUSTER SETTING {}", self.name)),
+            Some(value) => out.push_str(&format!("SET CLUSTER SETTING {name} = {value}")),
+            None => out.push_str(&format!("RESET CLUSTER SETTING {name}")),
         }
     }
 }
 
 impl Render for Reset {
     fn render(&self, out: &mut String, _: Secrets) {
-        out.push_str(&format!("RESET {}", self.name.as_deref().unwrap_or("ALL")));
+        let name = self.name.as_deref().map_or("ALL".into(), quote_setting);
+        out.push_str(&format!("RESET {name}"));
     }
+}
+
+/// A setting's dotted name, quoted where it needs to be.
+pub fn quote_setting(name: &str) -> String {
+    name.split('.').map(quote_ident).collect::<Vec<_>>().join(".")
 }
 
 /// A setting's dotted name.
@@ -48,28 +54,39 @@ pub fn parse_setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
     Ok(name)
 }
 
-/// After `SET CLUSTER SETTING`.
-pub fn parse_set_cluster(cursor: &mut Cursor<'_>) -> Result<SetClusterSetting> {
-    let name = parse_setting_name(cursor)?;
-    if !cursor.eat_token(&Token::Eq) {
-        cursor.expect("TO")?;
+impl SetClusterSetting {
+    /// After `SET CLUSTER SETTING`.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Result<SetClusterSetting> {
+        let name = parse_setting_name(cursor)?;
+        if !cursor.eat_token(&Token::Eq) {
+            cursor.expect("TO").map_err(|_| cursor.expected("\"=\" or TO"))?;
+        }
+        let value = if cursor.eat("DEFAULT") {
+            None
+        } else if cursor.eat("ON") {
+            Some(Expr::value(Value::Boolean(true)))
+        } else {
+            Some(cursor.expression_until(&[])?)
+        };
+        Ok(SetClusterSetting { name, value })
     }
-    let value = if cursor.eat("DEFAULT") { None } else { Some(cursor.expression()?) };
-    Ok(SetClusterSetting { name, value })
+
+    /// After `RESET CLUSTER SETTING`.
+    pub fn parse_reset(cursor: &mut Cursor<'_>) -> Result<SetClusterSetting> {
+        Ok(SetClusterSetting { name: parse_setting_name(cursor)?, value: None })
+    }
 }
 
-/// After `RESET`.
-pub fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    if cursor.eat("CLUSTER SETTING") {
-        let name = parse_setting_name(cursor)?;
-        return Ok(Statement::SetClusterSetting(SetClusterSetting { name, value: None }));
+impl Reset {
+    /// After `RESET`.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Result<Reset> {
+        let name = if cursor.eat("ALL") {
+            None
+        } else if cursor.eat("TIME ZONE") {
+            Some("timezone".into())
+        } else {
+            Some(parse_setting_name(cursor)?)
+        };
+        Ok(Reset { name })
     }
-    let name = if cursor.eat("ALL") {
-        None
-    } else if cursor.eat("TIME ZONE") {
-        Some("timezone".into())
-    } else {
-        Some(parse_setting_name(cursor)?)
-    };
-    Ok(Statement::Reset(Reset { name }))
 }

@@ -1,12 +1,15 @@
 use sqlparser::tokenizer::Token;
 
-use super::backup;
+use super::connection::ExternalConnection;
 use super::cursor::Cursor;
-use super::error::{Error, Result};
-use super::jobs;
-use super::render::{Render, Secrets, display_redacted, quote_ident};
-use super::settings::parse_setting_name;
+use super::error::Result;
+use super::jobs::ShowJobs;
+use super::render::{Render, Secrets, display_redacted, quote_ident, quote_name};
+use super::schedule::{SCHEDULE_ID, ShowSchedules};
+use super::settings::{parse_setting_name, quote_setting};
+use super::show_backup::{ShowBackup, ShowBackupConnection, ShowBackups};
 use super::statement::Statement;
+use super::zone::ShowZone;
 
 /// A `SHOW` that reads the catalog or the settings. Names have up to three parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,68 +44,136 @@ pub enum Show {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowCreate {
     /// A table, view or sequence.
-    Object,
+    Table,
+    /// A view.
+    View,
+    /// A sequence.
+    Sequence,
     /// A database.
     Database,
 }
 
 display_redacted!(Show);
 
+impl ShowCreate {
+    const ALL: [(ShowCreate, &'static str); 4] = [
+        (ShowCreate::Table, "TABLE"),
+        (ShowCreate::View, "VIEW"),
+        (ShowCreate::Sequence, "SEQUENCE"),
+        (ShowCreate::Database, "DATABASE"),
+    ];
+}
+
 impl Render for Show {
     fn render(&self, out: &mut String, _: Secrets) {
-        let name = |parts: &[String]| parts.iter().map(|part| quote_ident(part)).collect::<Vec<_>>().join(".");
         let from = |parts: Option<String>| parts.map_or(String::new(), |name| format!(" FROM {name}"));
         let text = match self {
             Show::Databases => "DATABASES".into(),
             Show::Schemas(database) => format!("SCHEMAS{}", from(database.as_deref().map(quote_ident))),
-            Show::Tables(place) => format!("TABLES{}", from(place.as_deref().map(name))),
+            Show::Tables(place) => format!("TABLES{}", from(place.as_deref().map(quote_name))),
             Show::Sequences(database) => format!("SEQUENCES{}", from(database.as_deref().map(quote_ident))),
-            Show::Columns(table) => format!("COLUMNS FROM {}", name(table)),
-            Show::Indexes(table) => format!("INDEXES FROM {}", name(table)),
-            Show::Constraints(table) => format!("CONSTRAINTS FROM {}", name(table)),
-            Show::Create(ShowCreate::Object, object) => format!("CREATE {}", name(object)),
-            Show::Create(ShowCreate::Database, database) => format!("CREATE DATABASE {}", name(database)),
+            Show::Columns(table) => format!("COLUMNS FROM {}", quote_name(table)),
+            Show::Indexes(table) => format!("INDEXES FROM {}", quote_name(table)),
+            Show::Constraints(table) => format!("CONSTRAINTS FROM {}", quote_name(table)),
+            Show::Create(kind, name) => format!("CREATE {} {}", ShowCreate::ALL[*kind as usize].1, quote_name(name)),
             Show::Users => "USERS".into(),
             Show::Locality => "LOCALITY".into(),
-            Show::ClusterSetting(Some(setting)) => format!("CLUSTER SETTING {setting}"),
-            Show::ClusterSetting(None) => "CLUSTER SETTINGS".into(),
-            Show::Setting(Some(setting)) => setting.clone(),
+            Show::ClusterSetting(Some(setting)) => format!("CLUSTER SETTING {}", quote_setting(setting)),
+            Show::ClusterSetting(None) => "ALL CLUSTER SETTINGS".into(),
+            // SESSION keeps a setting apart from everything else that can be shown.
+            Show::Setting(Some(setting)) if is_shown_otherwise(setting) => {
+                format!("SESSION {}", quote_setting(setting))
+            }
+            Show::Setting(Some(setting)) => quote_setting(setting),
             Show::Setting(None) => "ALL".into(),
         };
-        out.push_str("SHOW ");
-        out.push_str(&text);
+        out.push_str(&format!("SHOW {text}"));
     }
 }
 
-/// Variants that are known and come with a later version.
-const NOT_YET: [&str; 10] = [
-    "AUTOMATIC JOBS",
-    "SCHEDULES",
+/// Whether `SHOW word` shows something else than the setting of this name.
+fn is_shown_otherwise(setting: &str) -> bool {
+    WORDS.iter().any(|word| word.eq_ignore_ascii_case(setting))
+}
+
+/// Words after `SHOW` that begin something else than the name of a setting.
+const WORDS: [&str; 28] = [
+    "ALL",
+    "AUTOMATIC",
+    "BACKUP",
+    "BACKUPS",
+    "CLUSTER",
+    "COLUMNS",
+    "CONSTRAINT",
+    "CONSTRAINTS",
+    "CREATE",
+    "DATABASES",
+    "EXTERNAL",
+    "INDEX",
+    "INDEXES",
+    "JOB",
+    "JOBS",
+    "KEYS",
+    "LOCALITY",
+    "PAUSED",
+    "ROLES",
+    "RUNNING",
     "SCHEDULE",
-    "RUNNING SCHEDULES",
-    "PAUSED SCHEDULES",
-    "CREATE SCHEDULE",
-    "CREATE ALL",
-    "CREATE EXTERNAL",
-    "EXTERNAL CONNECTIONS",
-    "ZONE CONFIGURATION",
+    "SCHEDULES",
+    "SCHEMAS",
+    "SEQUENCES",
+    "SESSION",
+    "TABLES",
+    "USERS",
+    "ZONE",
 ];
 
 /// After `SHOW`.
 pub fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    if let Some(words) = NOT_YET.iter().find(|words| cursor.clone().eat(words)) {
-        return Err(Error::unsupported(format!("SHOW {words}"), cursor.location()));
+    if cursor.peek_offset(1) == Some(&Token::Period) {
+        // Whatever the first word, this is the name of a setting.
+        return Ok(Statement::Show(Show::Setting(Some(parse_setting_name(cursor)?))));
+    } else if cursor.at("CREATE")
+        && matches!(cursor.peek_offset(2), None | Some(Token::Period))
+        && cursor.rest().len() > 1
+    {
+        // A table may be called schedule, or view.
+        cursor.expect("CREATE")?;
+        return Ok(Statement::Show(Show::Create(ShowCreate::Table, cursor.name()?)));
+    } else if let Some(jobs) = ShowJobs::parse(cursor)? {
+        return Ok(Statement::ShowJobs(jobs));
+    } else if let Some(schedules) = ShowSchedules::parse(cursor) {
+        return Ok(Statement::ShowSchedules(schedules));
+    } else if let Some(zone) = ShowZone::parse(cursor)? {
+        return Ok(Statement::ShowZone(zone));
     }
-    if cursor.eat("BACKUPS") {
-        return Ok(Statement::ShowBackups(backup::parse_show_backups(cursor)?));
+    Ok(if cursor.eat("BACKUPS") {
+        Statement::ShowBackups(ShowBackups::parse(cursor)?)
+    } else if !cursor.at_offset(2, "IN") && cursor.eat("BACKUP CONNECTION") {
+        Statement::ShowBackupConnection(ShowBackupConnection::parse(cursor)?)
     } else if cursor.eat("BACKUP") {
-        return Ok(Statement::ShowBackup(backup::parse_show_backup(cursor)?));
-    } else if cursor.eat("JOBS") {
-        return Ok(Statement::ShowJobs(jobs::parse_show_jobs(cursor)?));
-    } else if cursor.eat("JOB") {
-        return Ok(Statement::ShowJob(jobs::parse_show_job(cursor)?));
-    }
-    let show = if cursor.eat("DATABASES") {
+        Statement::ShowBackup(ShowBackup::parse(cursor)?)
+    } else if cursor.eat("CREATE ALL SCHEDULES") {
+        Statement::ShowCreateSchedules(None)
+    } else if cursor.eat("CREATE SCHEDULE") {
+        Statement::ShowCreateSchedules(Some(cursor.integer(SCHEDULE_ID)?))
+    } else if cursor.eat("SCHEDULE") {
+        Statement::ShowSchedule(cursor.integer(SCHEDULE_ID)?)
+    } else if cursor.eat("CREATE ALL EXTERNAL CONNECTIONS") {
+        Statement::ExternalConnection(ExternalConnection::ShowCreate(None))
+    } else if cursor.eat("CREATE EXTERNAL CONNECTION") {
+        Statement::ExternalConnection(ExternalConnection::ShowCreate(Some(cursor.text()?)))
+    } else if cursor.eat("EXTERNAL CONNECTIONS") {
+        Statement::ExternalConnection(ExternalConnection::Show(None))
+    } else if cursor.eat("EXTERNAL CONNECTION") {
+        Statement::ExternalConnection(ExternalConnection::Show(Some(cursor.text()?)))
+    } else {
+        Statement::Show(parse_catalog(cursor)?)
+    })
+}
+
+fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
+    Ok(if cursor.eat("DATABASES") {
         Show::Databases
     } else if cursor.eat("SCHEMAS") {
         Show::Schemas(optional_from(cursor, |cursor| cursor.identifier())?)
@@ -116,12 +187,12 @@ pub fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
         Show::Indexes(from_table(cursor)?)
     } else if cursor.eat("CONSTRAINTS") || cursor.eat("CONSTRAINT") {
         Show::Constraints(from_table(cursor)?)
-    } else if cursor.eat("CREATE DATABASE") {
-        Show::Create(ShowCreate::Database, vec![cursor.identifier()?])
     } else if cursor.eat("CREATE") {
-        let named = ["TABLE", "VIEW", "SEQUENCE"].iter().any(|kind| cursor.at(kind) && cursor.rest().len() > 1);
-        cursor.advance(usize::from(named));
-        Show::Create(ShowCreate::Object, cursor.name()?)
+        let kind = ShowCreate::ALL.into_iter().find(|(_, word)| cursor.eat(word));
+        match kind.map_or(ShowCreate::Table, |(kind, _)| kind) {
+            ShowCreate::Database => Show::Create(ShowCreate::Database, vec![cursor.identifier()?]),
+            kind => Show::Create(kind, cursor.name()?),
+        }
     } else if cursor.eat("USERS") || cursor.eat("ROLES") {
         Show::Users
     } else if cursor.eat("LOCALITY") {
@@ -139,8 +210,7 @@ pub fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
     } else {
         cursor.eat("SESSION");
         Show::Setting(Some(parse_setting_name(cursor)?))
-    };
-    Ok(Statement::Show(show))
+    })
 }
 
 fn optional_from<T>(cursor: &mut Cursor<'_>, name: impl FnOnce(&mut Cursor<'_>) -> Result<T>) -> Result<Option<T>> {
@@ -149,12 +219,8 @@ fn optional_from<T>(cursor: &mut Cursor<'_>, name: impl FnOnce(&mut Cursor<'_>) 
 
 fn from_table(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     if !cursor.eat("FROM") {
-        cursor.expect("IN")?;
+        cursor.expect("IN").map_err(|_| cursor.expected("FROM"))?;
     }
     cursor.eat("TABLE");
-    let name = cursor.name()?;
-    if cursor.peek() == Some(&Token::AtSign) {
-        return Err(cursor.expected("the end of the statement"));
-    }
-    Ok(name)
+    cursor.name()
 }

@@ -1,42 +1,78 @@
 use std::fmt;
+use std::ops::Range;
 
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::TokenWithSpan;
 
-use super::backup::{self, Backup, Restore, ShowBackup, ShowBackups};
+use super::alter_backup::AlterBackup;
+use super::backup::Backup;
+use super::connection::ExternalConnection;
 use super::cursor::Cursor;
 use super::error::{Error, Result};
-use super::jobs::{ShowJob, ShowJobs};
+use super::explain::Explain;
+use super::jobs::{AlterJob, ControlJobs, JobCommand, ShowJobs};
+use super::maintenance::Maintenance;
 use super::ordinary::{self, Ordinary};
-use super::render::{Render, Secrets};
-use super::settings::{self, Reset, SetClusterSetting};
+use super::render::{Render, Secrets, quote_ident, quote_literal};
+use super::restore::Restore;
+use super::schedule::{AlterSchedule, ControlSchedules, CreateSchedule, ScheduleCommand, ShowSchedules};
+use super::settings::{Reset, SetClusterSetting};
 use super::show::{self, Show};
+use super::show_backup::{ShowBackup, ShowBackupConnection, ShowBackups};
+use super::text::{Integer, Text};
+use super::zone::{ConfigureZone, ShowZone};
 
-/// A statement and the text it was read from.
+/// A statement and where it stands.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// What it says.
     pub statement: Statement,
-    /// Its source, secrets included: not for logs.
-    pub text: String,
+    /// The bytes of the source that it was read from.
+    pub span: Range<usize>,
+    /// The number of its highest placeholder.
+    pub parameters: usize,
 }
 
 /// Everything keepsafe can read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     /// Ordinary SQL.
     Sql(Box<Ordinary>),
     /// `BACKUP`
-    Backup(Backup),
+    Backup(Box<Backup>),
     /// `RESTORE`
-    Restore(Restore),
+    Restore(Box<Restore>),
+    /// `ALTER BACKUP ... ADD NEW_KMS`
+    AlterBackup(AlterBackup),
     /// `SHOW BACKUPS IN`
     ShowBackups(ShowBackups),
     /// `SHOW BACKUP FROM`
     ShowBackup(ShowBackup),
+    /// `SHOW BACKUP CONNECTION`
+    ShowBackupConnection(ShowBackupConnection),
+    /// `CREATE SCHEDULE`
+    CreateSchedule(Box<CreateSchedule>),
+    /// `ALTER BACKUP SCHEDULE`
+    AlterSchedule(AlterSchedule),
+    /// `SHOW SCHEDULES`
+    ShowSchedules(ShowSchedules),
+    /// `SHOW SCHEDULE`
+    ShowSchedule(Integer),
+    /// `SHOW CREATE SCHEDULE`; `None` is `SHOW CREATE ALL SCHEDULES`
+    ShowCreateSchedules(Option<Integer>),
+    /// `PAUSE SCHEDULES`, `RESUME SCHEDULES`, `DROP SCHEDULES`
+    ControlSchedules(ControlSchedules),
     /// `SHOW JOBS`
     ShowJobs(ShowJobs),
-    /// `SHOW JOB`
-    ShowJob(ShowJob),
+    /// `PAUSE JOBS`, `RESUME JOBS`, `CANCEL JOBS`
+    ControlJobs(ControlJobs),
+    /// `ALTER JOB`
+    AlterJob(AlterJob),
+    /// Everything about external connections.
+    ExternalConnection(ExternalConnection),
+    /// `ALTER ... CONFIGURE ZONE`
+    ConfigureZone(ConfigureZone),
+    /// `SHOW ZONE CONFIGURATION`
+    ShowZone(ShowZone),
     /// Every other `SHOW`
     Show(Show),
     /// `SET CLUSTER SETTING`, `RESET CLUSTER SETTING`
@@ -45,16 +81,56 @@ pub enum Statement {
     Reset(Reset),
     /// `USE`
     Use(String),
-    /// `VACUUM`, `ANALYZE`: there is nothing to do, and clients expect none to fail.
-    Maintenance(&'static str),
+    /// `VACUUM`, `ANALYZE`
+    Maintenance(Maintenance),
+    /// `EXPLAIN` of any of these but ordinary SQL.
+    Explain(Explain),
 }
 
 impl Statement {
     /// The canonical form, secrets included.
     pub fn exposed(&self) -> String {
-        let mut out = String::new();
-        self.render(&mut out, Secrets::Shown);
-        out
+        self.rendered(Secrets::Shown)
+    }
+
+    /// Its first words, as an error names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Statement::Sql(_) => "this statement",
+            Statement::Backup(_) => "BACKUP",
+            Statement::Restore(_) => "RESTORE",
+            Statement::AlterBackup(_) => "ALTER BACKUP",
+            Statement::ShowBackups(_) => "SHOW BACKUPS",
+            Statement::ShowBackup(_) => "SHOW BACKUP",
+            Statement::ShowBackupConnection(_) => "SHOW BACKUP CONNECTION",
+            Statement::CreateSchedule(_) => "CREATE SCHEDULE",
+            Statement::AlterSchedule(_) => "ALTER BACKUP SCHEDULE",
+            Statement::ShowSchedules(_) => "SHOW SCHEDULES",
+            Statement::ShowSchedule(_) => "SHOW SCHEDULE",
+            Statement::ShowCreateSchedules(Some(_)) => "SHOW CREATE SCHEDULE",
+            Statement::ShowCreateSchedules(None) => "SHOW CREATE ALL SCHEDULES",
+            Statement::ControlSchedules(control) => match control.command {
+                ScheduleCommand::Pause => "PAUSE SCHEDULES",
+                ScheduleCommand::Resume => "RESUME SCHEDULES",
+                ScheduleCommand::Drop => "DROP SCHEDULES",
+            },
+            Statement::ShowJobs(_) => "SHOW JOBS",
+            Statement::ControlJobs(control) => match control.command {
+                JobCommand::Pause => "PAUSE JOBS",
+                JobCommand::Resume => "RESUME JOBS",
+                JobCommand::Cancel => "CANCEL JOBS",
+            },
+            Statement::AlterJob(_) => "ALTER JOB",
+            Statement::ExternalConnection(connection) => connection.name(),
+            Statement::ConfigureZone(_) => "CONFIGURE ZONE",
+            Statement::ShowZone(_) => "SHOW ZONE CONFIGURATION",
+            Statement::Show(_) => "SHOW",
+            Statement::SetClusterSetting(_) => "SET CLUSTER SETTING",
+            Statement::Reset(_) => "RESET",
+            Statement::Use(_) => "USE",
+            Statement::Maintenance(maintenance) => maintenance.command,
+            Statement::Explain(_) => "EXPLAIN of a statement that is not ordinary SQL",
+        }
     }
 }
 
@@ -64,91 +140,151 @@ impl Render for Statement {
             Statement::Sql(statement) => statement.render(out, secrets),
             Statement::Backup(statement) => statement.render(out, secrets),
             Statement::Restore(statement) => statement.render(out, secrets),
+            Statement::AlterBackup(statement) => statement.render(out, secrets),
             Statement::ShowBackups(statement) => statement.render(out, secrets),
             Statement::ShowBackup(statement) => statement.render(out, secrets),
+            Statement::ShowBackupConnection(statement) => statement.render(out, secrets),
+            Statement::CreateSchedule(statement) => statement.render(out, secrets),
+            Statement::AlterSchedule(statement) => statement.render(out, secrets),
+            Statement::ShowSchedules(statement) => statement.render(out, secrets),
+            Statement::ShowSchedule(id) => out.push_str(&format!("SHOW SCHEDULE {}", id.rendered(secrets))),
+            Statement::ShowCreateSchedules(Some(id)) => {
+                out.push_str(&format!("SHOW CREATE SCHEDULE {}", id.rendered(secrets)));
+            }
+            Statement::ShowCreateSchedules(None) => out.push_str("SHOW CREATE ALL SCHEDULES"),
+            Statement::ControlSchedules(statement) => statement.render(out, secrets),
             Statement::ShowJobs(statement) => statement.render(out, secrets),
-            Statement::ShowJob(statement) => statement.render(out, secrets),
+            Statement::ControlJobs(statement) => statement.render(out, secrets),
+            Statement::AlterJob(statement) => statement.render(out, secrets),
+            Statement::ExternalConnection(statement) => statement.render(out, secrets),
+            Statement::ConfigureZone(statement) => statement.render(out, secrets),
+            Statement::ShowZone(statement) => statement.render(out, secrets),
             Statement::Show(statement) => statement.render(out, secrets),
             Statement::SetClusterSetting(statement) => statement.render(out, secrets),
             Statement::Reset(statement) => statement.render(out, secrets),
-            Statement::Use(database) => out.push_str(&format!("USE {}", super::quote_ident(database))),
-            Statement::Maintenance(what) => out.push_str(what),
+            // Only a literal has room for a line end.
+            Statement::Use(database) if database.contains(['\n', '\r']) => {
+                out.push_str(&format!("USE {}", quote_literal(database)));
+            }
+            Statement::Use(database) => out.push_str(&format!("USE {}", quote_ident(database))),
+            Statement::Maintenance(statement) => statement.render(out, secrets),
+            Statement::Explain(statement) => statement.render(out, secrets),
         }
     }
 }
 
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = String::new();
-        self.render(&mut out, Secrets::Hidden);
-        f.write_str(&out)
+        f.write_str(&self.rendered(Secrets::Hidden))
     }
 }
-
-/// Statements of the dialect that are known and come with a later version.
-const NOT_YET: [&str; 10] = [
-    "ALTER BACKUP",
-    "CREATE SCHEDULE",
-    "PAUSE",
-    "RESUME",
-    "CANCEL",
-    "DROP SCHEDULE",
-    "DROP SCHEDULES",
-    "CREATE EXTERNAL",
-    "DROP EXTERNAL",
-    "CHECK EXTERNAL",
-];
 
 /// Reads one whole statement.
-pub fn parse(mut cursor: Cursor<'_>) -> Result<Statement> {
-    let start = cursor.location();
-    let unsupported = NOT_YET.iter().find(|words| cursor.clone().eat(words));
-    if let Some(words) = unsupported {
-        return Err(Error::unsupported(words, start));
+pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    let mut cursor = Cursor::new(&tokens);
+    let mut own = parse_own(&mut cursor)?;
+    if own.is_none() && cursor.eat("EXPLAIN") {
+        own = Explain::parse(&mut cursor)?.map(Statement::Explain);
     }
-    let statement = if cursor.eat("BACKUP") {
-        Statement::Backup(backup::parse_backup(&mut cursor)?)
-    } else if cursor.eat("RESTORE") {
-        Statement::Restore(backup::parse_restore(&mut cursor)?)
-    } else if cursor.eat("SHOW") {
-        show::parse_show(&mut cursor)?
-    } else if cursor.eat("SET CLUSTER SETTING") {
-        Statement::SetClusterSetting(settings::parse_set_cluster(&mut cursor)?)
-    } else if cursor.eat("RESET") {
-        settings::parse_reset(&mut cursor)?
-    } else if cursor.eat("USE") {
-        Statement::Use(match cursor.text()? {
-            super::Text::Literal(name) => name,
-            super::Text::Placeholder(_) => return Err(Error::syntax("USE takes a name", start)),
-        })
-    } else if cursor.at("VACUUM") || cursor.at("ANALYZE") {
-        let what = if cursor.at("VACUUM") { "VACUUM" } else { "ANALYZE" };
-        return parse_maintenance(cursor, what);
-    } else {
-        return ordinary::parse(cursor.tokens()).map(|statement| Statement::Sql(Box::new(statement)));
-    };
-    cursor.expect_end()?;
-    Ok(statement)
+    match own {
+        Some(statement) => cursor.expect_end().map(|()| statement),
+        None => ordinary::parse(tokens).map(|statement| Statement::Sql(Box::new(statement))),
+    }
 }
 
-/// `VACUUM [FULL | FREEZE | VERBOSE | ANALYZE] [(options)] [table [, ...]]` and `ANALYZE` likewise.
-fn parse_maintenance(mut cursor: Cursor<'_>, what: &'static str) -> Result<Statement> {
-    cursor.expect(what)?;
-    if cursor.eat_token(&Token::LParen) {
-        cursor.list(Cursor::identifier)?;
-        cursor.expect_token(&Token::RParen)?;
+/// Reads a statement if it is one that `sqlparser` does not read.
+pub fn parse_own(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+    Ok(Some(if cursor.eat("BACKUP") {
+        Statement::Backup(Box::new(Backup::parse(cursor)?))
+    } else if cursor.eat("RESTORE") {
+        Statement::Restore(Box::new(Restore::parse(cursor)?))
+    } else if cursor.eat("SHOW") {
+        show::parse_show(cursor)?
+    } else if cursor.at("CREATE") {
+        return parse_create(cursor);
+    } else if cursor.at("ALTER") {
+        return parse_alter(cursor);
+    } else if cursor.at("DROP") {
+        return parse_drop(cursor);
+    } else if cursor.eat("PAUSE") {
+        parse_control(cursor, JobCommand::Pause, Some(ScheduleCommand::Pause))?
+    } else if cursor.eat("RESUME") {
+        parse_control(cursor, JobCommand::Resume, Some(ScheduleCommand::Resume))?
+    } else if cursor.eat("CANCEL") {
+        parse_control(cursor, JobCommand::Cancel, None)?
+    } else if cursor.eat("CHECK EXTERNAL CONNECTION") {
+        Statement::ExternalConnection(ExternalConnection::parse_check(cursor)?)
+    } else if cursor.eat("SET CLUSTER SETTING") {
+        Statement::SetClusterSetting(SetClusterSetting::parse(cursor)?)
+    } else if cursor.eat("RESET CLUSTER SETTING") {
+        Statement::SetClusterSetting(SetClusterSetting::parse_reset(cursor)?)
+    } else if cursor.eat("RESET") {
+        Statement::Reset(Reset::parse(cursor)?)
+    } else if cursor.eat("USE") {
+        match cursor.clone().text()? {
+            Text::Literal(name) => cursor.text().map(|_| Statement::Use(name))?,
+            Text::Placeholder(_) => return Err(cursor.expected("the name of a database")),
+        }
+    } else if cursor.eat("VACUUM") {
+        Statement::Maintenance(Maintenance::parse(cursor, "VACUUM")?)
+    } else if cursor.eat("ANALYZE") {
+        Statement::Maintenance(Maintenance::parse(cursor, "ANALYZE")?)
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+    if cursor.eat("CREATE SCHEDULE") {
+        CreateSchedule::parse(cursor).map(|create| Some(Statement::CreateSchedule(Box::new(create))))
+    } else if cursor.eat("CREATE EXTERNAL CONNECTION") {
+        ExternalConnection::parse_create(cursor).map(|create| Some(Statement::ExternalConnection(create)))
+    } else {
+        Ok(None)
     }
-    while ["FULL", "FREEZE", "VERBOSE", "ANALYZE", "SKIP_LOCKED"].iter().any(|word| cursor.eat(word)) {}
-    if !cursor.is_at_end() {
-        cursor.list(|cursor| {
-            let name = cursor.name()?;
-            if cursor.eat_token(&Token::LParen) {
-                cursor.list(Cursor::identifier)?;
-                cursor.expect_token(&Token::RParen)?;
-            }
-            Ok(name)
-        })?;
+}
+
+fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+    // A subdirectory may be called schedule.
+    let of_backup = cursor.at_words("ALTER BACKUP SCHEDULE") && cursor.at_offset(3, "IN");
+    if !of_backup && cursor.eat("ALTER BACKUP SCHEDULE") {
+        AlterSchedule::parse(cursor).map(|alter| Some(Statement::AlterSchedule(alter)))
+    } else if cursor.eat("ALTER BACKUP") {
+        AlterBackup::parse(cursor).map(|alter| Some(Statement::AlterBackup(alter)))
+    } else if cursor.eat("ALTER JOB") {
+        AlterJob::parse(cursor).map(|alter| Some(Statement::AlterJob(alter)))
+    } else if cursor.eat("ALTER EXTERNAL CONNECTION") {
+        ExternalConnection::parse_alter(cursor).map(|alter| Some(Statement::ExternalConnection(alter)))
+    } else {
+        let mut ahead = cursor.clone();
+        ahead.expect("ALTER")?;
+        let zone = ConfigureZone::parse(&mut ahead)?;
+        if zone.is_some() {
+            *cursor = ahead;
+        }
+        Ok(zone.map(Statement::ConfigureZone))
     }
-    cursor.expect_end()?;
-    Ok(Statement::Maintenance(what))
+}
+
+fn parse_drop(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+    if cursor.eat("DROP EXTERNAL CONNECTION") {
+        return Ok(Some(Statement::ExternalConnection(ExternalConnection::Drop(cursor.text()?))));
+    }
+    let mut ahead = cursor.clone();
+    ahead.expect("DROP")?;
+    let control = ControlSchedules::parse(&mut ahead, ScheduleCommand::Drop)?;
+    if control.is_some() {
+        *cursor = ahead;
+    }
+    Ok(control.map(Statement::ControlSchedules))
+}
+
+fn parse_control(cursor: &mut Cursor<'_>, jobs: JobCommand, schedules: Option<ScheduleCommand>) -> Result<Statement> {
+    if let Some(control) = ControlJobs::parse(cursor, jobs)? {
+        return Ok(Statement::ControlJobs(control));
+    }
+    let Some(command) = schedules else { return Err(cursor.expected("JOB, JOBS or ALL")) };
+    let control = ControlSchedules::parse(cursor, command)?;
+    let expected: fn(&Cursor<'_>) -> Error = |cursor| cursor.expected("JOB, JOBS, ALL, SCHEDULE or SCHEDULES");
+    control.map(Statement::ControlSchedules).ok_or_else(|| expected(cursor))
 }

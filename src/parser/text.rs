@@ -19,11 +19,6 @@ impl Text {
         }
     }
 
-    /// The number of the placeholder, if it is one.
-    pub fn placeholder(&self) -> Option<u32> {
-        if let Text::Placeholder(number) = self { Some(*number) } else { None }
-    }
-
     fn render_with(&self, out: &mut String, show: impl FnOnce(&str) -> String) {
         match self {
             Text::Literal(text) => out.push_str(&show(text)),
@@ -83,7 +78,72 @@ impl Render for Secret {
     fn render(&self, out: &mut String, secrets: Secrets) {
         self.expose().render_with(out, |text| match secrets {
             Secrets::Shown => quote_literal(text),
-            Secrets::Hidden => "'******'".into(),
+            Secrets::Hidden => HIDDEN_LITERAL.into(),
         });
+    }
+}
+
+/// What stands for a secret literal in redacted text.
+pub const HIDDEN_LITERAL: &str = "'******'";
+
+/// The value of an option that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flag {
+    /// `true` or `false`.
+    Value(bool),
+    /// `$n`, counting from 1.
+    Placeholder(u32),
+}
+
+impl Flag {
+    /// The value, given those of the placeholders; `None` if the one it needs is missing or neither true nor false.
+    pub fn resolve(&self, parameters: &[Option<String>]) -> Option<bool> {
+        match self {
+            Flag::Value(value) => Some(*value),
+            Flag::Placeholder(number) => parse_bool(parameters.get(*number as usize - 1)?.as_deref()?),
+        }
+    }
+}
+
+/// `true` or `false`, in any case.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    if is("true") || is("t") { Some(true) } else { (is("false") || is("f")).then_some(false) }
+}
+
+impl Render for Flag {
+    fn render(&self, out: &mut String, _: Secrets) {
+        match self {
+            Flag::Value(value) => out.push_str(&value.to_string()),
+            Flag::Placeholder(number) => out.push_str(&format!("${number}")),
+        }
+    }
+}
+
+/// A whole number, such as the id of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Integer {
+    /// The number itself.
+    Value(i64),
+    /// `$n`, counting from 1.
+    Placeholder(u32),
+}
+
+impl Integer {
+    /// The number, given the values of the placeholders; `None` if the one it needs is missing or no whole number.
+    pub fn resolve(&self, parameters: &[Option<String>]) -> Option<i64> {
+        match self {
+            Integer::Value(value) => Some(*value),
+            Integer::Placeholder(number) => parameters.get(*number as usize - 1)?.as_deref()?.parse().ok(),
+        }
+    }
+}
+
+impl Render for Integer {
+    fn render(&self, out: &mut String, _: Secrets) {
+        match self {
+            Integer::Value(value) => out.push_str(&value.to_string()),
+            Integer::Placeholder(number) => out.push_str(&format!("${number}")),
+        }
     }
 }

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -216,12 +215,17 @@ async fn turned(flag: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Returns when a flag is not set, or nobody can set it any more.
+async fn not(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| !*set).await;
+}
+
 /// Waits for work unless the client cancels it, leaves, or the time is up.
 async fn guard<T>(
     cancel: impl Future<Output = ()>,
     mut gone: watch::Receiver<bool>,
     timeout: Option<Duration>,
-    committing: Arc<AtomicBool>,
+    mut committing: watch::Receiver<bool>,
     work: impl Future<Output = sql::Result<T>>,
 ) -> Result<sql::Result<T>, &'static str> {
     tokio::pin!(work);
@@ -240,7 +244,11 @@ async fn guard<T>(
         () = left => GONE,
     };
     // A commit that is under way cannot be taken back, and its outcome must be told.
-    if committing.load(Ordering::Acquire) { Ok(work.await) } else { Err(why) }
+    tokio::select! {
+        biased;
+        () = not(&mut committing) => Err(why),
+        done = &mut work => Ok(done),
+    }
 }
 
 /// Runs session work under [`guard`]; after anything but success the transaction cannot go on.

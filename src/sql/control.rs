@@ -1,11 +1,13 @@
 //! Backups, restores and jobs, as statements.
 
 use futures::TryStreamExt;
+use sqlparser::ast::{SetExpr, Statement as Ast};
 
 use super::context::Context;
 use super::error::{Error, Result, code};
-use super::query::{self, ExtraTables, Visibility};
-use super::show::Shown;
+use super::query::{self, Visibility};
+use super::settings::SessionSettings;
+use super::show::{self, Shown};
 use super::time_travel;
 use crate::backup::plan::{BackupPayload, Planned, Planner, RestorePayload};
 use crate::backup::{BACKUP, RESTORE};
@@ -13,7 +15,7 @@ use crate::catalog::system::PROTECTED_TIMESTAMPS;
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::{self, JobId, JobRecord, NewJob, Status};
 use crate::kv::Txn;
-use crate::parser::{Backup, Restore, ShowJob, ShowJobs};
+use crate::parser::{Backup, Ordinary, Restore, ShowJobs, ShownJobs};
 
 /// Descriptions in `SHOW JOBS` are cut to this many characters.
 const SHORT_DESCRIPTION: usize = 100;
@@ -95,7 +97,8 @@ pub fn detached(id: JobId) -> Shown {
     shown
 }
 
-fn jobs_columns() -> Shown {
+/// The columns of `SHOW JOBS`.
+pub fn jobs_columns() -> Shown {
     let (text, time) = (|| ColumnType::Text, || ColumnType::TimestampTz);
     Shown::new(&[
         ("job_id", ColumnType::Int8),
@@ -139,30 +142,75 @@ fn job_row(record: &JobRecord, cut: bool) -> Vec<Datum<'static>> {
 }
 
 /// `SHOW JOBS`
-pub async fn show_jobs(context: &Context, show: &ShowJobs) -> Result<Shown> {
+pub async fn show_jobs(
+    context: &Context,
+    show: &ShowJobs,
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<Shown> {
+    if show.when_complete {
+        return Err(Error::unsupported("SHOW JOBS WHEN COMPLETE"));
+    }
     let mut shown = jobs_columns();
     let mut records = JobRecord::read_all(&**context.txn()).await?;
-    match &show.ids {
-        None => {
+    let mut cut = true;
+    match &show.jobs {
+        ShownJobs::Recent => {
             let oldest = context.engine().store().now()?.micros() - SHOWN_FOR_MICROS;
             records.retain(|record| record.finished.is_none_or(|finished| finished >= oldest));
         }
-        Some(query) => {
-            let ids = job_ids(context, query).await?;
+        ShownJobs::Ids(query) => {
+            let ids = job_ids(context, query, settings, parameters).await?;
             records.retain(|record| ids.contains(&record.id));
+            if is_values(query) {
+                // Whoever names a job by its id wants to see that job, and the whole of it.
+                cut = false;
+                let is_missing = |id: &&JobId| !records.iter().any(|record| record.id == **id);
+                if let Some(missing) = ids.iter().find(is_missing) {
+                    return Err(Error::new(code::UNDEFINED_OBJECT, jobs::Error::NotFound(*missing).to_string()));
+                }
+            }
         }
+        ShownJobs::Automatic => return Err(Error::unsupported("SHOW AUTOMATIC JOBS")),
+        ShownJobs::OfSchedules(_) => return Err(Error::unsupported("SHOW JOBS FOR SCHEDULES")),
     }
     // Running ones first, by when they began; then those that ended, by when they did.
     records.sort_by_key(|record| (record.finished.is_some(), record.finished.unwrap_or(record.created)));
-    shown.rows = records.iter().map(|record| job_row(record, true)).collect();
+    shown.rows = records.iter().map(|record| job_row(record, cut)).collect();
     Ok(shown)
 }
 
-async fn job_ids(context: &Context, query: &sqlparser::ast::Query) -> Result<Vec<JobId>> {
-    let planned = query::plan(context, query, &ExtraTables::new(), Visibility::AsNamed).await?;
+/// Whether a query is a list of values.
+fn is_values(query: &Ordinary) -> bool {
+    matches!(&query.ast, Ast::Query(query) if query.with.is_none() && matches!(*query.body, SetExpr::Values(_)))
+}
+
+async fn job_ids(
+    context: &Context,
+    query: &Ordinary,
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<Vec<JobId>> {
+    let Ast::Query(ast) = &query.ast else {
+        return Err(Error::new(code::SYNTAX_ERROR, "the ids of jobs come from a query"));
+    };
+    if query.as_of.is_some() {
+        return Err(Error::unsupported("AS OF SYSTEM TIME in a query for job ids"));
+    }
+    let extra = show::relations(context, &query.shows, settings, parameters).await?;
+    let parameters = parameters.iter().map(|text| match text {
+        Some(text) => match text.parse() {
+            Ok(number) => (ColumnType::Int8, Datum::Int(number)),
+            Err(_) => (ColumnType::Text, Datum::from(text.clone())),
+        },
+        None => (ColumnType::Int8, Datum::Null),
+    });
+    let mut bound = (**ast).clone();
+    query::bind(&mut bound, &parameters.collect::<Vec<_>>())?;
+    let planned = query::plan(context, &bound, &extra, Visibility::AsNamed).await?;
     let (columns, mut batches) = planned.run().await?;
     let [column] = &columns[..] else {
-        return Err(Error::new(code::SYNTAX_ERROR, "the query of SHOW JOBS must have one column, of job ids"));
+        return Err(Error::new(code::SYNTAX_ERROR, "the query must have one column, of job ids"));
     };
     let mut ids = Vec::new();
     while let Some(batch) = batches.try_next().await? {
@@ -171,17 +219,4 @@ async fn job_ids(context: &Context, query: &sqlparser::ast::Query) -> Result<Vec
         }
     }
     Ok(ids)
-}
-
-/// `SHOW JOB`
-pub async fn show_job(context: &Context, show: &ShowJob, parameters: &[Option<String>]) -> Result<Shown> {
-    let id = show.id.resolve(parameters).and_then(|id| id.parse().ok()).map(JobId);
-    let id = id.ok_or_else(|| Error::new(code::INVALID_PARAMETER, "SHOW JOB takes a job id"))?;
-    let mut shown = jobs_columns();
-    let record = JobRecord::read(&**context.txn(), id).await.map_err(|error| match error {
-        jobs::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
-        other => other.into(),
-    })?;
-    shown.rows.push(job_row(&record, false));
-    Ok(shown)
 }

@@ -14,7 +14,7 @@ use super::types::{anonymous_field, from_arrow};
 use super::{control, settings::SessionSettings};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
-use crate::parser::{Ordinary, Statement, Text};
+use crate::parser::{Ordinary, Parsed, Statement};
 
 /// The parameters and columns of a statement.
 #[derive(Clone, Debug, Default)]
@@ -28,41 +28,32 @@ pub struct Description {
 /// Describes a statement; `declared` are the parameter types the client named.
 pub async fn describe(
     context: &Context,
-    statement: &Statement,
+    parsed: &Parsed,
     settings: &SessionSettings,
     declared: &[Option<ColumnType>],
 ) -> Result<Description> {
-    match statement {
+    let parameters = |column_type: ColumnType| vec![column_type; parsed.parameters];
+    match &parsed.statement {
         Statement::Sql(ordinary) => describe_ordinary(context, ordinary, settings, declared).await,
-        Statement::Backup(backup) => {
-            let mut texts: Vec<&Text> = backup.collection.iter().map(|uri| uri.expose()).collect();
-            if let Some(crate::parser::Subdirectory::Path(path)) = &backup.subdirectory {
-                texts.push(path);
-            }
-            texts.extend(backup.options.encryption_passphrase.as_ref().map(|secret| secret.expose()));
-            Ok(Description { parameters: text_parameters(&texts), columns: Some(job_columns(backup.options.detached)) })
-        }
-        Statement::Restore(restore) => {
-            let mut texts: Vec<&Text> = restore.collection.iter().map(|uri| uri.expose()).collect();
-            if let crate::parser::Subdirectory::Path(path) = &restore.subdirectory {
-                texts.push(path);
-            }
-            texts.extend(restore.options.encryption_passphrase.as_ref().map(|secret| secret.expose()));
-            texts.extend([&restore.options.into_db, &restore.options.new_db_name].into_iter().flatten());
-            Ok(Description {
-                parameters: text_parameters(&texts),
-                columns: Some(job_columns(restore.options.detached)),
-            })
-        }
-        Statement::ShowBackups(show) => {
-            let texts: Vec<&Text> = show.collection.iter().map(|uri| uri.expose()).collect();
+        Statement::Backup(backup) => Ok(Description {
+            parameters: parameters(ColumnType::Text),
+            columns: Some(job_columns(backup.options.detached)),
+        }),
+        Statement::Restore(restore) => Ok(Description {
+            parameters: parameters(ColumnType::Text),
+            columns: Some(job_columns(restore.options.detached)),
+        }),
+        Statement::ShowBackups(_) => {
             let columns = Shown::new(&[("path", ColumnType::Text)]).columns;
-            Ok(Description { parameters: text_parameters(&texts), columns: Some(columns) })
+            Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
         }
-        Statement::ShowJob(show) => {
-            let columns = control::show_jobs(context, &crate::parser::ShowJobs { ids: None }).await?.columns;
-            let parameters = show.id.placeholder().map(|_| ColumnType::Int8).into_iter().collect();
-            Ok(Description { parameters, columns: Some(columns) })
+        Statement::ShowBackup(_) => {
+            let columns = show::backup_columns().columns;
+            Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
+        }
+        Statement::ShowJobs(_) => {
+            let columns = control::jobs_columns().columns;
+            Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
         }
         other => {
             let shown = show::show(context, other, settings, &[]).await?;
@@ -80,11 +71,6 @@ fn job_columns(detached: bool) -> Vec<OutputColumn> {
         [("job_id", &count), ("status", &text), ("fraction_completed", &ColumnType::Float8), ("rows", &count)];
     let columns = columns.into_iter().chain([("index_entries", &count), ("bytes", &count)]);
     columns.map(|(name, column_type)| OutputColumn { name: name.into(), column_type: column_type.clone() }).collect()
-}
-
-fn text_parameters(texts: &[&Text]) -> Vec<ColumnType> {
-    let most = texts.iter().filter_map(|text| text.placeholder()).max().unwrap_or(0);
-    vec![ColumnType::Text; most as usize]
 }
 
 async fn describe_ordinary(

@@ -13,6 +13,7 @@ use super::query::sequences::SequenceBlocks;
 use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
 use crate::kv::Store;
+use crate::parser::STACK_BYTES;
 use crate::storage::Storage;
 
 /// Memory that all queries together may use before they spill to disk or fail.
@@ -64,7 +65,8 @@ impl Engine {
             .build();
         let threads = std::thread::available_parallelism().map_or(2, usize::from) * QUERY_THREADS_PER_CORE;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(threads).thread_name("keepsafe-query").enable_all().build();
+        let runtime = runtime.worker_threads(threads).thread_name("keepsafe-query").thread_stack_size(STACK_BYTES);
+        let runtime = runtime.enable_all().build();
         Ok(Engine {
             store,
             descriptors,

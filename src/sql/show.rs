@@ -15,7 +15,7 @@ use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_c
 use crate::backup::plan::Planner;
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, Index, TableDescriptor};
-use crate::parser::{Show, ShowBackup, ShowCreate, ShowRelation, Statement, quote_ident};
+use crate::parser::{Show, ShowBackup, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
 
 /// A small result that is there as a whole.
 pub struct Shown {
@@ -61,7 +61,7 @@ pub async fn relations(
     let mut tables = ExtraTables::new();
     for show in shows {
         let shown = self::show(context, &show.statement, settings, parameters).await?;
-        let shown = shown.ok_or_else(|| Error::unsupported("this statement as a relation"))?;
+        let shown = shown.ok_or_else(|| Error::unsupported(format!("{} as a relation", show.statement.name())))?;
         tables.insert(show.placeholder.clone(), shown.into_table()?);
     }
     Ok(tables)
@@ -85,34 +85,21 @@ pub async fn show(
             shown
         }
         Statement::ShowBackup(show) => backup(&control::planner(context, parameters), show).await?,
-        Statement::ShowJobs(show) => control::show_jobs(context, show).await?,
-        Statement::ShowJob(show) => control::show_job(context, show, parameters).await?,
+        Statement::ShowJobs(show) => Box::pin(control::show_jobs(context, show, settings, parameters)).await?,
         _ => return Ok(None),
     }))
 }
 
 async fn backup(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
     if let Some(details) = show.details {
-        return Err(Error::unsupported(format!("SHOW BACKUP {details}")));
+        return Err(Error::unsupported(format!("SHOW BACKUP {}", details.name())));
     }
-    if let Some((option, _)) = show.options.first() {
+    if let Some(option) = show.options.names().first() {
         return Err(Error::unsupported(format!("option {option} of SHOW BACKUP")));
     }
-    let (_, collection) = planner.collection(&show.collection)?;
-    let full = planner.resolve(&collection, &show.subdirectory).await?;
-    let mut shown = Shown::new(&[
-        ("database_name", ColumnType::Text),
-        ("parent_schema_name", ColumnType::Text),
-        ("object_name", ColumnType::Text),
-        ("object_type", ColumnType::Text),
-        ("backup_type", ColumnType::Text),
-        ("start_time", ColumnType::TimestampTz),
-        ("end_time", ColumnType::TimestampTz),
-        ("size_bytes", ColumnType::Int8),
-        ("rows", ColumnType::Int8),
-        ("is_full_cluster", ColumnType::Bool),
-        ("regions", ColumnType::Text),
-    ]);
+    let (_, collection) = planner.collection(&show.backup.collection)?;
+    let full = planner.resolve(&collection, &show.backup.subdirectory).await?;
+    let mut shown = backup_columns();
     for row in crate::backup::show::contents(&collection, &full).await? {
         shown.rows.push(vec![
             row.database.into(),
@@ -131,6 +118,23 @@ async fn backup(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
     Ok(shown)
 }
 
+/// The columns of `SHOW BACKUP`.
+pub fn backup_columns() -> Shown {
+    Shown::new(&[
+        ("database_name", ColumnType::Text),
+        ("parent_schema_name", ColumnType::Text),
+        ("object_name", ColumnType::Text),
+        ("object_type", ColumnType::Text),
+        ("backup_type", ColumnType::Text),
+        ("start_time", ColumnType::TimestampTz),
+        ("end_time", ColumnType::TimestampTz),
+        ("size_bytes", ColumnType::Int8),
+        ("rows", ColumnType::Int8),
+        ("is_full_cluster", ColumnType::Bool),
+        ("regions", ColumnType::Text),
+    ])
+}
+
 async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> Result<Shown> {
     match show {
         Show::Databases => databases(context).await,
@@ -143,11 +147,11 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
         Show::Create(ShowCreate::Database, name) => {
             let mut shown = Shown::new(&[("database_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
             let database = context.database(&name[0]).await?;
-            let statement = format!("CREATE DATABASE {}", quote_ident(database.name()));
+            let statement = format!("CREATE DATABASE {}", quote_ident_in_sql(database.name()));
             shown.rows.push(vec![database.name().to_string().into(), statement.into()]);
             Ok(shown)
         }
-        Show::Create(ShowCreate::Object, name) => {
+        Show::Create(_, name) => {
             let mut shown = Shown::new(&[("table_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
             let object = context.object(name).await?;
             let statement = create_statement(context, &object).await?;
@@ -460,7 +464,7 @@ async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
 fn key_columns(table: &TableDescriptor, index: &Index) -> String {
     let part = |part: &crate::catalog::IndexColumn| {
         let name = table.column(part.column).map_or("", |column| &column.name);
-        format!("{} {}", quote_ident(name), if part.descending { "DESC" } else { "ASC" })
+        format!("{} {}", quote_ident_in_sql(name), if part.descending { "DESC" } else { "ASC" })
     };
     index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
 }
@@ -470,12 +474,13 @@ async fn foreign_key(context: &Context, table: &TableDescriptor, key: &crate::ca
     let Descriptor::Table(other) = &*other else { return Err(Error::internal("a foreign key refers to no table")) };
     let schema = context.catalog().get(other.schema).await?;
     let names = |table: &TableDescriptor, ids: &[crate::catalog::ColumnId]| {
-        let name =
-            |id: &crate::catalog::ColumnId| table.column(*id).map_or(String::new(), |column| quote_ident(&column.name));
+        let name = |id: &crate::catalog::ColumnId| {
+            table.column(*id).map_or(String::new(), |column| quote_ident_in_sql(&column.name))
+        };
         ids.iter().map(name).collect::<Vec<_>>().join(", ")
     };
     let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
-    let (schema, name) = (quote_ident(schema.name()), quote_ident(&other.identity.name));
+    let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
     Ok(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to})"))
 }
 
@@ -483,13 +488,13 @@ async fn foreign_key(context: &Context, table: &TableDescriptor, key: &crate::ca
 pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<String> {
     let (_, schema) = object.parents();
     let schema = match schema {
-        Some(schema) => quote_ident(context.catalog().get(schema).await?.name()),
+        Some(schema) => quote_ident_in_sql(context.catalog().get(schema).await?.name()),
         None => String::new(),
     };
-    let name = format!("{schema}.{}", quote_ident(object.name()));
+    let name = format!("{schema}.{}", quote_ident_in_sql(object.name()));
     match object {
         Descriptor::View(view) => {
-            let columns: Vec<String> = view.columns.iter().map(|column| quote_ident(&column.name)).collect();
+            let columns: Vec<String> = view.columns.iter().map(|column| quote_ident_in_sql(&column.name)).collect();
             Ok(format!("CREATE VIEW {name} ({}) AS {}", columns.join(", "), view.query))
         }
         Descriptor::Sequence(sequence) => Ok(format!(
@@ -501,27 +506,31 @@ pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<
             for column in table.visible_columns() {
                 let null = if column.nullable { "NULL" } else { "NOT NULL" };
                 let default = column.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
-                items.push(format!("{} {} {null}{default}", quote_ident(&column.name), column.column_type));
+                items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
             }
             let is_hidden =
                 table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));
             if !is_hidden {
-                let name = quote_ident(&table.primary.name);
+                let name = quote_ident_in_sql(&table.primary.name);
                 items.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", key_columns(table, &table.primary)));
             }
             for index in &table.indexes {
                 let unique = if index.unique { "UNIQUE " } else { "" };
-                items.push(format!("{unique}INDEX {} ({})", quote_ident(&index.name), key_columns(table, index)));
+                items.push(format!(
+                    "{unique}INDEX {} ({})",
+                    quote_ident_in_sql(&index.name),
+                    key_columns(table, index)
+                ));
             }
             for key in &table.foreign_keys {
                 items.push(format!(
                     "CONSTRAINT {} {}",
-                    quote_ident(&key.name),
+                    quote_ident_in_sql(&key.name),
                     foreign_key(context, table, key).await?
                 ));
             }
             for check in &table.checks {
-                items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident(&check.name), check.condition));
+                items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident_in_sql(&check.name), check.condition));
             }
             Ok(format!("CREATE TABLE {name} (\n    {}\n)", items.join(",\n    ")))
         }

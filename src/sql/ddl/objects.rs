@@ -21,7 +21,7 @@ use crate::catalog::{
     ViewDescriptor,
 };
 use crate::kv::LockMode;
-use crate::parser::quote_ident;
+use crate::parser::quote_ident_in_sql;
 
 async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
     let id = DescriptorId(context.engine().store().create_space().await?.0);
@@ -228,7 +228,7 @@ impl VisitorMut for Qualify {
             && let Some(qualified) = self.full.get(&parts)
         {
             let part = |name: &String| {
-                let quoted = quote_ident(name).starts_with('"');
+                let quoted = quote_ident_in_sql(name).starts_with('"');
                 let ident = if quoted { Ident::with_quote('"', name.clone()) } else { Ident::new(name.clone()) };
                 ObjectNamePart::Identifier(ident)
             };

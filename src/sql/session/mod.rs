@@ -13,11 +13,11 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use sqlparser::ast::{Query, Statement as Ast};
+use tokio::sync::watch;
 
 use self::transaction::{Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
@@ -93,7 +93,7 @@ pub struct Session {
     /// Settings that clients are to be told of.
     changed_settings: BTreeMap<&'static str, String>,
     waiting_for: Option<JobId>,
-    committing: Arc<AtomicBool>,
+    committing: watch::Sender<bool>,
 }
 
 impl Session {
@@ -123,7 +123,7 @@ impl Session {
             notices: Vec::new(),
             changed_settings: BTreeMap::new(),
             waiting_for: None,
-            committing: Arc::default(),
+            committing: watch::channel(false).0,
         })
     }
 
@@ -178,13 +178,11 @@ impl Session {
             return Ok(Description::default());
         }
         match &self.state {
-            State::Open(open) => {
-                describe::describe(&self.context(open), &parsed.statement, &self.settings, declared).await
-            }
+            State::Open(open) => describe::describe(&self.context(open), parsed, &self.settings, declared).await,
             State::Failed(_) => Err(failed_transaction()),
             State::Idle => {
                 let open = self.begin().await?;
-                describe::describe(&self.context(&open), &parsed.statement, &self.settings, declared).await
+                describe::describe(&self.context(&open), parsed, &self.settings, declared).await
             }
         }
     }
@@ -318,6 +316,8 @@ impl Session {
 
     async fn wait_for_job(&mut self, job: JobId) -> Result<Response> {
         self.waiting_for = Some(job);
+        // What was committed is the job; waiting for it can be given up.
+        self.committing.send_replace(false);
         let waited = self.engine.jobs().wait(job).await;
         self.waiting_for = None;
         let record = waited?;
@@ -355,10 +355,10 @@ impl Session {
                 write_cluster_setting(context, &set.name, value)?;
                 Ok((Response::Done("SET CLUSTER SETTING".into()), None))
             }
-            Statement::Maintenance(tag) => Ok((Response::Done((*tag).into()), None)),
+            Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), None)),
             other => match show::show(context, other, &self.settings, &texts).await? {
                 Some(shown) => Ok((rows(shown)?, None)),
-                None => Err(Error::unsupported(other)),
+                None => Err(Error::unsupported(other.name())),
             },
         }
     }

@@ -1,9 +1,9 @@
 //! The transaction of a session: how it begins, ends, fails and goes back to savepoints.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlparser::ast::{Set, Statement as Ast, TransactionAccessMode, TransactionMode};
+use tokio::sync::watch;
 
 use super::super::context::FreshSpaces;
 use super::super::error::{Error, Result, code};
@@ -61,16 +61,20 @@ impl Session {
         }
     }
 
-    /// Set while a commit is under way, which must not be interrupted.
-    pub fn committing(&self) -> Arc<AtomicBool> {
-        self.committing.clone()
+    /// Set from the beginning of a commit until its statement ends or waits for a job: it must not be interrupted.
+    /// Asked for by whoever runs the next statement.
+    pub fn committing(&self) -> watch::Receiver<bool> {
+        self.committing.send_replace(false);
+        self.committing.subscribe()
     }
 
     pub(super) async fn commit(&self, open: Open) -> Result<()> {
-        self.committing.store(true, Ordering::Release);
+        self.committing.send_replace(true);
         let committed = open.txn.commit().await;
-        self.committing.store(false, Ordering::Release);
-        committed?;
+        if let Err(error) = committed {
+            self.committing.send_replace(false);
+            return Err(error.into());
+        }
         open.jobs.into_iter().for_each(|job| self.engine.jobs().run(job));
         Ok(())
     }
