@@ -17,6 +17,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode};
 use tokio::sync::{oneshot, watch};
 
+use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
 use crate::kv::{Error, Result};
@@ -36,6 +37,7 @@ pub struct Committer {
     database: Database,
     data: Keyspace,
     meta: Keyspace,
+    changes: Arc<ChangeIndex>,
     clock: HybridClock,
     /// Every timestamp handed out so far is at or below this, durably.
     clock_bound: AtomicI64,
@@ -93,21 +95,31 @@ impl State {
     }
 }
 
+/// The upper bound on every timestamp that a store ever handed out.
+pub fn clock_bound(meta: &Keyspace) -> Result<Timestamp> {
+    match meta.get(CLOCK_KEY)?.as_deref().map(<[u8; 8]>::try_from) {
+        None => Ok(Timestamp::MIN),
+        Some(Ok(bytes)) => Ok(Timestamp(i64::from_be_bytes(bytes))),
+        Some(Err(_)) => Err(Error::Corrupt("the clock's bound has a wrong size".into())),
+    }
+}
+
 impl Committer {
-    pub fn start(database: Database, data: Keyspace, meta: Keyspace, clock: Arc<dyn Clock>) -> Result<Arc<Committer>> {
-        let bound = match meta.get(CLOCK_KEY)? {
-            None => Timestamp::MIN,
-            Some(bytes) => match <[u8; 8]>::try_from(&bytes[..]) {
-                Ok(bytes) => Timestamp(i64::from_be_bytes(bytes)),
-                Err(_) => return Err(Error::Corrupt("the clock's bound has a wrong size".into())),
-            },
-        };
+    pub fn start(
+        database: Database,
+        data: Keyspace,
+        meta: Keyspace,
+        changes: Arc<ChangeIndex>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Committer>> {
+        let bound = clock_bound(&meta)?;
         let clock = HybridClock::new(clock, bound);
         let closed = clock.now();
         let committer = Arc::new(Committer {
             database,
             data,
             meta,
+            changes,
             clock,
             clock_bound: AtomicI64::new(bound.0),
             bound_writer: Mutex::new(()),
@@ -337,6 +349,7 @@ impl Committer {
                 batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
             }
         }
+        self.changes.add(&mut batch, group.iter().map(|pending| (pending.time, &pending.writes[..])));
         let _writer = self.bound_writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = self.clock_bound.load(Ordering::Acquire);
         if last.plus(CLOCK_RENEWAL).0 > bound {

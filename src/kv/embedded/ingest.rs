@@ -1,16 +1,20 @@
 //! Bulk load into spaces that nobody can see yet: sorted rows go straight into table files, past journal and memtable.
 
-use fjall::Keyspace;
+use std::sync::Arc;
+
 use futures::StreamExt;
 
+use super::Engine;
 use super::encoding::{encode_value, version_prefix, with_time};
-use crate::kv::{Error, IngestStream, MAX_KEY_BYTES, Result, SpaceStats};
+use crate::kv::{Error, IngestStream, MAX_KEY_BYTES, Result, SpaceId, SpaceStats};
 use crate::time::Timestamp;
 
 /// Writes on a thread of its own, which pulls batches from `rows` as it goes; memory stays at a batch or two.
-pub async fn ingest(data: Keyspace, mut rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
+pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
     let runtime = tokio::runtime::Handle::current();
     let load = move || -> Result<SpaceStats> {
+        let data = &engine.data;
+        let mut loaded: Vec<SpaceId> = Vec::new();
         let mut stats = SpaceStats::default();
         let Some(mut next) = runtime.block_on(rows.next()) else { return Ok(stats) };
         // An empty memtable keeps `finish`, which holds the journal lock, short.
@@ -19,6 +23,9 @@ pub async fn ingest(data: Keyspace, mut rows: IngestStream, at: Timestamp) -> Re
         let mut last = Vec::new();
         loop {
             let (space, batch) = next?;
+            if loaded.last() != Some(&space) {
+                loaded.push(space);
+            }
             for entry in batch.iter() {
                 if entry.key.len() > MAX_KEY_BYTES {
                     return Err(Error::KeyTooLong(entry.key.len()));
@@ -38,6 +45,7 @@ pub async fn ingest(data: Keyspace, mut rows: IngestStream, at: Timestamp) -> Re
                 None => break,
             }
         }
+        engine.spaces.note_loads(&loaded, at)?;
         ingestion.finish()?;
         Ok(stats)
     };

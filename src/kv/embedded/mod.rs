@@ -10,6 +10,7 @@
 //! - Reads run on the caller's thread: a point read takes about a microsecond and a batch of a scan well under a
 //!   millisecond, less than handing them to another thread would cost.
 
+mod changes;
 mod committer;
 mod conflicts;
 mod encoding;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
+use self::changes::{ChangeIndex, ChangeScan};
 use self::committer::Committer;
 use self::encoding::{decode_value, version_prefix};
 use self::locks::LockTable;
@@ -34,13 +36,15 @@ use self::scan::{Scan, Select};
 use self::spaces::Spaces;
 use self::txn::EmbeddedTxn;
 use super::{
-    BatchStream, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceId, SpaceStats, Span, Store, Txn,
-    Versioned,
+    Batch, BatchStream, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceId, SpaceStats, Span, Store,
+    Txn, Versioned,
 };
 use crate::time::{Clock, Timestamp};
 
 /// The newest store format this version reads and writes.
-const FORMAT_VERSION: u8 = 1;
+///
+/// 2 has the change index.
+const FORMAT_VERSION: u8 = 2;
 const FORMAT_KEY: &str = "format";
 const CACHE_BYTES: u64 = 256 << 20;
 
@@ -53,6 +57,7 @@ pub struct Embedded {
 struct Engine {
     database: Database,
     data: Keyspace,
+    changes: Arc<ChangeIndex>,
     committer: Arc<Committer>,
     locks: LockTable,
     spaces: Spaces,
@@ -68,13 +73,14 @@ impl Embedded {
             other => Error::Unopenable(format!("cannot open the store {}: {other}", directory.display())),
         })?;
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
-        match meta.get(FORMAT_KEY)?.as_deref() {
-            None => {
-                let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
-                batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
-                batch.commit()?;
-            }
-            Some([version]) if *version <= FORMAT_VERSION => {}
+        let format = meta.get(FORMAT_KEY)?;
+        // A store that had no change index has one from now on.
+        let existing = match format.as_deref() {
+            Some([1]) => Some(committer::clock_bound(&meta)?),
+            _ => None,
+        };
+        match format.as_deref() {
+            Some([FORMAT_VERSION]) | None | Some([1]) => {}
             Some(other) => {
                 return Err(Error::Unopenable(format!(
                     "the store {} has format {other:?}; this version of keepsafe reads up to {FORMAT_VERSION}",
@@ -84,14 +90,38 @@ impl Embedded {
         }
         let data = database.keyspace("data", KeyspaceCreateOptions::default)?;
         let spaces = Spaces::load(database.clone(), meta.clone(), first_space)?;
-        let committer = Committer::start(database.clone(), data.clone(), meta, clock)?;
-        Ok(Embedded { engine: Arc::new(Engine { database, data, committer, locks: LockTable::default(), spaces }) })
+        let changes = Arc::new(ChangeIndex::open(&database, &meta, existing)?);
+        if format.as_deref() != Some(&[FORMAT_VERSION]) {
+            let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
+            batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
+            batch.commit()?;
+        }
+        let committer = Committer::start(database.clone(), data.clone(), meta, changes.clone(), clock)?;
+        let locks = LockTable::default();
+        Ok(Embedded { engine: Arc::new(Engine { database, data, changes, committer, locks, spaces }) })
     }
 
     /// Makes everything durable and stops the commit thread; later commits fail.
     pub fn close(&self) -> Result<()> {
         self.engine.committer.stop();
         self.engine.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
+    }
+
+    /// Changes by the index where that is possible, else by walking all versions.
+    fn stream_changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream {
+        let store = self.clone();
+        let opened = async move {
+            let engine = store.engine.clone();
+            engine.committer.close_at(upto).await?;
+            let found = ChangeScan::open(engine, &span, after, upto)?;
+            Ok(match found {
+                Some(scan) => yielding(scan),
+                None => store.stream(span, upto, Select::Changes { after, upto }, None),
+            })
+        };
+        stream::once(opened)
+            .flat_map(|changes: Result<BatchStream>| changes.unwrap_or_else(|error| stream::iter([Err(error)]).boxed()))
+            .boxed()
     }
 
     fn stream(&self, span: Span, at: Timestamp, select: Select, limit: Option<usize>) -> BatchStream {
@@ -110,7 +140,7 @@ impl Embedded {
 }
 
 /// The batches of a scan; between them, others get their turn.
-fn yielding(scan: Scan) -> BatchStream {
+fn yielding(scan: impl Iterator<Item = Result<Batch>> + Send + 'static) -> BatchStream {
     let fair = |batch| async move {
         tokio::task::consume_budget().await;
         batch
@@ -153,7 +183,7 @@ impl Read for Embedded {
     }
 
     fn changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream {
-        self.stream(span, upto, Select::Changes { after, upto }, None)
+        self.stream_changes(span, after, upto)
     }
 }
 
@@ -183,7 +213,7 @@ impl Store for Embedded {
     }
 
     async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
-        ingest::ingest(self.engine.data.clone(), rows, at).await
+        ingest::ingest(self.engine.clone(), rows, at).await
     }
 
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {

@@ -106,6 +106,17 @@ impl Scan {
         Ok(batch)
     }
 
+    /// Adds everything that is left to `batch`, unless that takes more than `steps` versions; whether it did not.
+    pub fn fill_within(&mut self, batch: &mut Batch, steps: usize) -> Result<bool> {
+        for _ in 0..steps {
+            if self.finished {
+                return self.check_readable().map(|()| true);
+            }
+            self.step_forward(batch)?;
+        }
+        Ok(false)
+    }
+
     fn step_forward(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(guard) = self.iter.next() else {
             self.finished = true;

@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 const NEXT_KEY: &str = "space/next";
 const DROPPED_PREFIX: &str = "space/dropped/";
 const THRESHOLD_PREFIX: &str = "space/threshold/";
+/// Bulk loads: `space/loaded/<space>/<time>`.
+const LOADED_PREFIX: &str = "space/loaded/";
 /// Ids are reserved this many at a time, so that a thousand tables do not cost a thousand fsyncs.
 const RESERVED_AT_ONCE: u64 = 256;
 
@@ -26,11 +28,12 @@ struct Ids {
     reserved: u64,
 }
 
-/// When a space can be read: from `threshold` on, and before `dropped`.
-#[derive(Clone, Copy, Default)]
+/// When a space can be read: from `threshold` on, and before `dropped`; and when it was loaded in bulk.
+#[derive(Clone, Default)]
 struct Limits {
     threshold: Option<Timestamp>,
     dropped: Option<Timestamp>,
+    loaded: Vec<Timestamp>,
 }
 
 impl Spaces {
@@ -49,6 +52,13 @@ impl Spaces {
                 let entry = limits.entry(space).or_default();
                 if dropped { entry.dropped = time } else { entry.threshold = time }
             }
+        }
+        for guard in meta.prefix(LOADED_PREFIX) {
+            let (key, _) = guard.into_inner()?;
+            let parts = std::str::from_utf8(&key[LOADED_PREFIX.len()..]).ok().and_then(|rest| rest.split_once('/'));
+            let event = parts.and_then(|(space, time)| Some((space.parse().ok()?, time.parse().ok()?)));
+            let (space, time) = event.ok_or_else(|| Error::Corrupt("a bulk load's record is not one".into()))?;
+            limits.entry(SpaceId(space)).or_default().loaded.push(Timestamp(time));
         }
         let ids = Mutex::new(Ids { next, reserved: next });
         Ok(Spaces { database, meta, ids, limits: RwLock::new(limits) })
@@ -85,6 +95,29 @@ impl Spaces {
             Some(Limits { dropped: Some(dropped), .. }) if at >= *dropped => Err(Error::Dropped(space)),
             _ => Ok(()),
         }
+    }
+
+    /// Notes bulk loads, durably, before anybody can see their rows.
+    pub fn note_loads(&self, spaces: &[SpaceId], at: Timestamp) -> Result<()> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for space in spaces {
+            batch.insert(&self.meta, format!("{LOADED_PREFIX}{space}/{}", at.0), []);
+        }
+        batch.commit()?;
+        for &space in spaces {
+            self.update(space, |limits| {
+                if !limits.loaded.contains(&at) {
+                    limits.loaded.push(at);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a bulk load wrote to the space in `(after, upto]`.
+    pub fn was_loaded(&self, space: SpaceId, after: Timestamp, upto: Timestamp) -> bool {
+        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
+        limits.get(&space).is_some_and(|limits| limits.loaded.iter().any(|at| after < *at && *at <= upto))
     }
 
     fn update(&self, space: SpaceId, change: impl FnOnce(&mut Limits)) {

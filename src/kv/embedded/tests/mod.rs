@@ -7,6 +7,8 @@ use super::*;
 use crate::kv::{Batch, LockMode};
 use crate::time::SystemClock;
 
+mod changes;
+
 const SPACE: SpaceId = SpaceId(100);
 
 fn open(directory: &Path) -> Embedded {

@@ -1,0 +1,236 @@
+//! What the store costs beside fjall alone: `cargo bench --bench store [rows]`. Each line is two measurements of one run; the
+//! ratio is what counts. The default is 5 million rows of about 100 bytes.
+
+// A benchmark stops at the first thing that goes wrong.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use futures::{StreamExt, TryStreamExt, stream};
+use keepsafe::kv::embedded::Embedded;
+use keepsafe::kv::{Batch, BatchStream, Direction, Read, SpaceId, Span, Store};
+use keepsafe::time::{SystemClock, Timestamp};
+
+const ROWS: u64 = 5_000_000;
+const VALUE_BYTES: usize = 92;
+const TABLE: SpaceId = SpaceId(2000);
+const VERSIONED: SpaceId = SpaceId(2001);
+const DEEP: SpaceId = SpaceId(2002);
+const FIRST_OTHER: u64 = 3000;
+
+fn key(row: u64) -> [u8; 8] {
+    row.to_be_bytes()
+}
+
+fn value(row: u64) -> Vec<u8> {
+    let mut value = format!("row {row} ").into_bytes();
+    value.resize(VALUE_BYTES, b'x');
+    value
+}
+
+fn report(what: &str, own: f64, against: &str, alone: f64, unit: &str) {
+    println!("{what:<52} {own:>12.0} {unit:<8} {against:<28} {alone:>12.0}   ratio {:.2}", own / alone);
+}
+
+fn per_second(count: u64, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn count(stream: BatchStream) -> u64 {
+    stream.try_fold(0, |rows, batch| async move { Ok(rows + batch.len() as u64) }).await.unwrap()
+}
+
+/// Best of three, in rows a second.
+async fn scan_rate(store: &Embedded, spans: &[Span], at: Timestamp) -> f64 {
+    let mut best = 0.0f64;
+    for _ in 0..3 {
+        let start = Instant::now();
+        let scans = spans.iter().map(|span| {
+            let store = store.clone();
+            let span = span.clone();
+            tokio::spawn(async move { count(store.scan(span, at, Direction::Forward, None)).await })
+        });
+        let rows: u64 = futures::future::join_all(scans).await.into_iter().map(Result::unwrap).sum();
+        best = best.max(rows as f64 / start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+fn rows_of(space: SpaceId, rows: u64) -> impl Iterator<Item = (SpaceId, Batch)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        if next == rows {
+            return None;
+        }
+        let mut batch = Batch::with_room();
+        while next < rows && !batch.is_full() {
+            batch.push(&key(next), Some(&value(next)), Timestamp::MIN);
+            next += 1;
+        }
+        Some((space, batch))
+    })
+}
+
+fn raw(directory: &Path) -> (Database, Keyspace) {
+    let database = Database::builder(directory).cache_size(256 << 20).open().unwrap();
+    let keyspace = database.keyspace("data", KeyspaceCreateOptions::default).unwrap();
+    (database, keyspace)
+}
+
+async fn ingest_and_scan(store: &Embedded, raw_data: &Keyspace, rows: u64) -> Timestamp {
+    let at = store.now().unwrap();
+    let start = Instant::now();
+    store.ingest(stream::iter(rows_of(TABLE, rows).map(Ok)).boxed(), at).await.unwrap();
+    let own = rows as f64 / start.elapsed().as_secs_f64();
+    let alone = per_second(rows, || {
+        raw_data.rotate_memtable_and_wait().unwrap();
+        let mut ingestion = raw_data.start_ingestion().unwrap();
+        for row in 0..rows {
+            // As many bytes as the store writes: space, terminator and time in the key, two bytes before the value.
+            let key = [&TABLE.0.to_be_bytes()[..], &key(row), &[0, 1], &[0; 8]].concat();
+            ingestion.write(key, [&[1, 1][..], &value(row)].concat()).unwrap();
+        }
+        ingestion.finish().unwrap();
+    });
+    report("ingest", own, "fjall's own ingestion", alone, "rows/s");
+    let at = store.now().unwrap();
+    let own = scan_rate(store, &[Span::all(TABLE)], at).await;
+    let scan = || {
+        per_second(rows, || assert_eq!(raw_data.iter().map(|guard| guard.into_inner().unwrap()).count() as u64, rows))
+    };
+    let alone = (0..3).map(|_| scan()).fold(0.0, f64::max);
+    report("scan, one version a key, 1 thread", own, "fjall's iterator", alone, "rows/s");
+    let halves = |space| {
+        let middle = key(rows / 2).to_vec();
+        let first = Span { end: Some(middle.clone().into()), ..Span::all(space) };
+        [first, Span { start: middle.into(), ..Span::all(space) }]
+    };
+    let own = scan_rate(store, &halves(TABLE), at).await;
+    let parallel = || {
+        let middle = [&TABLE.0.to_be_bytes()[..], &key(rows / 2)].concat();
+        per_second(rows, || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| raw_data.range(..middle.clone()).map(|guard| guard.into_inner().unwrap()).count());
+                scope.spawn(|| raw_data.range(middle.clone()..).map(|guard| guard.into_inner().unwrap()).count());
+            });
+        })
+    };
+    let alone = (0..3).map(|_| parallel()).fold(0.0, f64::max);
+    report("scan, one version a key, 2 threads", own, "fjall's iterator", alone, "rows/s");
+    at
+}
+
+async fn scan_versions(store: &Embedded, one_version: f64, rows: u64) {
+    for _ in 0..5 {
+        let at = store.now().unwrap();
+        store.ingest(stream::iter(rows_of(VERSIONED, rows).map(Ok)).boxed(), at).await.unwrap();
+    }
+    let at = store.now().unwrap();
+    let own = scan_rate(store, &[Span::all(VERSIONED)], at).await;
+    report("scan, 5 versions a key, newest", own, "scan of one version a key", one_version, "rows/s");
+    for version in 0..1000 {
+        let txn = store.begin().await.unwrap();
+        (0..200).for_each(|row| txn.put(DEEP, &key(row), value(version).into()).unwrap());
+        txn.commit().await.unwrap();
+    }
+    let at = store.now().unwrap();
+    let own = scan_rate(store, &[Span::all(DEEP)], at).await;
+    report("scan, 1,000 versions a key, newest", own, "scan of one version a key", one_version, "rows/s");
+}
+
+async fn commits(store: &Embedded, database: &Database, raw_data: &Keyspace) {
+    const THREADS: u64 = 16;
+    const FOR: Duration = Duration::from_secs(5);
+    let start = Instant::now();
+    let writers = (0..THREADS).map(|thread| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut done = 0u64;
+            while start.elapsed() < FOR {
+                let txn = store.begin().await.unwrap();
+                txn.put(SpaceId(2999), &key(thread << 32 | done), value(done).into()).unwrap();
+                txn.commit().await.unwrap();
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u64 = futures::future::join_all(writers).await.into_iter().map(Result::unwrap).sum();
+    let own = done as f64 / start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let done: u64 = std::thread::scope(|scope| {
+        let work = |thread: u64| {
+            let mut done = 0u64;
+            while start.elapsed() < FOR {
+                let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+                batch.insert(raw_data, [&[255][..], &key(thread << 32 | done)].concat(), value(done));
+                batch.commit().unwrap();
+                done += 1;
+            }
+            done
+        };
+        let writers: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    let alone = done as f64 / start.elapsed().as_secs_f64();
+    report("durable commits of one row, 16 threads", own, "each its own fjall commit", alone, "commits/s");
+}
+
+/// Changes 1 % of the rows, evenly spread, and returns when that was done.
+async fn change(store: &Embedded, rows: u64) -> Timestamp {
+    for chunk in 0..rows / 100_000 {
+        let txn = store.begin().await.unwrap();
+        for row in (chunk * 100_000..(chunk + 1) * 100_000).step_by(100) {
+            txn.put(TABLE, &key(row), value(row + 1).into()).unwrap();
+        }
+        txn.commit().await.unwrap();
+    }
+    store.now().unwrap()
+}
+
+async fn changes_rate(store: &Embedded, after: Timestamp, upto: Timestamp, full_scan: f64, what: &str) {
+    let mut best = f64::MAX;
+    let mut found = 0;
+    for _ in 0..3 {
+        let start = Instant::now();
+        found = count(store.changes(Span::all(TABLE), after, upto)).await;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    println!(
+        "{what:<52} {:>12.3} s        a full scan                  {full_scan:>12.3}   ratio {:.3}   ({found} rows)",
+        best,
+        best / full_scan
+    );
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROWS);
+    let directory = tempfile::tempdir().unwrap();
+    let store =
+        Embedded::open(&directory.path().join("keepsafe"), Arc::new(SystemClock::default()), 1_000_000).unwrap();
+    let (database, raw_data) = raw(&directory.path().join("fjall"));
+    println!("{rows} rows of about 100 bytes\n");
+    let loaded = ingest_and_scan(&store, &raw_data, rows).await;
+    let one_version = scan_rate(&store, &[Span::all(TABLE)], loaded).await;
+    let full_scan = rows as f64 / one_version;
+    let changed = change(&store, rows).await;
+    changes_rate(&store, loaded, changed, full_scan, "changes after 1 % of the rows changed").await;
+    // An ingest flushes the memtable first.
+    store.ingest(stream::iter(rows_of(SpaceId(2998), 1).map(Ok)).boxed(), changed).await.unwrap();
+    changes_rate(&store, loaded, changed, full_scan, "the same, flushed to disk").await;
+    for other in 0..1000 {
+        let txn = store.begin().await.unwrap();
+        (0..50).for_each(|row| txn.put(SpaceId(FIRST_OTHER + other), &key(row), value(row).into()).unwrap());
+        txn.commit().await.unwrap();
+    }
+    changes_rate(&store, loaded, changed, full_scan, "the same, after 1,000 other spaces changed").await;
+    commits(&store, &database, &raw_data).await;
+    scan_versions(&store, one_version, rows / 5).await;
+    store.close().unwrap();
+}
