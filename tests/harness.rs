@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_keepsafe");
@@ -85,13 +86,15 @@ impl Server {
     }
 
     pub async fn connect_to(&self, database: &str) -> Client {
+        // It ends with an error when the server is killed, as it must.
+        self.connect_and_watch(database).await.0
+    }
+
+    /// A client, and how its connection ends.
+    pub async fn connect_and_watch(&self, database: &str) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
         let url = format!("postgresql://root@127.0.0.1:{}/{database}", self.port);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        tokio::spawn(async move {
-            // It ends with an error when the server is killed, as it must.
-            let _ = connection.await;
-        });
-        client
+        (client, tokio::spawn(connection))
     }
 
     /// A client program, told where the server is.

@@ -324,3 +324,27 @@ async fn long_expressions_are_answered_or_refused() {
     let nested = format!("SELECT {}1{}", "(".repeat(128), ")".repeat(128));
     assert_eq!(value(&client, &nested).await, "1");
 }
+
+#[tokio::test]
+async fn transactions_that_are_left_alone_or_take_too_long_are_ended() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    for (setting, sqlstate) in [("idle_in_transaction_session_timeout", "25P03"), ("transaction_timeout", "25P04")] {
+        let (lazy, connection) = server.connect_and_watch("defaultdb").await;
+        run(&lazy, &format!("SET {setting} = '200ms'")).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        run(&lazy, "BEGIN; UPDATE t SET a = 2; SELECT a FROM t").await;
+        let ended = connection.await.unwrap().unwrap_err();
+        assert_eq!(ended.as_db_error().unwrap().code().code(), sqlstate, "{setting}");
+        // What it held is free, what it wrote is gone.
+        run(&client, "UPDATE t SET a = 1").await;
+    }
+    let busy = server.connect().await;
+    run(&busy, "SET transaction_timeout = '300ms'; BEGIN").await;
+    let long =
+        "SELECT count(*) FROM generate_series(1, 30000) AS a(x), generate_series(1, 30000) AS b(y) WHERE x * y < 0";
+    let error = busy.batch_execute(long).await.unwrap_err();
+    assert_eq!(error.as_db_error().map(|error| error.code().code().to_string()), Some("25P04".into()), "{error:?}");
+}

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -59,7 +59,7 @@ pub async fn serve(
     let reader = tokio::spawn(read(incoming, sender, gone_sender));
     let statements = HashMap::new();
     let mut connection =
-        Connection { outgoing, messages, gone, stop, session, key, statements, portals: HashMap::new() };
+        Connection { outgoing, messages, gone, stop, session, key, statements, portals: HashMap::new(), began: None };
     let outcome = connection.run().await;
     reader.abort();
     outcome
@@ -158,6 +158,8 @@ struct Connection {
     key: CancelKey,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
+    /// When the transaction began that is open.
+    began: Option<Instant>,
 }
 
 struct Prepared {
@@ -188,6 +190,8 @@ struct OpenRows {
 enum Stop {
     /// It failed.
     Failed(Box<Error>),
+    /// The connection has to end.
+    Fatal(Box<Error>),
     /// The client is gone.
     Gone,
 }
@@ -206,6 +210,21 @@ impl From<io::Error> for Stop {
 
 /// What [`guard`] says when the client has left.
 const GONE: &str = "the client left";
+/// What [`guard`] says when the transaction has taken too long, not the statement.
+const TRANSACTION_TIMEOUT: &str = "transaction timeout";
+
+/// The error of a transaction that has taken too long.
+fn transaction_timed_out() -> Error {
+    Error::new(code::TRANSACTION_TIMEOUT, "terminating connection due to transaction timeout")
+}
+
+/// Returns after some time; without a limit, never.
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Returns when a flag is set; if nobody can set it any more, never.
 async fn turned(flag: &mut watch::Receiver<bool>) {
@@ -224,23 +243,18 @@ async fn not(flag: &mut watch::Receiver<bool>) {
 async fn guard<T>(
     cancel: impl Future<Output = ()>,
     mut gone: watch::Receiver<bool>,
-    timeout: Option<Duration>,
+    (timeout, transaction_left): (Option<Duration>, Option<Duration>),
     mut committing: watch::Receiver<bool>,
     work: impl Future<Output = sql::Result<T>>,
 ) -> Result<sql::Result<T>, &'static str> {
     tokio::pin!(work);
-    let timed_out = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
     let left = turned(&mut gone);
     let why = tokio::select! {
         biased;
         done = &mut work => return Ok(done),
         () = cancel => "user request",
-        () = timed_out => "statement timeout",
+        () = after(timeout) => "statement timeout",
+        () = after(transaction_left) => TRANSACTION_TIMEOUT,
         () = left => GONE,
     };
     // A commit that is under way cannot be taken back, and its outcome must be told.
@@ -254,10 +268,10 @@ async fn guard<T>(
 /// Runs session work under [`guard`]; after anything but success the transaction cannot go on.
 macro_rules! guarded {
     ($connection:expr, $work:expr) => {{
-        let (cancel, gone, timeout) =
-            ($connection.key.requested(), $connection.gone.clone(), $connection.session.statement_timeout());
+        let (cancel, gone) = ($connection.key.requested(), $connection.gone.clone());
+        let limits = ($connection.session.statement_timeout(), $connection.transaction_left());
         let committing = $connection.session.committing();
-        match guard(cancel, gone, timeout, committing, $work).await {
+        match guard(cancel, gone, limits, committing, $work).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 $connection.session.fail();
@@ -266,6 +280,10 @@ macro_rules! guarded {
             Err(GONE) => {
                 $connection.session.fail();
                 Err(Stop::Gone)
+            }
+            Err(TRANSACTION_TIMEOUT) => {
+                $connection.session.fail();
+                Err(Stop::Fatal(Box::new(transaction_timed_out())))
             }
             Err(why) => {
                 let error = $connection.session.canceled(why);
@@ -279,8 +297,16 @@ macro_rules! guarded {
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         loop {
+            let in_transaction = self.session.status() != sql::Status::Idle;
+            self.began = in_transaction.then(|| self.began.unwrap_or_else(Instant::now));
+            let (idle, left) = (self.session.idle_timeout().filter(|_| in_transaction), self.transaction_left());
             let received = tokio::select! {
                 received = self.messages.recv() => received,
+                () = after(idle) => {
+                    let message = "terminating connection due to idle-in-transaction timeout";
+                    return self.outgoing.send(message::fatal(&Error::new(code::IDLE_IN_TRANSACTION, message))).await;
+                }
+                () = after(left) => return self.outgoing.send(message::fatal(&transaction_timed_out())).await,
                 () = turned(&mut self.stop) => {
                     let error = Error::new(code::SHUTDOWN, "terminating connection: the server is shutting down");
                     return self.outgoing.send(message::fatal(&error)).await;
@@ -302,6 +328,7 @@ impl Connection {
                         self.session.fail();
                         self.outgoing.feed(message::error(&error)).await?;
                     }
+                    Err(Stop::Fatal(error)) => return self.outgoing.send(message::fatal(&error)).await,
                     Err(Stop::Gone) => return Ok(()),
                 }
                 self.ready().await?;
@@ -309,6 +336,7 @@ impl Connection {
             }
             match self.extended(received).await {
                 Ok(()) => {}
+                Err(Stop::Fatal(error)) => return self.outgoing.send(message::fatal(&error)).await,
                 Err(Stop::Gone) => return Ok(()),
                 Err(Stop::Failed(error)) => {
                     self.session.fail();
@@ -320,6 +348,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// What is left of the time that the transaction may take.
+    fn transaction_left(&self) -> Option<Duration> {
+        let began = self.began?;
+        self.session.transaction_timeout().map(|limit| limit.saturating_sub(began.elapsed()))
     }
 
     /// After an error everything up to the next `Sync` is passed over; `false` if the client left.

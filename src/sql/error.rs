@@ -51,6 +51,7 @@ pub mod code {
     pub const BAD_COPY_FORMAT: &str = "22P04";
     pub const BAD_DATETIME: &str = "22007";
     pub const BAD_TEXT: &str = "22P02";
+    pub const IDLE_IN_TRANSACTION: &str = "25P03";
     pub const INTERNAL: &str = "XX000";
     pub const LIMIT_EXCEEDED: &str = "54000";
     pub const INVALID_AUTHORIZATION: &str = "28000";
@@ -75,6 +76,7 @@ pub mod code {
     pub const SHUTDOWN: &str = "57P01";
     pub const STRING_TOO_LONG: &str = "22001";
     pub const SYNTAX_ERROR: &str = "42601";
+    pub const TRANSACTION_TIMEOUT: &str = "25P04";
     pub const UNDEFINED_COLUMN: &str = "42703";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const UNDEFINED_OBJECT: &str = "42704";

@@ -44,7 +44,7 @@ const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
 /// Settings with another value than the one they have would promise something that is not so, hence the short lists.
-const SESSION_SETTINGS: [SessionSetting; 25] = [
+const SESSION_SETTINGS: [SessionSetting; 26] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     reported_setting("client_encoding", "UTF8", Kind::OneOf(&["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"])),
@@ -57,7 +57,7 @@ const SESSION_SETTINGS: [SessionSetting; 25] = [
     setting("default_transaction_isolation", "serializable", ISOLATION),
     setting("default_transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
     setting("extra_float_digits", "1", Kind::OneOf(&["0", "1", "2", "3"])),
-    setting("idle_in_transaction_session_timeout", "0", Kind::OneOf(&["0"])),
+    setting("idle_in_transaction_session_timeout", "0", Kind::Duration),
     reported_setting("integer_datetimes", "on", Kind::ReadOnly),
     reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres"])),
     setting("lock_timeout", "0", Kind::OneOf(&["0"])),
@@ -74,6 +74,7 @@ const SESSION_SETTINGS: [SessionSetting; 25] = [
     reported_setting("timezone", "UTC", Kind::OneOf(&["UTC", "GMT", "Etc/UTC", "Z", "0", "default", "local"])),
     setting("transaction_isolation", "serializable", ISOLATION),
     setting("transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
+    setting("transaction_timeout", "0", Kind::Duration),
 ];
 
 /// The settings that clients are told of, with the names and defaults they have on the wire.
@@ -165,10 +166,9 @@ impl SessionSettings {
         self.changed.clear();
     }
 
-    /// How long a statement may run, if there is a limit.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        let value = self.changed.get("statement_timeout")?;
-        parse_duration(value).filter(|timeout| !timeout.is_zero())
+    /// The value of a timeout, if there is a limit.
+    pub fn timeout(&self, name: &str) -> Option<Duration> {
+        parse_duration(self.changed.get(name)?).filter(|timeout| !timeout.is_zero())
     }
 
     /// Whether a setting is one that clients are told of, and the name they know it by.

@@ -149,7 +149,17 @@ impl Session {
 
     /// How long a statement may run.
     pub fn statement_timeout(&self) -> Option<Duration> {
-        self.settings.statement_timeout()
+        self.settings.timeout("statement_timeout")
+    }
+
+    /// How long a transaction may be left alone.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.settings.timeout("idle_in_transaction_session_timeout")
+    }
+
+    /// How long a transaction may take from its first statement to its end.
+    pub fn transaction_timeout(&self) -> Option<Duration> {
+        self.settings.timeout("transaction_timeout")
     }
 
     /// Sets a setting as the client asks when it connects; unknown ones are left alone.
