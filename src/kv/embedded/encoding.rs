@@ -78,12 +78,19 @@ pub fn time_of(versioned_key: &[u8]) -> Result<Timestamp> {
 
 /// Appends the user key inside a version prefix to `buffer`.
 pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
-    let mut escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
-    while let Some(zero) = escaped.iter().position(|&byte| byte == 0) {
-        buffer.extend_from_slice(&escaped[..=zero]);
-        escaped = &escaped[(zero + 2).min(escaped.len())..];
+    let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
+    if !escaped.contains(&0) {
+        buffer.extend_from_slice(escaped);
+        return;
     }
-    buffer.extend_from_slice(escaped);
+    buffer.reserve(escaped.len());
+    let mut after_zero = false;
+    for &byte in escaped {
+        if !after_zero {
+            buffer.push(byte);
+        }
+        after_zero = byte == 0 && !after_zero;
+    }
 }
 
 /// The stored form of a value, `None` being a tombstone.

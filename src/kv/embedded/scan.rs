@@ -49,8 +49,8 @@ pub struct Scan {
     left: usize,
     end: Vec<u8>,
     iter: fjall::Iter,
-    /// The version prefix of the key the walk is in, once it needs no more of its versions.
-    done_with: Vec<u8>,
+    /// A version of the key the walk is in, once it needs no more of its versions.
+    done_with: Option<fjall::UserKey>,
     skipped: usize,
     /// Backward only: the newest fitting version of the key the walk is in.
     candidate: Option<(Vec<u8>, Timestamp, fjall::UserValue)>,
@@ -64,18 +64,8 @@ impl Scan {
         let iter =
             if finished { engine.data.range(end.clone()..end.clone()) } else { engine.data.range(start..end.clone()) };
         let left = limit.unwrap_or(usize::MAX);
-        let scan = Scan {
-            engine,
-            span,
-            select,
-            left,
-            end,
-            iter,
-            done_with: Vec::new(),
-            skipped: 0,
-            candidate: None,
-            finished,
-        };
+        let scan =
+            Scan { engine, span, select, left, end, iter, done_with: None, skipped: 0, candidate: None, finished };
         scan.check_readable()?;
         Ok(scan)
     }
@@ -124,7 +114,8 @@ impl Scan {
         };
         let (key, value) = guard.into_inner()?;
         let (prefix, time) = split_time(&key)?;
-        if prefix == self.done_with {
+        let is_done = |done: &fjall::UserKey| done.len() == key.len() && done.starts_with(prefix);
+        if self.done_with.as_ref().is_some_and(is_done) {
             self.skipped += 1;
             if self.skipped >= STEPS_BEFORE_SEEK {
                 self.seek_past(with_time(prefix, Timestamp::MIN));
@@ -144,8 +135,7 @@ impl Scan {
             self.left -= 1;
         }
         if !fits || !matches!(self.select, Select::Versions { .. }) {
-            self.done_with.clear();
-            self.done_with.extend_from_slice(prefix);
+            self.done_with = Some(key);
             self.skipped = 0;
         }
         Ok(())
