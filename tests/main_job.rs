@@ -234,3 +234,15 @@ async fn what_is_not_supported_says_so_by_name() {
         );
     }
 }
+
+#[test]
+fn many_clients_of_one_row_queue_and_none_fails() {
+    let store = Store::new();
+    let server = store.start();
+    succeed(server.program("pgbench").args(["-i", "-s", "1", "-q"]));
+    // All of them change the one branch; --max-tries=1 makes every conflict a failure.
+    let output = succeed(server.program("pgbench").args(["-c", "16", "-j", "2", "-t", "6", "--max-tries=1"]));
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(report.contains("number of transactions actually processed: 96/96"), "{report}");
+    assert!(report.contains("number of failed transactions: 0 "), "{report}");
+}

@@ -20,7 +20,8 @@ use tokio::sync::{oneshot, watch};
 use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
-use crate::kv::{Error, Result};
+use super::spaces::dropped_key;
+use crate::kv::{Error, Result, SpaceId};
 use crate::time::{Clock, HybridClock, Timestamp};
 
 const CLOCK_KEY: &str = "clock";
@@ -65,6 +66,7 @@ struct State {
 struct Pending {
     time: Timestamp,
     writes: Vec<Write>,
+    dropped: Vec<SpaceId>,
     size_bytes: usize,
     done: oneshot::Sender<Result<()>>,
 }
@@ -253,8 +255,14 @@ impl Committer {
         Ok(newest)
     }
 
-    /// Validates `reads` against every commit since `snapshot`, then commits `writes`.
-    pub async fn commit(&self, reads: &ReadSet, snapshot: Timestamp, writes: Vec<Write>) -> Result<Timestamp> {
+    /// Validates `reads` against every commit since `snapshot`, then commits `writes` and notes which spaces are dropped.
+    pub async fn commit(
+        &self,
+        reads: &ReadSet,
+        snapshot: Timestamp,
+        writes: Vec<Write>,
+        dropped: Vec<SpaceId>,
+    ) -> Result<Timestamp> {
         let size_bytes = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
         let (done, outcome) = oneshot::channel();
         let time = {
@@ -267,7 +275,7 @@ impl Committer {
             for (key, _) in &writes {
                 state.recent.add(key.clone(), time);
             }
-            state.queue.push(Pending { time, writes, size_bytes, done });
+            state.queue.push(Pending { time, writes, dropped, size_bytes, done });
             time
         };
         self.work.notify_one();
@@ -347,6 +355,9 @@ impl Committer {
         for pending in group {
             for (prefix, value) in &pending.writes {
                 batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
+            }
+            for &space in &pending.dropped {
+                batch.insert(&self.meta, dropped_key(space), pending.time.0.to_be_bytes());
             }
         }
         self.changes.add(&mut batch, group.iter().map(|pending| (pending.time, &pending.writes[..])));

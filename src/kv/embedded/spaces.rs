@@ -16,6 +16,11 @@ const LOADED_PREFIX: &str = "space/loaded/";
 /// Ids are reserved this many at a time, so that a thousand tables do not cost a thousand fsyncs.
 const RESERVED_AT_ONCE: u64 = 256;
 
+/// Where it is written when a space was dropped.
+pub fn dropped_key(space: SpaceId) -> String {
+    format!("{DROPPED_PREFIX}{space}")
+}
+
 pub struct Spaces {
     database: Database,
     meta: Keyspace,
@@ -129,14 +134,19 @@ impl Spaces {
             return Ok(());
         }
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
-        for space in spaces {
-            batch.insert(&self.meta, format!("{DROPPED_PREFIX}{space}"), at.0.to_be_bytes());
+        for &space in spaces {
+            batch.insert(&self.meta, dropped_key(space), at.0.to_be_bytes());
         }
         batch.commit()?;
+        self.hide_all(spaces, at);
+        Ok(())
+    }
+
+    /// Hides spaces whose drop has been written already.
+    pub fn hide_all(&self, spaces: &[SpaceId], at: Timestamp) {
         for &space in spaces {
             self.update(space, |limits| limits.dropped = Some(limits.dropped.map_or(at, |earlier| earlier.min(at))));
         }
-        Ok(())
     }
 
     pub fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {

@@ -252,14 +252,12 @@ impl Txn for EmbeddedTxn {
         };
         let writes: Vec<_> =
             writes.into_iter().map(|((space, key), value)| (version_prefix(space, &key), value)).collect();
-        let committed =
-            if writes.is_empty() { Ok(snapshot) } else { self.engine.committer.commit(&reads, snapshot, writes).await };
-        if let Ok(time) = committed {
-            // After a crash in between, the sweep of spaces without a descriptor does this.
-            if let Err(error) = self.engine.spaces.drop_all(&dropped, time) {
-                tracing::warn!(%error, "dropped spaces are not marked as such yet");
-            }
-        }
+        let committed = if writes.is_empty() {
+            self.engine.spaces.drop_all(&dropped, snapshot).map(|()| snapshot)
+        } else {
+            let committed = self.engine.committer.commit(&reads, snapshot, writes, dropped.clone()).await;
+            committed.inspect(|&time| self.engine.spaces.hide_all(&dropped, time))
+        };
         self.end(&mut self.state());
         committed
     }

@@ -108,6 +108,25 @@ async fn a_transaction_sees_its_own_writes_and_savepoints_undo_them() {
 }
 
 #[tokio::test]
+async fn a_drop_is_part_of_its_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    put(&store, &[("a", "1")]).await;
+    let txn = store.begin().await.unwrap();
+    txn.put(SpaceId(102), b"descriptor", "gone".into()).unwrap();
+    txn.drop_space(SPACE).unwrap();
+    let dropped = txn.commit().await.unwrap();
+    drop(txn);
+    // Whatever is durable is so with the commit: nothing is written at the end.
+    let copy = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new("cp").arg("-a").arg(directory.path().join(".")).arg(copy.path()).status();
+    assert!(status.unwrap().success());
+    let copied = open(copy.path());
+    assert!(copied.get(SPACE, b"a", dropped.prev()).await.unwrap().is_some());
+    assert!(matches!(copied.get(SPACE, b"a", copied.now().unwrap()).await, Err(Error::Dropped(SPACE))));
+}
+
+#[tokio::test]
 async fn of_two_transactions_that_read_and_write_each_other_one_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
