@@ -8,6 +8,7 @@ use crate::kv::{Batch, LockMode};
 use crate::time::SystemClock;
 
 mod changes;
+mod history;
 
 const SPACE: SpaceId = SpaceId(100);
 
