@@ -1,12 +1,13 @@
 //! keepsafe: a Postgres-wire server whose speciality is backup and restore as SQL.
 //!
-//! `docs/architecture.md` is the map of the code. Imports only point down: `node`, `server`, `sql`, `backup`, `jobs`, `catalog`,
+//! `docs/architecture.md` is the map of the code. Imports only point down: `node`, `check`, `server`, `sql`, `backup`, `jobs`, `catalog`,
 //! `runfile`, `kv`, `storage`, `parser`, `time`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod backup;
 pub mod catalog;
+pub mod check;
 pub mod jobs;
 pub mod kv;
 pub mod node;

@@ -4,9 +4,11 @@ mod demo;
 mod start;
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use keepsafe::check::Report;
 use keepsafe::parser::{self, STACK_BYTES};
 
 /// A Postgres-wire server whose speciality is backup and restore as SQL.
@@ -29,6 +31,12 @@ enum Command {
         #[arg(long)]
         show_secrets: bool,
     },
+    /// Verify a store that no server uses now
+    Check {
+        /// The store's directory
+        #[arg(long, default_value = "./keepsafe-data")]
+        store: PathBuf,
+    },
     /// Print the version
     Version,
 }
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
         Command::Start(arguments) => runtime.block_on(start::run(arguments)),
         Command::Demo => runtime.block_on(demo::run()),
         Command::Parse { show_secrets } => in_deep_stack(move || parse(show_secrets)),
+        Command::Check { store } => runtime.block_on(check(&store)),
         Command::Version => {
             println!("keepsafe {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -61,6 +70,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what a check found.
+async fn check(store: &Path) -> Result<(), String> {
+    let report = keepsafe::check::check(store).await.map_err(|error| error.to_string())?;
+    let Report { descriptors, rows, index_entries, versions, findings, more } = &report;
+    println!("{descriptors} descriptors, {rows} rows, {index_entries} index entries, {versions} versions");
+    if findings.is_empty() {
+        println!("The store is sound.");
+        return Ok(());
+    }
+    let rest = if *more > 0 { format!("\nand {more} findings more") } else { String::new() };
+    Err(format!("{}{rest}", findings.join("\n")))
 }
 
 /// Runs `work` on a thread with room for the deepest statement.

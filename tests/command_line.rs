@@ -56,3 +56,29 @@ async fn a_store_survives_a_stop_and_a_start() {
     assert_eq!(value(&client, "SELECT count(*) FROM t").await, "2");
     assert_eq!(value(&client, "SHOW LOCALITY").await, "region=eu,az=a");
 }
+
+#[tokio::test]
+async fn check_verifies_a_store_that_nobody_uses() {
+    let store = Store::new();
+    let path = store.path();
+    let check = || keepsafe(&["check", "--store", path.to_str().unwrap()]).output().unwrap();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE p (id INT PRIMARY KEY, name TEXT UNIQUE, INDEX (name DESC))").await;
+    run(&client, "CREATE TABLE c (id INT PRIMARY KEY, p INT REFERENCES p (id)); CREATE SEQUENCE s").await;
+    run(&client, "INSERT INTO p SELECT i, 'name ' || i FROM generate_series(1, 5000) AS i").await;
+    run(&client, "UPDATE p SET name = 'other ' || id WHERE id < 100; DELETE FROM p WHERE id > 4000").await;
+    run(&client, "ALTER TABLE p ADD COLUMN added INT NOT NULL DEFAULT 5; UPDATE p SET added = 6 WHERE id = 1").await;
+    run(&client, "INSERT INTO p VALUES (9000, NULL, 1); INSERT INTO c VALUES (1, 1)").await;
+    let busy = check();
+    let error = String::from_utf8_lossy(&busy.stderr).into_owned();
+    assert!(!busy.status.success() && error.contains("in use by another process"), "{error}");
+    drop(client);
+    server.kill();
+    let sound = check();
+    let (out, error) = (String::from_utf8_lossy(&sound.stdout), String::from_utf8_lossy(&sound.stderr));
+    assert!(sound.status.success() && out.ends_with("The store is sound.\n"), "{out}{error}");
+    assert!(out.contains(" 4002 rows, 8002 index entries, "), "{out}");
+    let missing = keepsafe(&["check", "--store", "/nowhere"]).output().unwrap();
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("no store in /nowhere"));
+}

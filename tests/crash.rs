@@ -36,6 +36,7 @@ async fn a_backup_goes_on_after_kill_9() {
     let expected = rows(&client, BIG).await;
     drop(client);
     server.kill();
+    store.assert_sound();
     for (number, millis) in [1, 60, 150, 400].into_iter().enumerate() {
         let server = store.start();
         let client = server.connect().await;
@@ -43,6 +44,7 @@ async fn a_backup_goes_on_after_kill_9() {
             value(&client, &format!("BACKUP DATABASE defaultdb INTO 'nodelocal://1/c{number}' WITH detached")).await;
         tokio::time::sleep(Duration::from_millis(millis)).await;
         server.kill();
+        store.assert_sound();
         let server = store.start();
         let client = server.connect().await;
         eventually(&client, &format!("SELECT status FROM [SHOW JOB {id}]"), "succeeded").await;
@@ -69,6 +71,7 @@ async fn a_restore_goes_on_after_kill_9_and_is_never_half_visible() {
     let expected = rows(&client, BIG).await;
     run(&client, "BACKUP DATABASE defaultdb INTO 'nodelocal://1/c'").await;
     server.kill();
+    store.assert_sound();
     for (number, millis) in [1, 80, 200, 500].into_iter().enumerate() {
         let server = store.start();
         let client = server.connect().await;
@@ -78,6 +81,7 @@ async fn a_restore_goes_on_after_kill_9_and_is_never_half_visible() {
         let id = value(&client, &restore).await;
         tokio::time::sleep(Duration::from_millis(millis)).await;
         server.kill();
+        store.assert_sound();
         let server = store.start();
         let client = server.connect().await;
         // Until the job is done there is no such database; then it is whole.
@@ -102,6 +106,7 @@ async fn no_acknowledged_commit_is_missing_after_kill_9() {
     let client = server.connect().await;
     run(&client, "CREATE TABLE log (writer INT, n INT, PRIMARY KEY (writer, n)); CREATE TABLE log2 (writer INT, n INT, PRIMARY KEY (writer, n))").await;
     server.kill();
+    store.assert_sound();
     let mut acknowledged = [0i64; 4];
     for round in 0..3 {
         let server = store.start();
@@ -125,6 +130,7 @@ async fn no_acknowledged_commit_is_missing_after_kill_9() {
         }
         tokio::time::sleep(Duration::from_millis(700 + 150 * round)).await;
         server.kill();
+        store.assert_sound();
         for (writer, handle) in writers.into_iter().enumerate() {
             acknowledged[writer] = handle.await.unwrap();
         }
@@ -149,6 +155,7 @@ async fn pgbench_is_consistent_after_kill_9() {
     let mut load = bench(&server, "30");
     tokio::time::sleep(Duration::from_millis(2500)).await;
     server.kill();
+    store.assert_sound();
     load.wait().unwrap();
     let server = store.start();
     let client = server.connect().await;
@@ -166,6 +173,7 @@ async fn an_unfinished_transaction_leaves_nothing() {
     run(&client, "CREATE TABLE t (a INT PRIMARY KEY)").await;
     run(&client, "BEGIN; CREATE TABLE u (a INT); INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)").await;
     server.kill();
+    store.assert_sound();
     let server = store.start();
     let client = server.connect().await;
     assert_eq!(value(&client, "SELECT count(*) FROM t").await, "0");

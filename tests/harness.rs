@@ -27,6 +27,11 @@ impl Store {
         Store { directory: tempfile::tempdir().unwrap() }
     }
 
+    /// Verifies the store, which no server may be using.
+    pub fn assert_sound(&self) {
+        succeed(&mut keepsafe(&["check", "--store", self.path().to_str().unwrap()]));
+    }
+
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("store")
     }

@@ -245,6 +245,25 @@ pub fn push_index_key(buffer: &mut Vec<u8>, table: &TableDescriptor, index: &Ind
     Ok(())
 }
 
+/// The key and value of a row's entry in a secondary index. The entry points to the row by its primary key: at the end
+/// of the key, or, where the key is unique without it, in the value.
+pub fn index_entry(
+    table: &TableDescriptor,
+    index: &Index,
+    row: &[Datum<'_>],
+    primary_key: &[u8],
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    let mut key = Vec::with_capacity(primary_key.len() + 16);
+    push_index_key(&mut key, table, index, row)?;
+    let position = |part: &super::IndexColumn| table.position(part.column);
+    let has_null = index.columns.iter().filter_map(position).any(|position| row[position].is_null());
+    if index.unique && !has_null {
+        return Ok((key, primary_key.to_vec()));
+    }
+    key.extend_from_slice(primary_key);
+    Ok((key, Vec::new()))
+}
+
 /// The key and value of a row, one datum per column of the table.
 pub fn encode_row(table: &TableDescriptor, row: &[Datum<'_>]) -> Result<(Vec<u8>, Vec<u8>)> {
     debug_assert_eq!(row.len(), table.columns.len());

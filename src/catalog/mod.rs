@@ -20,7 +20,8 @@ pub mod system;
 mod types;
 
 pub use access::{
-    Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, push_index_key,
+    Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, index_entry,
+    push_index_key,
 };
 pub use datum::{Datum, Interval};
 pub use descriptor::{

@@ -116,6 +116,29 @@ fn read_u64(bytes: Option<&[u8]>) -> Result<u64> {
     bytes.map(u64::from_be_bytes).ok_or_else(|| Error::Corrupt("an entry of the change index is too short".into()))
 }
 
+/// Walks all versions: each must be readable and, unless a bulk load wrote it or it is older than the index, in the index.
+pub fn verify(engine: &Engine, report: &mut impl FnMut(String)) -> Result<u64> {
+    let mut versions = 0;
+    for guard in engine.data.iter() {
+        let (key, value) = guard.into_inner()?;
+        versions += 1;
+        let (prefix, time) = split_time(&key)?;
+        let space = SpaceId(read_u64(prefix.get(..8))?);
+        if let Err(error) = decode_value(&value) {
+            report(format!("space {space}: a version of {time} cannot be read: {error}"));
+        }
+        if time <= engine.changes.from || engine.spaces.was_loaded(space, time.prev(), time) {
+            continue;
+        }
+        let entry = engine.changes.entries.get(entry_key(bucket_of(time), prefix))?;
+        let newest = entry.map(|bytes| read_u64(Some(&bytes)).map(|time| Timestamp(time as i64))).transpose()?;
+        if newest.is_none_or(|newest| newest < time) {
+            report(format!("space {space}: a change of {time} is not in the index of changes"));
+        }
+    }
+    Ok(versions)
+}
+
 /// One bucket's entries in a span, the next of them read.
 struct Bucket {
     iter: fjall::Iter,

@@ -108,6 +108,12 @@ impl Embedded {
     }
 
     /// Changes by the index where that is possible, else by walking all versions.
+    /// Walks every version there is and says what is wrong with it or its entry in the index of changes.
+    /// Returns how many versions there are. For a store that nothing else uses.
+    pub fn verify(&self, mut report: impl FnMut(String)) -> Result<u64> {
+        changes::verify(&self.engine, &mut report)
+    }
+
     fn stream_changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream {
         let store = self.clone();
         let opened = async move {

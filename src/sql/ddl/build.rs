@@ -6,9 +6,8 @@ use futures::TryStreamExt;
 
 use super::super::context::Context;
 use super::super::dml::bulk::BulkSorter;
-use super::super::dml::writer::index_entry;
 use super::super::error::{Error, Result, code};
-use crate::catalog::{Datum, TableDescriptor, decode_row, encode_row};
+use crate::catalog::{Datum, TableDescriptor, decode_row, encode_row, index_entry};
 use crate::kv::{Direction, Span};
 
 /// Builds all spaces of `new` from the rows of `old`; columns are matched by id.

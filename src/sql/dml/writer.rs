@@ -13,7 +13,7 @@ use super::super::text;
 use super::Row;
 use super::bulk::BulkSorter;
 use super::foreign::ForeignKeys;
-use crate::catalog::{Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, push_index_key};
+use crate::catalog::{Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, index_entry};
 use crate::kv::LockMode;
 
 /// Rows in one table, inside one statement.
@@ -246,25 +246,6 @@ impl TableWriter {
         self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
         self.foreign.check(&self.context).await
     }
-}
-
-/// The key and value of a row's entry in a secondary index. The entry points to the row by its primary key: at the end
-/// of the key, or, where the key is unique without it, in the value.
-pub fn index_entry(
-    table: &TableDescriptor,
-    index: &Index,
-    row: &[Datum<'_>],
-    primary_key: &[u8],
-) -> Result<(Vec<u8>, Vec<u8>)> {
-    let mut key = Vec::with_capacity(primary_key.len() + 16);
-    push_index_key(&mut key, table, index, row)?;
-    let position = |part: &crate::catalog::IndexColumn| table.position(part.column);
-    let has_null = index.columns.iter().filter_map(position).any(|position| row[position].is_null());
-    if index.unique && !has_null {
-        return Ok((key, primary_key.to_vec()));
-    }
-    key.extend_from_slice(primary_key);
-    Ok((key, Vec::new()))
 }
 
 /// The error that a row's values in an index are taken.
