@@ -31,10 +31,9 @@ pub struct Postgres {
 impl Postgres {
     /// For a statement of these tokens.
     pub fn new(tokens: &[TokenWithSpan]) -> Postgres {
-        let is_json = |word: &str| word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("json_"));
         let names = |token: &TokenWithSpan| match &token.token {
-            Token::RArrow | Token::Assignment => true,
-            Token::Word(word) => is_json(&word.value),
+            Token::RArrow | Token::Assignment | Token::Colon => true,
+            Token::Word(word) => word.keyword == Keyword::VALUE,
             _ => false,
         };
         Postgres {

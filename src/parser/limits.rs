@@ -22,31 +22,49 @@ pub const RECURSION_LIMIT: usize = 6 * MAX_DEPTH;
 /// the number of its highest parameter.
 pub fn check(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut parameters = 0;
-    // What is open, each with the number of operators seen in it.
-    let mut open: Vec<(Opened, usize)> = vec![(Opened::Statement, 0)];
-    let mut prefixes = 0usize;
-    for TokenWithSpan { token, span } in tokens {
+    let mut open = vec![Level::new(Opened::Statement)];
+    let (mut prefixes, mut dots) = (0usize, 0usize);
+    for (index, TokenWithSpan { token, span }) in tokens.iter().enumerate() {
         prefixes = if is_prefix(token) { prefixes + 1 } else { 0 };
+        let after_dot = index > 0 && tokens[index - 1].token == Token::Period;
+        dots = match token {
+            Token::Period => dots + 1,
+            Token::Word(_) if after_dot => dots,
+            _ => 0,
+        };
         let innermost = open.len() - 1;
         match token {
-            Token::LParen | Token::LBracket => open.push((Opened::Bracket, 0)),
-            Token::Word(word) if word.keyword == Keyword::CASE => open.push((Opened::Case, 0)),
-            Token::Word(word) if word.keyword == Keyword::END && open[innermost].0 == Opened::Case => {
+            Token::LParen => open.push(Level::new(Opened::Bracket)),
+            Token::LBracket => {
+                // a[1][2], INT[][]
+                open[innermost].operators += 1;
+                open.push(Level::new(Opened::Bracket));
+            }
+            Token::Word(word) if word.keyword == Keyword::CASE => open.push(Level::new(Opened::Case)),
+            Token::Word(word) if word.keyword == Keyword::END && open[innermost].opened == Opened::Case => {
                 open.pop();
             }
             Token::RParen | Token::RBracket => {
-                while open.len() > 1 && open.pop().is_some_and(|(opened, _)| opened == Opened::Case) {}
+                while open.len() > 1 && open.pop().is_some_and(|level| level.opened == Opened::Case) {}
             }
-            Token::Comma => open[innermost].1 = 0,
+            Token::Comma => open[innermost].operators = 0,
             Token::Placeholder(text) => parameters = parameters.max(check_parameter(text, span.start)?),
-            token if is_operator(token) => open[innermost].1 += 1,
+            Token::Word(word) if word.quote_style.is_some() && word.value.contains(['\n', '\r']) => {
+                return Err(Error::unsupported("a line break in a name", span.start));
+            }
+            Token::Word(word) if is_set_operator(word.keyword) => open[innermost].set_operators += 1,
+            token if is_operator(token) => open[innermost].operators += 1,
             _ => {}
         }
         if open.len() - 1 + prefixes.saturating_sub(1) > MAX_DEPTH {
             let hint = format!("Parentheses, brackets, CASEs and prefix operators may nest {MAX_DEPTH} levels.");
             return Err(Error::too_complex(TOO_DEEP, span.start).hint(hint));
         }
-        if open[open.len() - 1].1 > MAX_OPERATORS {
+        if dots > MAX_DEPTH {
+            return Err(Error::too_complex(format!("a name has more than {MAX_DEPTH} parts"), span.start));
+        }
+        let level = &open[open.len() - 1];
+        if level.operators.max(level.set_operators) > MAX_OPERATORS {
             let message = format!("an expression has more than {MAX_OPERATORS} operators");
             let hint = "Use IN, ANY or a table of values instead of a long chain.";
             return Err(Error::too_complex(message, span.start).hint(hint));
@@ -65,6 +83,21 @@ fn check_parameter(text: &str, at: Location) -> Result<usize> {
     number.ok_or_else(|| Error::too_complex(format!("a statement has at most {MAX_PARAMETERS} parameters"), at))
 }
 
+/// Something that is open.
+struct Level {
+    opened: Opened,
+    /// Operators since the last comma.
+    operators: usize,
+    /// `UNION`s and the like, which go on over commas.
+    set_operators: usize,
+}
+
+impl Level {
+    fn new(opened: Opened) -> Level {
+        Level { opened, operators: 0, set_operators: 0 }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opened {
     Statement,
@@ -75,31 +108,37 @@ enum Opened {
 fn is_prefix(token: &Token) -> bool {
     match token {
         Token::Minus | Token::Plus | Token::Tilde => true,
-        Token::Word(word) => word.keyword == Keyword::NOT,
+        Token::Word(word) => matches!(word.keyword, Keyword::NOT | Keyword::INTERVAL),
         _ => false,
     }
 }
 
+fn is_set_operator(keyword: Keyword) -> bool {
+    matches!(keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS)
+}
+
+/// Whether a token may make a tree deeper. Every keyword may, apart from those that only begin another part.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => matches!(
+        Token::Word(word) => !matches!(
             word.keyword,
-            Keyword::AND
-                | Keyword::OR
-                | Keyword::IS
-                | Keyword::NOTNULL
-                | Keyword::LIKE
-                | Keyword::ILIKE
-                | Keyword::SIMILAR
-                | Keyword::IN
-                | Keyword::BETWEEN
-                | Keyword::COLLATE
-                | Keyword::AT
-                | Keyword::OVERLAPS
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-                | Keyword::JOIN
+            Keyword::NoKeyword
+                | Keyword::WHEN
+                | Keyword::THEN
+                | Keyword::ELSE
+                | Keyword::AS
+                | Keyword::ON
+                | Keyword::LEFT
+                | Keyword::RIGHT
+                | Keyword::INNER
+                | Keyword::OUTER
+                | Keyword::FULL
+                | Keyword::SELECT
+                | Keyword::FROM
+                | Keyword::WHERE
+                | Keyword::NULL
+                | Keyword::TRUE
+                | Keyword::FALSE
         ),
         Token::Number(..)
         | Token::SingleQuotedString(_)

@@ -96,12 +96,19 @@ fn parse_tokens(mut tokens: Vec<TokenWithSpan>, places: &mut Places<'_>) -> Resu
 /// A canonical statement is one line, so a literal of several is written with escapes.
 fn one_line(token: &mut TokenWithSpan) {
     let text = match &mut token.token {
-        Token::SingleQuotedString(text) => text,
+        Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) | Token::UnicodeStringLiteral(text) => {
+            text
+        }
         Token::DollarQuotedString(text) => &mut text.value,
         _ => return,
     };
     if text.contains(['\n', '\r']) {
         token.token = Token::EscapedStringLiteral(std::mem::take(text));
+    } else if matches!(token.token, Token::NationalStringLiteral(_)) {
+        // N'text' is text like any other, and sqlparser would write it back without doubling its quotes.
+        if let Token::NationalStringLiteral(text) = &mut token.token {
+            token.token = Token::SingleQuotedString(std::mem::take(text));
+        }
     }
 }
 

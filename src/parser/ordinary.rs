@@ -199,13 +199,20 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
 
 /// Spellings that differ in a word alone.
 fn reword_words(tokens: &mut [TokenWithSpan]) {
-    let (is_copy, is_ddl) = (is(tokens, 0, "COPY"), is(tokens, 0, "CREATE"));
-    for index in 0..tokens.len() {
-        if is_ddl && token(tokens, index + 1) == Some(&Token::LParen) {
-            if is(tokens, index, "STORING") || is(tokens, index, "COVERING") {
+    let creates_index = is(tokens, 0, "CREATE") && (is(tokens, 1, "INDEX") || is(tokens, 1, "UNIQUE"));
+    if creates_index {
+        for index in 1..tokens.len() {
+            let after_list = token(tokens, index - 1) == Some(&Token::RParen);
+            if after_list && (is(tokens, index, "STORING") || is(tokens, index, "COVERING")) {
                 tokens[index].token = keyword("INCLUDE", Keyword::INCLUDE);
             }
-        } else if is_copy && index > 0 && (is(tokens, index - 1, "FREEZE") || is(tokens, index - 1, "HEADER")) {
+        }
+    } else if is(tokens, 0, "COPY") {
+        let what = Cursor::new(tokens).count_until(|cursor| cursor.at("FROM") || cursor.at("TO"));
+        for index in what + 1..tokens.len() {
+            if !is(tokens, index - 1, "FREEZE") && !is(tokens, index - 1, "HEADER") {
+                continue;
+            }
             if is(tokens, index, "ON") {
                 tokens[index].token = keyword("TRUE", Keyword::TRUE);
             } else if is(tokens, index, "OFF") {
@@ -217,14 +224,10 @@ fn reword_words(tokens: &mut [TokenWithSpan]) {
 
 /// Takes the indexes out of the column list of a `CREATE TABLE`.
 fn cut_inline_indexes(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<InlineIndex>)> {
-    let mut table = 1;
-    while ["TEMP", "TEMPORARY", "LOCAL", "GLOBAL"].iter().any(|modifier| is(&tokens, table, modifier)) {
-        table += 1;
+    let Some(open) = column_list(&tokens) else { return Ok((tokens, Vec::new())) };
+    if !(open..tokens.len()).any(|index| is(&tokens, index, "INDEX")) {
+        return Ok((tokens, Vec::new()));
     }
-    let is_table = is(&tokens, 0, "CREATE") && is(&tokens, table, "TABLE");
-    let has_index = is_table && (table..tokens.len()).any(|index| is(&tokens, index, "INDEX"));
-    let open = tokens.iter().position(|token| token.token == Token::LParen);
-    let Some(open) = open.filter(|_| has_index) else { return Ok((tokens, Vec::new())) };
     let close = closing(&tokens, open)?;
     let mut kept = tokens[..=open].to_vec();
     let mut indexes = Vec::new();
@@ -232,10 +235,7 @@ fn cut_inline_indexes(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>,
     while item < close {
         let length = Cursor::new(&tokens[item..close]).count_until(|cursor| cursor.at_token(&Token::Comma));
         let end = item + length;
-        // A column may be called index; then a type follows, not a name or a list in parentheses.
-        let after = item + usize::from(is(&tokens, item, "UNIQUE"));
-        let lists = |index: usize| token(&tokens, index) == Some(&Token::LParen);
-        if is(&tokens, after, "INDEX") && (lists(after + 1) || lists(after + 2)) {
+        if is_inline_index(&tokens[item..end]) {
             indexes.push(InlineIndex::parse(Cursor::new(&tokens[item..end]))?);
         } else {
             if kept.len() > open + 1 {
@@ -252,6 +252,31 @@ fn cut_inline_indexes(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>,
     Ok((kept, indexes))
 }
 
+/// Where the column list of a `CREATE TABLE` begins, right after the table's name.
+fn column_list(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut cursor = Cursor::new(tokens);
+    cursor.eat("CREATE").then_some(())?;
+    while cursor.eat_one_of(&["TEMP", "TEMPORARY", "LOCAL", "GLOBAL"]).is_some() {}
+    cursor.eat("TABLE").then_some(())?;
+    cursor.eat("IF NOT EXISTS");
+    cursor.name().ok()?;
+    cursor.at_token(&Token::LParen).then_some(tokens.len() - cursor.rest().len())
+}
+
+/// Whether an item of a column list is an index. A column may be called index; then a type follows it, perhaps with
+/// numbers in parentheses, and perhaps constraints.
+fn is_inline_index(item: &[TokenWithSpan]) -> bool {
+    let after = usize::from(is(item, 0, "UNIQUE"));
+    let opens = |index: usize| token(item, index) == Some(&Token::LParen);
+    let list = if opens(after + 1) { after + 1 } else { after + 2 };
+    if !is(item, after, "INDEX") || !opens(list) || matches!(token(item, list + 1), Some(Token::Number(..))) {
+        return false;
+    }
+    let Ok(close) = closing(item, list) else { return true };
+    let clauses = ["STORING", "COVERING", "INCLUDE", "WHERE", "USING"];
+    after == 1 || list == after + 1 || close + 1 == item.len() || clauses.iter().any(|word| is(item, close + 1, word))
+}
+
 impl InlineIndex {
     fn parse(mut cursor: Cursor<'_>) -> Result<InlineIndex> {
         let unique = cursor.eat("UNIQUE");
@@ -265,8 +290,8 @@ impl InlineIndex {
             }
             Ok((name, descending))
         })?;
-        let storing = cursor.eat("INCLUDE");
-        let storing = if storing { cursor.list_in_parentheses(Cursor::identifier)? } else { Vec::new() };
+        let storing = cursor.eat_one_of(&["STORING", "COVERING", "INCLUDE"]);
+        let storing = if storing.is_some() { cursor.list_in_parentheses(Cursor::identifier)? } else { Vec::new() };
         if !cursor.is_at_end() {
             let what = cursor.expected("a comma or the end of the column list");
             let clause = ["WHERE", "USING"].into_iter().find(|word| cursor.at(word));
@@ -287,11 +312,12 @@ fn cut_as_of(mut tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Opti
         (1..tokens.len()).find(|&index| is(tokens, index, WORDS[1]) && is_start(index - 1)).map(|index| index - 1)
     };
     let Some(start) = find(&tokens) else { return Ok((tokens, None)) };
-    let mut cursor = Cursor::new(&tokens[start + WORDS.len()..]);
-    let time = cursor.expression_until(&["WITH"]).map_err(|error| match cursor.peek() {
-        Some(_) => error,
-        None => cursor.expected("a time"),
-    })?;
+    let mut cursor = Cursor::new(&tokens);
+    (0..start + WORDS.len()).for_each(|_| cursor.skip());
+    if cursor.is_at_end() {
+        return Err(cursor.expected("a time"));
+    }
+    let time = cursor.expression_until(&["WITH"])?;
     let used = tokens.len() - start - cursor.rest().len();
     tokens.drain(start..start + used);
     match find(&tokens) {
@@ -310,8 +336,12 @@ fn replace_shows(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<
             && (is(&tokens, index - 1, "AS") || is(&tokens, index - 1, "MATERIALIZED"))
             && !(index > 2 && is(&tokens, index - 3, "GENERATED") && is(&tokens, index - 2, "ALWAYS"))
     };
+    let is_relation = |index: usize| match index.checked_sub(1).and_then(|before| token(&tokens, before)) {
+        Some(Token::Comma | Token::LParen) => true,
+        before => ["FROM", "JOIN"].iter().any(|word| is_word(before, word)),
+    };
     let opens = |index: usize| match tokens[index].token {
-        Token::LBracket => is_show(index),
+        Token::LBracket => is_show(index) && is_relation(index),
         Token::LParen => is_show(index) && is_body(index),
         _ => false,
     };

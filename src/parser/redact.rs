@@ -43,42 +43,55 @@ const HARMLESS_PARAMETERS: [&str; 17] = [
     "S3_STORAGE_CLASS",
 ];
 
-/// A storage URI with its secrets replaced: userinfo passwords and every query parameter not known to be harmless.
+/// What begins a parameter, by the rules of URIs or against them.
+const SEPARATORS: [char; 4] = ['?', '&', ';', '#'];
+
+/// A storage URI with its secrets replaced: userinfo passwords and every query parameter not known to be harmless. Whatever looks
+/// like a password is one, also where the characters around it break the rules of URIs.
 pub fn redact_uri(uri: &str) -> String {
-    let (address, query) = uri.split_once('?').map_or((uri, None), |(address, query)| (address, Some(query)));
+    let end = uri.find(SEPARATORS).unwrap_or(uri.len());
+    let (address, mut parameters) = uri.split_at(end);
     let mut redacted = match address.split_once("://") {
         Some((scheme, rest)) => format!("{scheme}://{}", redact_userinfo(rest)),
-        None => address.to_string(),
+        None => redact_userinfo(address),
     };
-    let Some(query) = query else { return redacted };
-    for (index, parameter) in query.split('&').enumerate() {
-        redacted.push(if index == 0 { '?' } else { '&' });
-        match parameter.split_once('=') {
-            Some((name, _)) if !HARMLESS_PARAMETERS.contains(&name) => redacted.push_str(&format!("{name}=redacted")),
-            None if !parameter.is_empty() => redacted.push_str("redacted"),
-            _ => redacted.push_str(parameter),
-        }
+    while let Some(separator) = parameters.chars().next() {
+        redacted.push(separator);
+        let end = parameters[1..].find(SEPARATORS).map_or(parameters.len(), |at| at + 1);
+        redacted.push_str(&redact_parameter(&parameters[1..end]));
+        parameters = &parameters[end..];
     }
     redacted
 }
 
-/// The part of a URI between `://` and `?` without the secrets before its host. Whatever looks like a password is one, also
-/// where the characters in it break the rules of URIs.
+fn redact_parameter(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        _ if parameter.is_empty() => String::new(),
+        // An address in a value may have a password of its own.
+        Some((name, value))
+            if HARMLESS_PARAMETERS.contains(&name) && !value.contains('@') && !value.contains("%40") =>
+        {
+            parameter.to_string()
+        }
+        Some((name, _)) => format!("{name}=redacted"),
+        None => "redacted".into(),
+    }
+}
+
+/// The part of a URI between `://` and its parameters without the secrets before its host.
 fn redact_userinfo(rest: &str) -> String {
     let authority = rest.split('/').next().unwrap_or_default();
     let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
-    let user = match authority.rsplit_once('@') {
-        Some((user, _)) => user,
-        None => match (authority.split_once(':'), rest.rfind('@')) {
-            (Some((_, port)), Some(at)) if !is_port(port) => &rest[..at],
-            (Some((host, port)), None) if !is_port(port) => {
-                return format!("{host}:redacted{}", &rest[authority.len()..]);
-            }
-            _ => return rest.to_string(),
+    match (rest.rsplit_once('@'), authority.split_once(':')) {
+        (Some((user, host)), _) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:redacted@{host}"),
+            // A path may have an @ in it.
+            None if user.contains('/') => rest.to_string(),
+            None => format!("redacted@{host}"),
         },
-    };
-    let shown = user.split_once(':').map_or("redacted".into(), |(name, _)| format!("{name}:redacted"));
-    format!("{shown}{}", &rest[user.len()..])
+        (None, Some((host, port))) if !is_port(port) => format!("{host}:redacted{}", &rest[authority.len()..]),
+        _ => rest.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +110,14 @@ mod tests {
             ("https://me:hu/sh@host/p", "https://me:redacted@host/p"),
             ("https://me:hu@sh@host:80/p", "https://me:redacted@host:80/p"),
             ("https://me:hu?sh@host/p", "https://me:redacted?redacted"),
-            ("s3://host:9000/p@q", "s3://host:9000/p@q"),
+            ("https://me:12/hush@host/p", "https://me:redacted@host/p"),
+            ("me:hush@host/p", "me:redacted@host/p"),
+            ("s3://bucket/p@q", "s3://bucket/p@q"),
+            ("s3://host:9000/p", "s3://host:9000/p"),
+            ("s3://a?AWS_REGION=eu?AWS_SECRET_ACCESS_KEY=hush", "s3://a?AWS_REGION=eu?AWS_SECRET_ACCESS_KEY=redacted"),
+            ("s3://a?AWS_REGION=eu;X=hush#hush", "s3://a?AWS_REGION=eu;X=redacted#redacted"),
+            ("s3://a&X=hush", "s3://a&X=redacted"),
+            ("s3://a?AWS_ENDPOINT=https://me:hush@host/", "s3://a?AWS_ENDPOINT=redacted"),
         ] {
             assert_eq!(redact_uri(uri), shown, "{uri}");
             assert_eq!(redact_uri(shown), shown, "redacting twice changes nothing");

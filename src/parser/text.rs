@@ -1,8 +1,10 @@
+use std::fmt;
+
 use super::redact::{Redacted, redact_uri};
 use super::render::{Render, Secrets, quote_literal};
 
 /// A string position: a literal, or a placeholder that the client fills in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Text {
     /// The text itself.
     Literal(String),
@@ -28,8 +30,18 @@ impl Text {
 }
 
 impl Render for Text {
-    fn render(&self, out: &mut String, _: Secrets) {
-        self.render_with(out, quote_literal);
+    fn render(&self, out: &mut String, secrets: Secrets) {
+        // A URI where none belongs has its secrets too.
+        self.render_with(out, |text| match secrets {
+            Secrets::Hidden if text.contains("://") => quote_literal(&redact_uri(text)),
+            _ => quote_literal(text),
+        });
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered(Secrets::Hidden))
     }
 }
 

@@ -7,19 +7,22 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::super::cursor::is_word;
 use super::super::places::Places;
-use super::super::render::{Render, Secrets};
+use super::super::render::{Render, Secrets, quote_literal};
 use super::super::text::HIDDEN_LITERAL;
 use super::Ordinary;
 
 /// The canonical text of a statement, its `AS OF SYSTEM TIME` apart.
 pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     let text = statement.ast.to_string();
-    let has_password = secrets == Secrets::Hidden && mentions_password(&text);
-    if !has_password && !statement.upsert && statement.shows.is_empty() && statement.indexes.is_empty() {
+    let has_secrets = secrets == Secrets::Hidden && may_have_secrets(&text);
+    let is_one_line = !text.contains(['\n', '\r']);
+    let as_it_was = !statement.upsert && statement.shows.is_empty() && statement.indexes.is_empty();
+    if !has_secrets && is_one_line && as_it_was {
         return text;
     }
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, &text).with_unescape(false).tokenize_with_location() else {
-        return text;
+        // Never seen; what is not understood is not shown where it could have a secret.
+        return if has_secrets { HIDDEN_LITERAL.into() } else { text };
     };
     let mut tokens: Vec<(Range<usize>, Token)> = in_bytes(&text, tokens);
     tokens.retain(|(_, token)| !matches!(token, Token::Whitespace(_)));
@@ -44,15 +47,14 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
                 upsert = false;
                 edits.push((range.clone(), "UPSERT".into()));
             }
-            Token::Word(word) if word.quote_style == Some('"') => {
+            Token::Word(word) if word.quote_style == Some('"') && !statement.shows.is_empty() => {
                 if let Some(show) = statement.shows.iter().find(|show| show.placeholder == word.value) {
                     edits.push((range.clone(), format!("[{}]", show.statement.rendered(secrets))));
                 }
             }
-            Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_)
-                if has_password =>
-            {
-                edits.push((range.clone(), HIDDEN_LITERAL.into()));
+            _ if has_secrets && is_secret(&tokens, index) => edits.push((range.clone(), HIDDEN_LITERAL.into())),
+            Token::SingleQuotedString(_) if text[range.clone()].contains(['\n', '\r']) => {
+                edits.push((range.clone(), on_one_line(&text[range.clone()])));
             }
             _ => {}
         }
@@ -68,11 +70,35 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     out
 }
 
-/// Whether it is a statement about roles that sets a password.
-fn mentions_password(text: &str) -> bool {
-    let about = ["CREATE ROLE", "CREATE USER", "ALTER ROLE", "ALTER USER"];
-    about.iter().any(|words| text.get(..words.len()).is_some_and(|start| start.eq_ignore_ascii_case(words)))
-        && text.to_ascii_uppercase().contains("PASSWORD")
+/// Whether it mentions a password, or copies from or to a place.
+fn may_have_secrets(text: &str) -> bool {
+    let has =
+        |word: &str| text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()));
+    (has("PASSWORD") && ["ROLE", "USER", "GROUP"].iter().any(|word| has(word))) || has("COPY ")
+}
+
+/// Whether a token is a string, or what follows `PASSWORD`.
+fn is_secret(tokens: &[(Range<usize>, Token)], index: usize) -> bool {
+    let before = |count: usize| index.checked_sub(count).map(|index| &tokens[index].1);
+    let after_password =
+        is_word(before(1), "PASSWORD") || (before(1) == Some(&Token::Eq) && is_word(before(2), "PASSWORD"));
+    let in_copy = tokens.first().is_some_and(|(_, first)| is_word(Some(first), "COPY"));
+    match &tokens[index].1 {
+        Token::SingleQuotedString(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::NationalStringLiteral(text)
+        | Token::UnicodeStringLiteral(text)
+        | Token::HexStringLiteral(text) => !in_copy || text.contains("://"),
+        Token::DollarQuotedString(text) => !in_copy || text.value.contains("://"),
+        Token::Number(..) => after_password,
+        Token::Word(word) => after_password && word.quote_style.is_some(),
+        _ => false,
+    }
+}
+
+/// A literal in single quotes as one with escapes.
+fn on_one_line(literal: &str) -> String {
+    quote_literal(&literal[1..literal.len() - 1].replace("''", "'"))
 }
 
 fn in_bytes(text: &str, tokens: Vec<TokenWithSpan>) -> Vec<(Range<usize>, Token)> {

@@ -99,11 +99,11 @@ fn attempts_to_read_a_nesting_do_not_double_with_every_level() {
             let sql = format!("SELECT {}{middle}{}", open.repeat(depth), close.repeat(depth));
             parse(&sql).unwrap_or_else(|error| panic!("{open}: {error:?}"));
         }
-        // Arguments of these may be named by expressions, so there the budget has to end it.
-        let json = |depth: usize| format!("SELECT {}1{}", "json_array(".repeat(depth), ")".repeat(depth));
+        // Where an argument is named, all may be, so there the budget has to end it.
+        let named = |depth: usize| format!("SELECT f(a => 1), {}1{}", "f(".repeat(depth), ")".repeat(depth));
         parse("SELECT json_object('a' : json_object('b' : 1))").unwrap();
-        parse(&json(8)).unwrap();
-        assert_eq!(parse(&json(60)).unwrap_err().sqlstate, "54001");
+        parse(&named(8)).unwrap();
+        assert_eq!(parse(&named(60)).unwrap_err().sqlstate, "54001");
     });
 }
 
@@ -122,6 +122,12 @@ fn long_chains_of_operators_are_refused_before_they_are_trees() {
         assert_eq!(parse(&chain(200_000)).unwrap_err().sqlstate, "54001", "{operator}");
     }
     parse(&format!("SELECT {}", vec!["a + b"; 10_000].join(", "))).expect("a comma begins another expression");
+    for repeated in [" OPERATOR(+) 1", " UNION SELECT 1, 2", " XOR a", " NOT NULL", "[1]", ".b"] {
+        let error = parse(&format!("SELECT a{}", repeated.repeat(5000))).unwrap_err();
+        assert_eq!(error.sqlstate, "54001", "{repeated}");
+    }
+    assert_eq!(parse(&format!("SELECT {}'1'", "INTERVAL ".repeat(5000))).unwrap_err().sqlstate, "54001");
+    assert_eq!(parse(&format!("SELECT 1::int{}", "[]".repeat(5000))).unwrap_err().sqlstate, "54001");
     assert_eq!(parse("SELECT $65536").unwrap_err().sqlstate, "54001");
     assert_eq!(parse("SELECT $99999999999999999999").unwrap_err().sqlstate, "54001");
 }

@@ -46,7 +46,7 @@ SELECT * FROM t FETCH FIRST 5 ROWS ONLY;
 SELECT * FROM t TABLESAMPLE BERNOULLI (10);
 SELECT * FROM ONLY t;
 SELECT $1::INT, $2 FROM t WHERE a = $3;
-SELECT E'a\tb', $$dollar$$, $tag$x$tag$, 'it''s', B'101', X'FF', N'n';
+SELECT E'a\tb', $$dollar$$, $tag$x$tag$, 'it''s', B'101', X'FF';
 SELECT 1.5, 1e10, .5, 0x1F, 1_000;
 SELECT true, false, NULL;
 SELECT (1, 2) = (3, 4), ROW(1, 2);
