@@ -48,8 +48,11 @@ impl Error {
         if let Some((line, column)) = self.location
             && self.position == 0
         {
-            let before: usize =
-                sql.split_inclusive('\n').take(line as usize - 1).map(|line| line.chars().count()).sum();
+            let before: usize = sql
+                .split_inclusive('\n')
+                .take((line as usize).saturating_sub(1))
+                .map(|line| line.chars().count())
+                .sum();
             self.position = before + column as usize;
         }
         self

@@ -21,7 +21,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
 use super::Engine;
 use super::committer::Write;
-use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
+use super::encoding::{MIN_PREFIX_BYTES, decode_value, push_user_key, span_bounds, split_time, with_time};
 use super::scan::{Scan, Select};
 use crate::kv::{Batch, Error, Result, SpaceId, Span};
 use crate::time::Timestamp;
@@ -151,6 +151,9 @@ impl Bucket {
             None => None,
             Some(guard) => {
                 let (key, value) = guard.into_inner()?;
+                if key.len() < 8 + MIN_PREFIX_BYTES {
+                    return Err(Error::Corrupt("an entry of the change index is too short".into()));
+                }
                 let time = Timestamp(read_u64(Some(&value))? as i64);
                 Some((key, time))
             }

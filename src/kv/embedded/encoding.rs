@@ -19,6 +19,9 @@ const SPACE_BYTES: usize = 8;
 const TERMINATOR: [u8; 2] = [0x00, 0x01];
 const ESCAPED_ZERO: [u8; 2] = [0x00, 0xff];
 
+/// The shortest version prefix there can be.
+pub const MIN_PREFIX_BYTES: usize = SPACE_BYTES + TERMINATOR.len();
+
 fn push_escaped(buffer: &mut Vec<u8>, key: &[u8]) {
     for &byte in key {
         if byte == 0 {

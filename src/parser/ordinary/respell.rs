@@ -14,18 +14,19 @@ use super::Ordinary;
 /// The canonical text of a statement, its `AS OF SYSTEM TIME` apart.
 pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     let text = statement.ast.to_string();
-    let has_secrets = secrets == Secrets::Hidden && may_have_secrets(&text);
+    let may_have_secrets = secrets == Secrets::Hidden && may_have_secrets(&text);
     let is_one_line = !text.contains(['\n', '\r']);
     let as_it_was = !statement.upsert && statement.shows.is_empty() && statement.indexes.is_empty();
-    if !has_secrets && is_one_line && as_it_was {
+    if !may_have_secrets && is_one_line && as_it_was {
         return text;
     }
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, &text).with_unescape(false).tokenize_with_location() else {
         // Never seen; what is not understood is not shown where it could have a secret.
-        return if has_secrets { HIDDEN_LITERAL.into() } else { text };
+        return if may_have_secrets { HIDDEN_LITERAL.into() } else { text };
     };
     let mut tokens: Vec<(Range<usize>, Token)> = in_bytes(&text, tokens);
     tokens.retain(|(_, token)| !matches!(token, Token::Whitespace(_)));
+    let has_secrets = may_have_secrets && has_secrets(&tokens);
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     let mut depth = 0usize;
     let mut upsert = statement.upsert;
@@ -72,9 +73,20 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
 
 /// Whether it mentions a password, or copies from or to a place.
 fn may_have_secrets(text: &str) -> bool {
-    let has =
-        |word: &str| text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()));
-    (has("PASSWORD") && ["ROLE", "USER", "GROUP"].iter().any(|word| has(word))) || has("COPY ")
+    let password = "PASSWORD".as_bytes();
+    text.starts_with("COPY ") || text.as_bytes().windows(password.len()).any(|word| word.eq_ignore_ascii_case(password))
+}
+
+/// Whether it is about a role, also behind `EXPLAIN` or `PREPARE`, or copies from or to a place.
+fn has_secrets(tokens: &[(Range<usize>, Token)]) -> bool {
+    let is_one_of = |token: &Token, words: &[&str]| words.iter().any(|word| is_word(Some(token), word));
+    // CREATE OR REPLACE USER has the most words between.
+    let names_role = |tokens: &[(Range<usize>, Token)]| {
+        is_one_of(&tokens[0].1, &["CREATE", "ALTER"])
+            && tokens[1..].iter().take(3).any(|(_, token)| is_one_of(token, &["ROLE", "USER", "GROUP"]))
+    };
+    let copies = tokens.first().is_some_and(|(_, first)| is_word(Some(first), "COPY"));
+    copies || (0..tokens.len()).any(|start| names_role(&tokens[start..]))
 }
 
 /// Whether a token is a string, or what follows `PASSWORD`.

@@ -152,3 +152,18 @@ async fn a_store_from_before_the_index_is_walked_for_what_is_older() {
     assert_eq!(compare(&store, &Span::all(SPACE), before, now, "across").await, 2);
     assert_eq!(compare(&store, &Span::all(SPACE), upgraded, now, "after").await, 1);
 }
+
+#[tokio::test]
+async fn an_entry_that_is_none_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = at_noon();
+    let store = open_at(directory.path(), &clock);
+    let before = store.now().unwrap();
+    put(&store, &[("a", "1")]).await;
+    let now = store.now().unwrap();
+    let entries = store.engine.database.keyspace("changes", KeyspaceCreateOptions::default).unwrap();
+    let bucket = entries.iter().next().unwrap().key().unwrap()[..8].to_vec();
+    entries.insert([&bucket[..], &SPACE.0.to_be_bytes()].concat(), now.0.to_be_bytes()).unwrap();
+    let changes: Result<Vec<Batch>> = store.changes(Span::all(SPACE), before, now).try_collect().await;
+    assert!(matches!(changes, Err(Error::Corrupt(_))), "{changes:?}");
+}
