@@ -25,8 +25,8 @@ impl AlterBackup {
         let instead = "ALTER BACKUP LATEST IN 'collection' ADD NEW_KMS = 'uri' WITH OLD_KMS = 'uri'";
         let backup = BackupPlace::parse(cursor, instead)?;
         let mut uris = |words: &str| {
-            cursor.expect(words)?;
-            cursor.expect_token(&Token::Eq)?;
+            cursor.require(words)?;
+            cursor.require_token(&Token::Eq)?;
             cursor.uris()
         };
         Ok(AlterBackup { backup, new_kms: uris("ADD NEW_KMS")?, old_kms: uris("WITH OLD_KMS")? })

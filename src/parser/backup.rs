@@ -48,7 +48,7 @@ impl Backup {
     /// After `BACKUP`.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<Backup> {
         let targets = parse_targets(cursor)?;
-        cursor.expect("INTO")?;
+        cursor.require("INTO")?;
         let subdirectory = Subdirectory::parse_with_in(cursor)?;
         let collection = cursor.uris()?;
         let as_of = cursor.as_of()?;

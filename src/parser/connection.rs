@@ -62,7 +62,7 @@ impl ExternalConnection {
     pub fn parse_create(cursor: &mut Cursor<'_>) -> Result<ExternalConnection> {
         let if_not_exists = cursor.eat("IF NOT EXISTS");
         let name = cursor.text()?;
-        cursor.expect("AS")?;
+        cursor.require("AS")?;
         Ok(ExternalConnection::Create { name, uri: Uri::new(cursor.text()?), if_not_exists })
     }
 
@@ -70,7 +70,7 @@ impl ExternalConnection {
     pub fn parse_alter(cursor: &mut Cursor<'_>) -> Result<ExternalConnection> {
         let if_exists = cursor.eat("IF EXISTS");
         let name = cursor.text()?;
-        cursor.expect("AS")?;
+        cursor.require("AS")?;
         Ok(ExternalConnection::Alter { name, uri: Uri::new(cursor.text()?), if_exists })
     }
 
@@ -102,7 +102,7 @@ impl CheckOptions {
         let mut options = CheckOptions::default();
         if cursor.eat("WITH") {
             option::parse_list(cursor, statement, known, &[], |cursor, name| {
-                cursor.expect_token(&Token::Eq)?;
+                cursor.require_token(&Token::Eq)?;
                 match name {
                     "TRANSFER" => options.transfer = Some(cursor.text()?),
                     "TIME" => options.time = Some(cursor.text()?),

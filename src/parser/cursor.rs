@@ -87,7 +87,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads these words.
-    pub fn expect(&mut self, words: &str) -> Result<()> {
+    pub fn require(&mut self, words: &str) -> Result<()> {
         if self.eat(words) { Ok(()) } else { Err(self.expected(words)) }
     }
 
@@ -106,11 +106,11 @@ impl<'a> Cursor<'a> {
         next
     }
 
-    pub fn expect_token(&mut self, token: &Token) -> Result<()> {
+    pub fn require_token(&mut self, token: &Token) -> Result<()> {
         if self.eat_token(token) { Ok(()) } else { Err(self.expected(&format!("\"{token}\""))) }
     }
 
-    pub fn expect_end(&self) -> Result<()> {
+    pub fn require_end(&self) -> Result<()> {
         if self.is_at_end() { Ok(()) } else { Err(self.expected("the end of the statement")) }
     }
 
@@ -162,9 +162,9 @@ impl<'a> Cursor<'a> {
 
     /// Items separated by commas, in parentheses.
     pub fn list_in_parentheses<T>(&mut self, item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        self.expect_token(&Token::LParen)?;
+        self.require_token(&Token::LParen)?;
         let items = self.list(item)?;
-        self.expect_token(&Token::RParen)?;
+        self.require_token(&Token::RParen)?;
         Ok(items)
     }
 
@@ -223,7 +223,7 @@ impl<'a> Cursor<'a> {
         if self.eat("true") {
             Ok(true)
         } else {
-            self.expect("false").map(|()| false).map_err(|_| self.expected("true or false"))
+            self.require("false").map(|()| false).map_err(|_| self.expected("true or false"))
         }
     }
 

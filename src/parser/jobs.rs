@@ -105,7 +105,7 @@ impl ShowJobs {
         } else {
             ShownJobs::Ids(before.query()?)
         };
-        before.expect_end()?;
+        before.require_end()?;
         cursor.skip_rest();
         Ok(Some(ShowJobs { jobs, when_complete }))
     }
@@ -113,11 +113,11 @@ impl ShowJobs {
 
 /// `FOR SCHEDULE id` or `FOR SCHEDULES query`
 fn parse_schedules(cursor: &mut Cursor<'_>) -> Result<Box<Ordinary>> {
-    cursor.expect("FOR")?;
+    cursor.require("FOR")?;
     if cursor.eat("SCHEDULES") {
         return cursor.query();
     }
-    cursor.expect("SCHEDULE").map_err(|_| cursor.expected("SCHEDULE or SCHEDULES"))?;
+    cursor.require("SCHEDULE").map_err(|_| cursor.expected("SCHEDULE or SCHEDULES"))?;
     cursor.integer(SCHEDULE_ID).map(ids_query)
 }
 
@@ -148,7 +148,7 @@ impl ControlJobs {
             Some(all) => all,
             None if before.eat("JOB") => ControlledJobs::Ids(ids_query(before.integer(JOB_ID)?)),
             None => {
-                before.expect("JOBS")?;
+                before.require("JOBS")?;
                 if before.at("FOR") {
                     ControlledJobs::OfSchedules(parse_schedules(&mut before)?)
                 } else {
@@ -156,7 +156,7 @@ impl ControlJobs {
                 }
             }
         };
-        before.expect_end()?;
+        before.require_end()?;
         cursor.skip_rest();
         Ok(Some(ControlJobs { command, jobs, reason }))
     }
@@ -177,7 +177,7 @@ impl AlterJob {
     /// After `ALTER JOB`.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<AlterJob> {
         let id = cursor.integer(JOB_ID)?;
-        cursor.expect("OWNER TO")?;
+        cursor.require("OWNER TO")?;
         Ok(AlterJob { id, owner: cursor.identifier()? })
     }
 }

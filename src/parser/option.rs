@@ -62,9 +62,9 @@ pub fn parse_with(
     read: impl FnMut(&mut Cursor<'_>, &'static str) -> Result<()>,
 ) -> Result<Given> {
     if cursor.eat("WITH OPTIONS") {
-        cursor.expect_token(&Token::LParen)?;
+        cursor.require_token(&Token::LParen)?;
         let given = parse_list(cursor, statement, known, &[], read)?;
-        cursor.expect_token(&Token::RParen)?;
+        cursor.require_token(&Token::RParen)?;
         return Ok(given);
     }
     // WITH SCHEDULE OPTIONS is another clause.
@@ -103,7 +103,7 @@ pub const STRICT: &str = "strict";
 
 /// `= value`
 pub fn parse_value(cursor: &mut Cursor<'_>) -> Result<Text> {
-    cursor.expect_token(&Token::Eq)?;
+    cursor.require_token(&Token::Eq)?;
     cursor.text()
 }
 
@@ -129,7 +129,7 @@ impl Access {
 
     /// After the name of one of them.
     pub fn read(&mut self, cursor: &mut Cursor<'_>, name: &'static str) -> Result<()> {
-        cursor.expect_token(&Token::Eq)?;
+        cursor.require_token(&Token::Eq)?;
         match name {
             "encryption_passphrase" => self.encryption_passphrase = Some(Secret::new(cursor.text()?)),
             "kms" => self.kms = cursor.uris()?,

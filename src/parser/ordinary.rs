@@ -280,7 +280,7 @@ fn is_inline_index(item: &[TokenWithSpan]) -> bool {
 impl InlineIndex {
     fn parse(mut cursor: Cursor<'_>) -> Result<InlineIndex> {
         let unique = cursor.eat("UNIQUE");
-        cursor.expect("INDEX")?;
+        cursor.require("INDEX")?;
         let name = if cursor.at_token(&Token::LParen) { None } else { Some(cursor.identifier()?) };
         let columns = cursor.list_in_parentheses(|cursor| {
             let name = cursor.identifier()?;

@@ -49,7 +49,7 @@ impl Restore {
         } else {
             Targets::parse(cursor, &["FROM"])?
         };
-        cursor.expect("FROM")?;
+        cursor.require("FROM")?;
         let backup = BackupPlace::parse(cursor, "RESTORE ... FROM LATEST IN 'collection'")?;
         let as_of = cursor.as_of()?;
         let mut options = RestoreOptions::default();

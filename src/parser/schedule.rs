@@ -135,9 +135,9 @@ impl CreateSchedule {
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<CreateSchedule> {
         let if_not_exists = cursor.eat("IF NOT EXISTS");
         let label = if cursor.at("FOR") { None } else { Some(cursor.text()?) };
-        cursor.expect("FOR BACKUP")?;
+        cursor.require("FOR BACKUP")?;
         let targets = parse_targets(cursor)?;
-        cursor.expect("INTO")?;
+        cursor.require("INTO")?;
         if let Some(at) = Subdirectory::parse_with_in(&mut cursor.clone())?.map(|_| cursor.location()) {
             let error = Error::syntax("syntax error: a schedule chooses the subdirectory of each backup", at);
             return Err(error.hint("Write INTO 'collection'."));
@@ -149,13 +149,13 @@ impl CreateSchedule {
         }
         let mut options = BackupOptions::default();
         if cursor.eat("WITH OPTIONS") {
-            cursor.expect_token(&Token::LParen)?;
+            cursor.require_token(&Token::LParen)?;
             options = BackupOptions::parse_list(cursor, &[])?.0;
-            cursor.expect_token(&Token::RParen)?;
+            cursor.require_token(&Token::RParen)?;
         } else if cursor.eat("WITH") {
             options = BackupOptions::parse_list(cursor, &[])?.0;
         }
-        cursor.expect("RECURRING")?;
+        cursor.require("RECURRING")?;
         let recurring = parse_recurring(cursor)?;
         let full_backup = if cursor.eat("FULL BACKUP") { Some(FullBackup::parse(cursor)?) } else { None };
         let mut schedule_options = ScheduleOptions::default();
@@ -163,7 +163,7 @@ impl CreateSchedule {
             let in_parentheses = cursor.eat_token(&Token::LParen);
             schedule_options.parse_list(cursor)?;
             if in_parentheses {
-                cursor.expect_token(&Token::RParen)?;
+                cursor.require_token(&Token::RParen)?;
             }
         }
         let schedule = CreateSchedule {
@@ -251,7 +251,7 @@ impl ScheduleChange {
     fn parse(cursor: &mut Cursor<'_>) -> Result<ScheduleChange> {
         if cursor.eat("EXECUTE") {
             let full = cursor.eat("FULL");
-            cursor.expect("IMMEDIATELY")?;
+            cursor.require("IMMEDIATELY")?;
             return Ok(ScheduleChange::Execute { full });
         }
         if !cursor.eat("SET") {

@@ -59,7 +59,7 @@ impl SetClusterSetting {
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<SetClusterSetting> {
         let name = parse_setting_name(cursor)?;
         if !cursor.eat_token(&Token::Eq) {
-            cursor.expect("TO").map_err(|_| cursor.expected("\"=\" or TO"))?;
+            cursor.require("TO").map_err(|_| cursor.expected("\"=\" or TO"))?;
         }
         let value = if cursor.eat("DEFAULT") {
             None

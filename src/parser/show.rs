@@ -138,7 +138,7 @@ pub fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
         && cursor.rest().len() > 1
     {
         // A table may be called schedule, or view.
-        cursor.expect("CREATE")?;
+        cursor.require("CREATE")?;
         return Ok(Statement::Show(Show::Create(ShowCreate::Table, cursor.name()?)));
     } else if let Some(jobs) = ShowJobs::parse(cursor)? {
         return Ok(Statement::ShowJobs(jobs));
@@ -219,7 +219,7 @@ fn optional_from<T>(cursor: &mut Cursor<'_>, name: impl FnOnce(&mut Cursor<'_>) 
 
 fn from_table(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     if !cursor.eat("FROM") {
-        cursor.expect("IN").map_err(|_| cursor.expected("FROM"))?;
+        cursor.require("IN").map_err(|_| cursor.expected("FROM"))?;
     }
     cursor.eat("TABLE");
     cursor.name()

@@ -62,7 +62,7 @@ display_redacted!(ShowBackups, ShowBackup, ShowBackupConnection);
 impl ShowBackups {
     /// After `SHOW BACKUPS`.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<ShowBackups> {
-        cursor.expect("IN")?;
+        cursor.require("IN")?;
         Ok(ShowBackups { collection: cursor.uris()? })
     }
 }

@@ -187,7 +187,7 @@ pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         own = Explain::parse(&mut cursor)?.map(Statement::Explain);
     }
     match own {
-        Some(statement) => cursor.expect_end().map(|()| statement),
+        Some(statement) => cursor.require_end().map(|()| statement),
         None => ordinary::parse(tokens).map(|statement| Statement::Sql(Box::new(statement))),
     }
 }
@@ -257,7 +257,7 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         ExternalConnection::parse_alter(cursor).map(|alter| Some(Statement::ExternalConnection(alter)))
     } else {
         let mut ahead = cursor.clone();
-        ahead.expect("ALTER")?;
+        ahead.require("ALTER")?;
         let zone = ConfigureZone::parse(&mut ahead)?;
         if zone.is_some() {
             *cursor = ahead;
@@ -271,7 +271,7 @@ fn parse_drop(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         return Ok(Some(Statement::ExternalConnection(ExternalConnection::Drop(cursor.text()?))));
     }
     let mut ahead = cursor.clone();
-    ahead.expect("DROP")?;
+    ahead.require("DROP")?;
     let control = ControlSchedules::parse(&mut ahead, ScheduleCommand::Drop)?;
     if control.is_some() {
         *cursor = ahead;

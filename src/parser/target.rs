@@ -104,7 +104,7 @@ impl Subdirectory {
             return Ok(None);
         }
         let path = cursor.text()?;
-        cursor.expect("IN")?;
+        cursor.require("IN")?;
         Ok(Some(Subdirectory::Path(path)))
     }
 }

@@ -58,10 +58,10 @@ impl ConfigureZone {
         if cursor.eat("DISCARD") {
             return Ok(Some(ConfigureZone { target, changes: None }));
         }
-        cursor.expect("USING").map_err(|_| cursor.expected("USING or DISCARD"))?;
+        cursor.require("USING").map_err(|_| cursor.expected("USING or DISCARD"))?;
         let changes = cursor.list(|cursor| {
             let name = parse_setting_name(cursor)?;
-            cursor.expect_token(&Token::Eq)?;
+            cursor.require_token(&Token::Eq)?;
             let from_parent = cursor.eat("COPY FROM PARENT");
             let value = if from_parent {
                 ZoneValue::FromParent
@@ -102,7 +102,7 @@ impl ShowZone {
             return Ok(None);
         }
         if !cursor.eat("FOR") {
-            cursor.expect("FROM")?;
+            cursor.require("FROM")?;
         }
         let target = ZoneTarget::parse(cursor)?.ok_or_else(|| cursor.expected("DATABASE, TABLE or RANGE"))?;
         Ok(Some(ShowZone { target: Some(target) }))
