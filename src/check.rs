@@ -323,8 +323,7 @@ mod tests {
             txn.commit().await.unwrap();
         });
         assert_eq!(nameless.await, ["table \"t\" has no name in the catalog"]);
-        let dropped =
-            findings(async |store, table| store.drop_space(table.primary.space, store.now().unwrap()).await.unwrap());
+        let dropped = findings(async |store, table| store.discard_spaces(&[table.primary.space]).await.unwrap());
         assert!(dropped.await[0].starts_with("table \"t\" cannot be read: "));
     }
 }

@@ -531,11 +531,8 @@ impl JobType for RestoreJob {
                 // Everything is there and in use; only the job's own end was not written down.
                 return Ok(());
             }
-            let now = job.store().now()?;
-            for space in state.spaces.values() {
-                job.store().drop_space(*space, now).await?;
-            }
-            Ok(())
+            let spaces: Vec<SpaceId> = state.spaces.values().copied().collect();
+            Ok(job.store().discard_spaces(&spaces).await?)
         };
         undo.await.map_err(|error: Error| match Failure::from(error) {
             Failure::Permanent { message, .. } => Failure::Retry(message),

@@ -72,6 +72,28 @@ pub struct Versioned {
     pub time: Timestamp,
 }
 
+/// How much of its history a space still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceHistory {
+    /// The space.
+    pub space: SpaceId,
+    /// It can be read from here on; [`Timestamp::MIN`] if nothing was ever forgotten.
+    pub threshold: Timestamp,
+    /// It can be read before this.
+    pub dropped: Option<Timestamp>,
+    /// When it was loaded in bulk last, until that is below the threshold.
+    pub loaded: Option<Timestamp>,
+}
+
+/// What a round of [`Store::collect`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Versions removed.
+    pub versions: u64,
+    /// Whether there is more to do at once.
+    pub more: bool,
+}
+
 /// What an ingest wrote, or what a space holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceStats {
@@ -112,8 +134,22 @@ pub trait Store: Read {
     /// A new empty space. Its id was never used before; descriptors share the numbering.
     async fn create_space(&self) -> Result<SpaceId>;
 
-    /// Hides a space from `at` on; it stays readable below.
-    async fn drop_space(&self, space: SpaceId, at: Timestamp) -> Result<()>;
+    /// Gives up spaces that nobody ever saw, such as those of a load that failed.
+    async fn discard_spaces(&self, spaces: &[SpaceId]) -> Result<()>;
+
+    /// Forgets that there ever were these spaces, whose thresholds have passed their drops. Reads of them find nothing
+    /// from then on instead of failing, so it is for when no descriptor that names them can be read any more.
+    async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()>;
+
+    /// Every space with a threshold, a drop or a bulk load, in order.
+    fn histories(&self) -> Vec<SpaceHistory>;
+
+    /// The snapshot that the oldest running transaction began with; now, if there is none.
+    fn oldest_begin(&self) -> Result<Timestamp>;
+
+    /// Removes what thresholds ([`Txn::set_threshold`]) allow to be forgotten, looking at no more than about `keys` keys, and
+    /// gives the space back to the disk.
+    async fn collect(&self, keys: usize) -> Result<Collected>;
 
     /// Loads sorted rows into spaces that nobody can see yet, every row with the timestamp `at`.
     /// Repeating an ingest with the same rows and `at` changes nothing.
@@ -121,10 +157,6 @@ pub trait Store: Read {
 
     /// Up to `parts - 1` keys, ascending, that cut `span` into parts of about even size without scanning it.
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>>;
-
-    /// Raises the timestamp below which versions of `space` may be forgotten; never lowers it.
-    /// Reads below it fail with [`Error::BelowThreshold`].
-    async fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()>;
 }
 
 /// One transaction: it sees one snapshot and its own writes, and commits whole or not at all.
@@ -148,8 +180,12 @@ pub trait Txn: Send + Sync {
     /// Deletes a key.
     fn delete(&self, space: SpaceId, key: &[u8]) -> Result<()>;
 
-    /// Hides a space as of the commit, with [`Store::drop_space`]'s meaning.
+    /// Hides a space as of the commit. It stays readable before, until its threshold passes that time.
     fn drop_space(&self, space: SpaceId) -> Result<()>;
+
+    /// Raises, with the commit, the time below which versions of `space` may be forgotten; never lowers it. Reads below it
+    /// fail with [`Error::BelowThreshold`]. It must not lie after the transaction's snapshot.
+    fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()>;
 
     /// Waits for the key. After a wait the snapshot moves to now if nothing already read has changed;
     /// otherwise, or when waiting would close a cycle, the result is [`Error::Retry`].

@@ -13,11 +13,12 @@
 //! event in it is read by walking all versions.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
 use super::Engine;
 use super::committer::Write;
@@ -38,7 +39,8 @@ const STEPS_PER_CHANGE: usize = 8;
 const GROUPS_BETWEEN_TRIALS: usize = 16;
 const FROM_KEY: &str = "changes/from";
 
-fn bucket_of(time: Timestamp) -> u64 {
+/// The bucket that commits of this time write to.
+pub fn bucket_of(time: Timestamp) -> u64 {
     (time.0.max(0) as u64) / BUCKET.as_nanos() as u64
 }
 
@@ -102,6 +104,64 @@ impl ChangeIndex {
         }
         Ok(Some(buckets))
     }
+
+    /// Every bucket that has entries.
+    pub fn all_buckets(&self) -> Result<Vec<u64>> {
+        let mut buckets = Vec::new();
+        let mut next = 0_u64;
+        while let Some(guard) = self.entries.range(next.to_be_bytes()..).next() {
+            let found = read_u64(guard.key()?.get(..8))?;
+            buckets.push(found);
+            next = found + 1;
+        }
+        Ok(buckets)
+    }
+
+    /// The entries of a space in a bucket, as prefixes and newest times: at most `limit` of those after a prefix.
+    pub fn entries_of(
+        &self,
+        bucket: u64,
+        space: SpaceId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Timestamp)>> {
+        let (start, end) = span_bounds(&Span::all(space));
+        let start = match after {
+            Some(prefix) => Bound::Excluded(entry_key(bucket, prefix)),
+            None => Bound::Included(entry_key(bucket, &start)),
+        };
+        let found = self.entries.range((start, Bound::Excluded(entry_key(bucket, &end)))).take(limit);
+        let entry = |guard: fjall::Guard| {
+            let (key, value) = guard.into_inner()?;
+            let prefix = key.get(8..).filter(|prefix| prefix.len() >= MIN_PREFIX_BYTES).ok_or_else(too_short)?;
+            Ok((prefix.to_vec(), Timestamp(read_u64(Some(&value))? as i64)))
+        };
+        found.map(entry).collect()
+    }
+
+    /// Adds the removal of an entry to a batch.
+    pub fn remove(&self, batch: &mut OwnedWriteBatch, bucket: u64, prefix: &[u8]) {
+        batch.remove(&self.entries, entry_key(bucket, prefix));
+    }
+
+    /// Gives back the files of a closed bucket in which no entry is left.
+    pub fn drop_if_empty(&self, database: &Database, bucket: u64) -> Result<()> {
+        let range = || bucket.to_be_bytes()..(bucket + 1).to_be_bytes();
+        if self.entries.range(range()).next().is_some() {
+            return Ok(());
+        }
+        // What hides the removed entries goes too. Where a file reaches beyond the bucket, some come back.
+        self.entries.tree.drop_range(range()).map_err(fjall::Error::from)?;
+        let mut batch = database.batch();
+        for guard in self.entries.range(range()) {
+            batch.remove(&self.entries, guard.key()?);
+        }
+        Ok(batch.commit()?)
+    }
+}
+
+fn too_short() -> Error {
+    Error::Corrupt("an entry of the change index is too short".into())
 }
 
 fn entry_key(bucket: u64, prefix: &[u8]) -> Vec<u8> {
@@ -113,10 +173,11 @@ fn entry_key(bucket: u64, prefix: &[u8]) -> Vec<u8> {
 
 fn read_u64(bytes: Option<&[u8]>) -> Result<u64> {
     let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    bytes.map(u64::from_be_bytes).ok_or_else(|| Error::Corrupt("an entry of the change index is too short".into()))
+    bytes.map(u64::from_be_bytes).ok_or_else(too_short)
 }
 
-/// Walks all versions: each must be readable and, unless a bulk load wrote it or it is older than the index, in the index.
+/// Walks all versions: each must be readable and, unless a bulk load wrote it or it is older than the index or what changes
+/// can be read of, in the index.
 pub fn verify(engine: &Engine, report: &mut impl FnMut(String)) -> Result<u64> {
     let mut versions = 0;
     for guard in engine.data.iter() {
@@ -127,7 +188,8 @@ pub fn verify(engine: &Engine, report: &mut impl FnMut(String)) -> Result<u64> {
         if let Err(error) = decode_value(&value) {
             report(format!("space {space}: a version of {time} cannot be read: {error}"));
         }
-        if time <= engine.changes.from || engine.spaces.was_loaded(space, time.prev(), time) {
+        let is_old = time <= engine.changes.from || engine.spaces.check_readable(space, time.prev()).is_err();
+        if is_old || engine.spaces.was_loaded(space, time.prev(), time) {
             continue;
         }
         let entry = engine.changes.entries.get(entry_key(bucket_of(time), prefix))?;
@@ -152,7 +214,7 @@ impl Bucket {
             Some(guard) => {
                 let (key, value) = guard.into_inner()?;
                 if key.len() < 8 + MIN_PREFIX_BYTES {
-                    return Err(Error::Corrupt("an entry of the change index is too short".into()));
+                    return Err(too_short());
                 }
                 let time = Timestamp(read_u64(Some(&value))? as i64);
                 Some((key, time))

@@ -9,6 +9,7 @@
 //! `clock` in the meta keyspace is an upper bound on every timestamp ever handed out, made durable ahead of use.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
-use super::spaces::dropped_key;
-use crate::kv::{Error, Result, SpaceId};
+use super::spaces::{SpaceChange, Spaces};
+use crate::kv::{Error, Result};
 use crate::time::{Clock, HybridClock, Timestamp};
 
 const CLOCK_KEY: &str = "clock";
@@ -39,6 +40,7 @@ pub struct Committer {
     data: Keyspace,
     meta: Keyspace,
     changes: Arc<ChangeIndex>,
+    spaces: Arc<Spaces>,
     clock: HybridClock,
     /// Every timestamp handed out so far is at or below this, durably.
     clock_bound: AtomicI64,
@@ -59,6 +61,8 @@ struct State {
     recent: Recent,
     /// Running transactions by snapshot.
     active: BTreeMap<Timestamp, usize>,
+    /// Running transactions by the snapshot they began with.
+    begun: BTreeMap<Timestamp, usize>,
     failed: Option<Error>,
     stopped: bool,
 }
@@ -66,7 +70,7 @@ struct State {
 struct Pending {
     time: Timestamp,
     writes: Vec<Write>,
-    dropped: Vec<SpaceId>,
+    space_changes: Vec<SpaceChange>,
     size_bytes: usize,
     done: oneshot::Sender<Result<()>>,
 }
@@ -85,15 +89,29 @@ impl State {
         }
     }
 
-    fn deregister(&mut self, snapshot: Timestamp) {
-        if let Some(count) = self.active.get_mut(&snapshot) {
-            *count -= 1;
-            if *count == 0 {
-                self.active.remove(&snapshot);
-            }
-        }
+    fn register(&mut self, snapshot: Timestamp) {
+        *self.active.entry(snapshot).or_default() += 1;
+        *self.begun.entry(snapshot).or_default() += 1;
+    }
+
+    fn deregister(&mut self, began: Timestamp, snapshot: Timestamp) {
+        decrement(&mut self.begun, began);
+        self.leave(snapshot);
+    }
+
+    fn leave(&mut self, snapshot: Timestamp) {
+        decrement(&mut self.active, snapshot);
         let oldest = self.active.first_key_value().map_or(self.closed, |(&snapshot, _)| snapshot);
         self.recent.forget(oldest.min(self.closed));
+    }
+}
+
+fn decrement(counts: &mut BTreeMap<Timestamp, usize>, time: Timestamp) {
+    if let Entry::Occupied(mut count) = counts.entry(time) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }
 
@@ -112,6 +130,7 @@ impl Committer {
         data: Keyspace,
         meta: Keyspace,
         changes: Arc<ChangeIndex>,
+        spaces: Arc<Spaces>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Committer>> {
         let bound = clock_bound(&meta)?;
@@ -122,6 +141,7 @@ impl Committer {
             data,
             meta,
             changes,
+            spaces,
             clock,
             clock_bound: AtomicI64::new(bound.0),
             bound_writer: Mutex::new(()),
@@ -214,6 +234,11 @@ impl Committer {
         }
     }
 
+    /// Nothing can appear at or below this any more.
+    pub fn closed(&self) -> Timestamp {
+        self.lock().closed
+    }
+
     /// Registers a transaction at the newest snapshot that needs no waiting.
     pub fn register_newest(&self) -> Result<Timestamp> {
         let mut state = self.lock();
@@ -223,19 +248,25 @@ impl Committer {
             self.closed.send_replace(now);
         }
         let snapshot = state.closed;
-        *state.active.entry(snapshot).or_default() += 1;
+        state.register(snapshot);
         drop(state);
-        self.ensure_bound(snapshot).inspect_err(|_| self.deregister(snapshot))?;
+        self.ensure_bound(snapshot).inspect_err(|_| self.deregister(snapshot, snapshot))?;
         Ok(snapshot)
     }
 
     /// Registers a transaction at a closed snapshot.
     pub fn register(&self, snapshot: Timestamp) {
-        *self.lock().active.entry(snapshot).or_default() += 1;
+        self.lock().register(snapshot);
     }
 
-    pub fn deregister(&self, snapshot: Timestamp) {
-        self.lock().deregister(snapshot);
+    /// Takes a transaction off the lists: the snapshot it began with, and the one it has now.
+    pub fn deregister(&self, began: Timestamp, snapshot: Timestamp) {
+        self.lock().deregister(began, snapshot);
+    }
+
+    /// The snapshot that the oldest running transaction began with.
+    pub fn oldest_begin(&self) -> Option<Timestamp> {
+        self.lock().begun.first_key_value().map(|(began, _)| *began)
     }
 
     /// Whether a commit later than `snapshot` wrote the key.
@@ -251,17 +282,17 @@ impl Committer {
         }
         let newest = state.closed.max(snapshot);
         *state.active.entry(newest).or_default() += 1;
-        state.deregister(snapshot);
+        state.leave(snapshot);
         Ok(newest)
     }
 
-    /// Validates `reads` against every commit since `snapshot`, then commits `writes` and notes which spaces are dropped.
+    /// Validates `reads` against every commit since `snapshot`, then commits `writes` and `space_changes`.
     pub async fn commit(
         &self,
         reads: &ReadSet,
         snapshot: Timestamp,
         writes: Vec<Write>,
-        dropped: Vec<SpaceId>,
+        space_changes: Vec<SpaceChange>,
     ) -> Result<Timestamp> {
         let size_bytes = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
         let (done, outcome) = oneshot::channel();
@@ -275,7 +306,7 @@ impl Committer {
             for (key, _) in &writes {
                 state.recent.add(key.clone(), time);
             }
-            state.queue.push(Pending { time, writes, dropped, size_bytes, done });
+            state.queue.push(Pending { time, writes, space_changes, size_bytes, done });
             time
         };
         self.work.notify_one();
@@ -328,6 +359,9 @@ impl Committer {
         // A panic in the engine must not leave committers waiting for ever.
         let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.write_batch(&group, last)));
         let outcome = written.unwrap_or_else(|_| Err(Error::Engine("the engine panicked while writing".into())));
+        if outcome.is_ok() {
+            group.iter().for_each(|pending| self.spaces.apply(&pending.space_changes, pending.time));
+        }
         {
             let mut state = self.lock();
             state.writing = None;
@@ -356,8 +390,8 @@ impl Committer {
             for (prefix, value) in &pending.writes {
                 batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
             }
-            for &space in &pending.dropped {
-                batch.insert(&self.meta, dropped_key(space), pending.time.0.to_be_bytes());
+            for change in &pending.space_changes {
+                change.write(&mut batch, &self.meta, pending.time);
             }
         }
         self.changes.add(&mut batch, group.iter().map(|pending| (pending.time, &pending.writes[..])));

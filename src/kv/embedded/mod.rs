@@ -11,6 +11,7 @@
 //!   millisecond, less than handing them to another thread would cost.
 
 mod changes;
+mod collector;
 mod committer;
 mod conflicts;
 mod encoding;
@@ -29,6 +30,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
 use self::changes::{ChangeIndex, ChangeScan};
+use self::collector::Collector;
 use self::committer::Committer;
 use self::encoding::{decode_value, version_prefix};
 use self::locks::LockTable;
@@ -36,8 +38,8 @@ use self::scan::{Scan, Select};
 use self::spaces::Spaces;
 use self::txn::EmbeddedTxn;
 use super::{
-    Batch, BatchStream, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceId, SpaceStats, Span, Store,
-    Txn, Versioned,
+    Batch, BatchStream, Collected, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceHistory, SpaceId,
+    SpaceStats, Span, Store, Txn, Versioned,
 };
 use crate::time::{Clock, Timestamp};
 
@@ -60,7 +62,8 @@ struct Engine {
     changes: Arc<ChangeIndex>,
     committer: Arc<Committer>,
     locks: LockTable,
-    spaces: Spaces,
+    spaces: Arc<Spaces>,
+    collector: Collector,
 }
 
 impl Embedded {
@@ -89,16 +92,26 @@ impl Embedded {
             }
         }
         let data = database.keyspace("data", KeyspaceCreateOptions::default)?;
-        let spaces = Spaces::load(database.clone(), meta.clone(), first_space)?;
+        let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), first_space)?);
         let changes = Arc::new(ChangeIndex::open(&database, &meta, existing)?);
         if format.as_deref() != Some(&[FORMAT_VERSION]) {
             let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
             batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
             batch.commit()?;
         }
-        let committer = Committer::start(database.clone(), data.clone(), meta, changes.clone(), clock)?;
+        let committer = Committer::start(database.clone(), data.clone(), meta, changes.clone(), spaces.clone(), clock)?;
         let locks = LockTable::default();
-        Ok(Embedded { engine: Arc::new(Engine { database, data, changes, committer, locks, spaces }) })
+        Ok(Embedded {
+            engine: Arc::new(Engine {
+                database,
+                data,
+                changes,
+                committer,
+                locks,
+                spaces,
+                collector: Collector::default(),
+            }),
+        })
     }
 
     /// Makes everything durable and stops the commit thread; later commits fail.
@@ -214,8 +227,29 @@ impl Store for Embedded {
         self.engine.spaces.create()
     }
 
-    async fn drop_space(&self, space: SpaceId, at: Timestamp) -> Result<()> {
-        self.engine.spaces.drop_all(&[space], at)
+    async fn discard_spaces(&self, spaces: &[SpaceId]) -> Result<()> {
+        self.engine.spaces.discard(spaces)
+    }
+
+    async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()> {
+        self.engine.spaces.forget(spaces)
+    }
+
+    fn histories(&self) -> Vec<SpaceHistory> {
+        self.engine.spaces.histories()
+    }
+
+    fn oldest_begin(&self) -> Result<Timestamp> {
+        match self.engine.committer.oldest_begin() {
+            Some(began) => Ok(began),
+            None => self.engine.committer.now(),
+        }
+    }
+
+    async fn collect(&self, keys: usize) -> Result<Collected> {
+        let engine = self.engine.clone();
+        let collected = tokio::task::spawn_blocking(move || collector::collect(&engine, keys)).await;
+        collected.unwrap_or_else(|error| Err(Error::Engine(format!("a collection did not finish: {error}"))))
     }
 
     async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
@@ -224,10 +258,6 @@ impl Store for Embedded {
 
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
         scan::split_points(&self.engine.data, span, parts)
-    }
-
-    async fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {
-        self.engine.spaces.set_threshold(space, threshold)
     }
 }
 

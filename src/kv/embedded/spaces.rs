@@ -1,11 +1,11 @@
 //! What the store knows of its spaces: the next id, which are dropped, and how much history each still has.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 
-use crate::kv::{Error, Result, SpaceId};
+use crate::kv::{Error, Result, SpaceHistory, SpaceId};
 use crate::time::Timestamp;
 
 const NEXT_KEY: &str = "space/next";
@@ -16,16 +16,42 @@ const LOADED_PREFIX: &str = "space/loaded/";
 /// Ids are reserved this many at a time, so that a thousand tables do not cost a thousand fsyncs.
 const RESERVED_AT_ONCE: u64 = 256;
 
-/// Where it is written when a space was dropped.
-pub fn dropped_key(space: SpaceId) -> String {
+/// What a transaction does to a space itself.
+#[derive(Clone, Copy, Debug)]
+pub enum SpaceChange {
+    /// Hides it as of the commit.
+    Drop(SpaceId),
+    /// Lets it forget what no read from this time on needs.
+    Threshold(SpaceId, Timestamp),
+}
+
+impl SpaceChange {
+    /// Adds the change, as of `commit`, to the batch that carries the commit.
+    pub fn write(self, batch: &mut OwnedWriteBatch, meta: &Keyspace, commit: Timestamp) {
+        match self {
+            SpaceChange::Drop(space) => batch.insert(meta, dropped_key(space), commit.0.to_be_bytes()),
+            SpaceChange::Threshold(space, time) => batch.insert(meta, threshold_key(space), time.0.to_be_bytes()),
+        }
+    }
+}
+
+fn dropped_key(space: SpaceId) -> String {
     format!("{DROPPED_PREFIX}{space}")
+}
+
+fn threshold_key(space: SpaceId) -> String {
+    format!("{THRESHOLD_PREFIX}{space}")
+}
+
+fn loaded_key(space: SpaceId, at: Timestamp) -> String {
+    format!("{LOADED_PREFIX}{space}/{}", at.0)
 }
 
 pub struct Spaces {
     database: Database,
     meta: Keyspace,
     ids: Mutex<Ids>,
-    limits: RwLock<HashMap<SpaceId, Limits>>,
+    limits: RwLock<BTreeMap<SpaceId, Limits>>,
 }
 
 struct Ids {
@@ -41,13 +67,20 @@ struct Limits {
     loaded: Vec<Timestamp>,
 }
 
+impl Limits {
+    /// Whether no read of it can succeed any more.
+    fn is_dead(&self) -> bool {
+        self.dropped.is_some_and(|dropped| dropped <= self.threshold.unwrap_or(Timestamp::MIN))
+    }
+}
+
 impl Spaces {
     pub fn load(database: Database, meta: Keyspace, first: u64) -> Result<Spaces> {
         let next = match meta.get(NEXT_KEY)? {
             Some(bytes) => read_number(&bytes)?.max(first),
             None => first,
         };
-        let mut limits: HashMap<SpaceId, Limits> = HashMap::new();
+        let mut limits: BTreeMap<SpaceId, Limits> = BTreeMap::new();
         for (prefix, dropped) in [(DROPPED_PREFIX, true), (THRESHOLD_PREFIX, false)] {
             for guard in meta.prefix(prefix) {
                 let (key, value) = guard.into_inner()?;
@@ -73,6 +106,10 @@ impl Spaces {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn limits(&self) -> RwLockReadGuard<'_, BTreeMap<SpaceId, Limits>> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn persist(&self, key: &str, number: u64) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         batch.insert(&self.meta, key, number.to_be_bytes());
@@ -92,8 +129,7 @@ impl Spaces {
 
     /// Fails if a read of `space` at `at` would see less than there was.
     pub fn check_readable(&self, space: SpaceId, at: Timestamp) -> Result<()> {
-        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
-        match limits.get(&space) {
+        match self.limits().get(&space) {
             Some(Limits { threshold: Some(threshold), .. }) if at < *threshold => {
                 Err(Error::BelowThreshold { at, threshold: *threshold })
             }
@@ -106,7 +142,7 @@ impl Spaces {
     pub fn note_loads(&self, spaces: &[SpaceId], at: Timestamp) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for space in spaces {
-            batch.insert(&self.meta, format!("{LOADED_PREFIX}{space}/{}", at.0), []);
+            batch.insert(&self.meta, loaded_key(*space, at), []);
         }
         batch.commit()?;
         for &space in spaces {
@@ -121,43 +157,86 @@ impl Spaces {
 
     /// Whether a bulk load wrote to the space in `(after, upto]`.
     pub fn was_loaded(&self, space: SpaceId, after: Timestamp, upto: Timestamp) -> bool {
-        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner);
-        limits.get(&space).is_some_and(|limits| limits.loaded.iter().any(|at| after < *at && *at <= upto))
+        self.limits().get(&space).is_some_and(|limits| limits.loaded.iter().any(|at| after < *at && *at <= upto))
     }
 
     fn update(&self, space: SpaceId, change: impl FnOnce(&mut Limits)) {
         change(self.limits.write().unwrap_or_else(PoisonError::into_inner).entry(space).or_default());
     }
 
-    pub fn drop_all(&self, spaces: &[SpaceId], at: Timestamp) -> Result<()> {
-        if spaces.is_empty() {
-            return Ok(());
+    /// Takes note of changes that a commit has made durable.
+    pub fn apply(&self, changes: &[SpaceChange], commit: Timestamp) {
+        for change in changes {
+            match *change {
+                SpaceChange::Drop(space) => self.hide(space, commit),
+                SpaceChange::Threshold(space, threshold) => {
+                    self.update(space, |limits| limits.threshold = limits.threshold.max(Some(threshold)));
+                }
+            }
         }
+    }
+
+    fn hide(&self, space: SpaceId, at: Timestamp) {
+        self.update(space, |limits| limits.dropped = Some(limits.dropped.map_or(at, |earlier| earlier.min(at))));
+    }
+
+    /// Whether a threshold would be raised.
+    pub fn would_raise(&self, space: SpaceId, threshold: Timestamp) -> bool {
+        self.limits().get(&space).and_then(|limits| limits.threshold).is_none_or(|current| current < threshold)
+    }
+
+    /// Hides spaces that nobody ever saw.
+    pub fn discard(&self, spaces: &[SpaceId]) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for &space in spaces {
-            batch.insert(&self.meta, dropped_key(space), at.0.to_be_bytes());
+            SpaceChange::Drop(space).write(&mut batch, &self.meta, Timestamp::MIN);
         }
         batch.commit()?;
-        self.hide_all(spaces, at);
+        spaces.iter().for_each(|space| self.hide(*space, Timestamp::MIN));
         Ok(())
     }
 
-    /// Hides spaces whose drop has been written already.
-    pub fn hide_all(&self, spaces: &[SpaceId], at: Timestamp) {
-        for &space in spaces {
-            self.update(space, |limits| limits.dropped = Some(limits.dropped.map_or(at, |earlier| earlier.min(at))));
+    /// Removes every trace of spaces that are dropped and below their threshold.
+    pub fn forget(&self, spaces: &[SpaceId]) -> Result<()> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        let dead = |space: &&SpaceId| self.limits().get(space).is_some_and(Limits::is_dead);
+        let spaces: Vec<SpaceId> = spaces.iter().filter(dead).copied().collect();
+        for &space in &spaces {
+            batch.remove(&self.meta, dropped_key(space));
+            batch.remove(&self.meta, threshold_key(space));
+            for at in self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default() {
+                batch.remove(&self.meta, loaded_key(space, at));
+            }
         }
+        batch.commit()?;
+        let mut limits = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+        spaces.iter().for_each(|space| drop(limits.remove(space)));
+        Ok(())
     }
 
-    pub fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {
-        let current =
-            self.limits.read().unwrap_or_else(PoisonError::into_inner).get(&space).and_then(|limits| limits.threshold);
-        if current.is_some_and(|current| current >= threshold) {
+    /// Forgets bulk loads at or before `threshold`: no window that can still be read begins before them.
+    pub fn forget_loads(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {
+        let loaded = self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default();
+        let gone: Vec<Timestamp> = loaded.into_iter().filter(|at| *at <= threshold).collect();
+        if gone.is_empty() {
             return Ok(());
         }
-        self.persist(&format!("{THRESHOLD_PREFIX}{space}"), threshold.0 as u64)?;
-        self.update(space, |limits| limits.threshold = limits.threshold.max(Some(threshold)));
+        let mut batch = self.database.batch();
+        gone.iter().for_each(|at| batch.remove(&self.meta, loaded_key(space, *at)));
+        batch.commit()?;
+        self.update(space, |limits| limits.loaded.retain(|at| !gone.contains(at)));
         Ok(())
+    }
+
+    /// Every space that is known to be anything but ordinary.
+    pub fn histories(&self) -> Vec<SpaceHistory> {
+        let history = |(space, limits): (&SpaceId, &Limits)| SpaceHistory {
+            space: *space,
+            threshold: limits.threshold.unwrap_or(Timestamp::MIN),
+            dropped: limits.dropped,
+            loaded: limits.loaded.iter().max().copied(),
+        };
+        self.limits().iter().map(history).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use super::conflicts::ReadSet;
 use super::encoding::{span_bounds, version_prefix};
 use super::locks::HolderId;
 use super::scan::{Scan, Select};
+use super::spaces::SpaceChange;
 use super::{Engine, yielding};
 use crate::kv::overlay::{OwnWrite, overlay};
 use crate::kv::{BatchStream, Direction, Error, LockMode, MAX_KEY_BYTES, Result, SpaceId, Span, Txn};
@@ -27,6 +28,7 @@ pub struct EmbeddedTxn {
     engine: Arc<Engine>,
     holder: HolderId,
     read_only: bool,
+    began: Timestamp,
     state: Mutex<State>,
 }
 
@@ -34,8 +36,8 @@ pub struct EmbeddedTxn {
 enum Undo {
     /// A write: the key, and what the transaction had written there before.
     Write(Key, Option<Option<Bytes>>),
-    /// The drop of a space, the last one in the list.
-    Drop,
+    /// A change of a space, the last one in the list.
+    SpaceChange,
 }
 
 struct State {
@@ -46,7 +48,7 @@ struct State {
     undo: Vec<Undo>,
     reads: ReadSet,
     locks: Vec<Vec<u8>>,
-    dropped: Vec<SpaceId>,
+    space_changes: Vec<SpaceChange>,
     ended: bool,
 }
 
@@ -61,13 +63,14 @@ impl EmbeddedTxn {
             undo: Vec::new(),
             reads: ReadSet::default(),
             locks: Vec::new(),
-            dropped: Vec::new(),
+            space_changes: Vec::new(),
             ended: false,
         };
         EmbeddedTxn {
             engine,
             holder: HolderId(NEXT.fetch_add(1, Ordering::Relaxed)),
             read_only,
+            began: snapshot,
             state: Mutex::new(state),
         }
     }
@@ -97,6 +100,16 @@ impl EmbeddedTxn {
         Ok(())
     }
 
+    fn change_space(&self, change: SpaceChange) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let mut state = self.state();
+        state.space_changes.push(change);
+        state.undo.push(Undo::SpaceChange);
+        Ok(())
+    }
+
     fn own_writes(state: &State, span: &Span, direction: Direction) -> Vec<OwnWrite> {
         let start = Bound::Included((span.space, span.start.clone()));
         let end = Bound::Excluded(match &span.end {
@@ -119,7 +132,7 @@ impl EmbeddedTxn {
             state.writes.clear();
             state.undo.clear();
             self.engine.locks.release(self.holder, std::mem::take(&mut state.locks));
-            self.engine.committer.deregister(state.snapshot);
+            self.engine.committer.deregister(self.began, state.snapshot);
         }
     }
 }
@@ -179,13 +192,18 @@ impl Txn for EmbeddedTxn {
     }
 
     fn drop_space(&self, space: SpaceId) -> Result<()> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
+        self.change_space(SpaceChange::Drop(space))
+    }
+
+    fn set_threshold(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {
+        let now = self.snapshot();
+        if threshold > now {
+            return Err(Error::Future { at: threshold, now });
         }
-        let mut state = self.state();
-        state.dropped.push(space);
-        state.undo.push(Undo::Drop);
-        Ok(())
+        if !self.engine.spaces.would_raise(space, threshold) {
+            return Ok(());
+        }
+        self.change_space(SpaceChange::Threshold(space, threshold))
     }
 
     async fn lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<()> {
@@ -229,7 +247,7 @@ impl Txn for EmbeddedTxn {
             match state.undo.pop() {
                 Some(Undo::Write(key, Some(before))) => drop(state.writes.insert(key, before)),
                 Some(Undo::Write(key, None)) => drop(state.writes.remove(&key)),
-                Some(Undo::Drop) => drop(state.dropped.pop()),
+                Some(Undo::SpaceChange) => drop(state.space_changes.pop()),
                 None => break,
             }
         }
@@ -240,23 +258,22 @@ impl Txn for EmbeddedTxn {
     }
 
     async fn commit(&self) -> Result<Timestamp> {
-        let (snapshot, reads, writes, dropped) = {
+        let (snapshot, reads, writes, space_changes) = {
             let mut state = self.state();
             if state.ended {
                 return Err(Error::Ended);
             }
             state.undo.clear();
             let writes = std::mem::take(&mut state.writes);
-            let dropped = std::mem::take(&mut state.dropped);
-            (state.snapshot, std::mem::take(&mut state.reads), writes, dropped)
+            let space_changes = std::mem::take(&mut state.space_changes);
+            (state.snapshot, std::mem::take(&mut state.reads), writes, space_changes)
         };
         let writes: Vec<_> =
             writes.into_iter().map(|((space, key), value)| (version_prefix(space, &key), value)).collect();
-        let committed = if writes.is_empty() {
-            self.engine.spaces.drop_all(&dropped, snapshot).map(|()| snapshot)
+        let committed = if writes.is_empty() && space_changes.is_empty() {
+            Ok(snapshot)
         } else {
-            let committed = self.engine.committer.commit(&reads, snapshot, writes, dropped.clone()).await;
-            committed.inspect(|&time| self.engine.spaces.hide_all(&dropped, time))
+            self.engine.committer.commit(&reads, snapshot, writes, space_changes).await
         };
         self.end(&mut self.state());
         committed

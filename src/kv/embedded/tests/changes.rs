@@ -10,16 +10,16 @@ use crate::time::ManualClock;
 const OTHER: SpaceId = SpaceId(101);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn at_noon() -> Arc<ManualClock> {
+pub fn at_noon() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(1_790_000_000_000_000_000))
 }
 
-fn open_at(directory: &Path, clock: &Arc<ManualClock>) -> Embedded {
+pub fn open_at(directory: &Path, clock: &Arc<ManualClock>) -> Embedded {
     Embedded::open(directory, clock.clone(), 1000).unwrap()
 }
 
 /// Every entry, with its time.
-async fn entries(stream: BatchStream) -> Vec<(Vec<u8>, Option<Vec<u8>>, Timestamp)> {
+pub async fn entries(stream: BatchStream) -> Vec<(Vec<u8>, Option<Vec<u8>>, Timestamp)> {
     let batches: Vec<Batch> = stream.try_collect().await.unwrap();
     let owned = |batch: &Batch| {
         let entry = |entry: crate::kv::Entry<'_>| (entry.key.to_vec(), entry.value.map(<[u8]>::to_vec), entry.time);
@@ -36,7 +36,7 @@ async fn compare(store: &Embedded, span: &Span, after: Timestamp, upto: Timestam
     indexed.len()
 }
 
-async fn load(store: &Embedded, space: SpaceId, keys: usize, at: Timestamp) {
+pub async fn load(store: &Embedded, space: SpaceId, keys: usize, at: Timestamp) {
     let mut batch = Batch::with_room();
     for key in 0..keys {
         batch.push(format!("{key:06}").as_bytes(), Some(b"loaded"), at);

@@ -8,6 +8,7 @@ use crate::kv::{Batch, LockMode};
 use crate::time::SystemClock;
 
 mod changes;
+mod collector;
 mod history;
 
 const SPACE: SpaceId = SpaceId(100);
@@ -22,6 +23,12 @@ async fn put(store: &Embedded, pairs: &[(&str, &str)]) -> Timestamp {
         txn.put(SPACE, key.as_bytes(), Bytes::copy_from_slice(value.as_bytes())).unwrap();
     }
     txn.commit().await.unwrap()
+}
+
+async fn set_threshold(store: &Embedded, space: SpaceId, threshold: Timestamp) {
+    let txn = store.begin().await.unwrap();
+    txn.set_threshold(space, threshold).unwrap();
+    txn.commit().await.unwrap();
 }
 
 async fn rows(stream: BatchStream) -> Vec<(String, Option<String>)> {
@@ -254,8 +261,9 @@ async fn a_dropped_space_stays_readable_below_its_drop_and_thresholds_refuse() {
     let store = open(directory.path());
     assert_eq!(rows(store.scan(Span::all(SPACE), dropped.prev(), Direction::Forward, None)).await.len(), 1);
     assert_eq!(store.get(SPACE, b"a", dropped).await, Err(Error::Dropped(SPACE)));
-    store.set_threshold(SPACE, dropped.prev()).await.unwrap();
-    store.set_threshold(SPACE, written).await.unwrap();
+    for threshold in [dropped.prev(), written] {
+        set_threshold(&store, SPACE, threshold).await;
+    }
     let refused = store.get(SPACE, b"a", written).await;
     assert_eq!(refused, Err(Error::BelowThreshold { at: written, threshold: dropped.prev() }));
 }
