@@ -52,7 +52,7 @@ pub async fn run() -> Result<()> {
     connection.await.map_err(text)?.map_err(text)?;
     stop.send_replace(true);
     serving.await.map_err(text)?;
-    node.close().map_err(text)?;
+    node.close().await.map_err(text)?;
     told?;
     println!("-- Everything came back as it was. The store is removed.");
     Ok(())

@@ -67,7 +67,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     node.stop_jobs();
     stop.send_replace(true);
     serving.await.map_err(|error| error.to_string())?;
-    node.close().map_err(|error| error.to_string())
+    node.close().await.map_err(|error| error.to_string())
 }
 
 async fn wait_for_signal() -> Result<(), String> {

@@ -13,7 +13,7 @@ use super::manifest::{self, DataFile, Manifest, Record, SpaceSize, TargetSpec, h
 use super::plan::{BackupPayload, cluster_system_tables};
 use super::work::{Checkpoint, Progress, parallelism, run_all};
 use super::{Error, Result};
-use crate::catalog::system::PROTECTED_TIMESTAMPS;
+use crate::catalog::protection::Protection;
 use crate::catalog::{Catalog, Descriptor, DescriptorCache};
 use crate::jobs::{self, Failure, JobHandle, JobType};
 use crate::kv::{Direction, SpaceId, Span, Store};
@@ -96,7 +96,8 @@ impl BackupJob {
         for id in &payload.all {
             descriptors.push((*catalog.get(*id).await?).clone());
         }
-        let mut spaces: BTreeSet<SpaceId> = descriptors.iter().flat_map(Descriptor::spaces).collect();
+        let backed_up = descriptors.iter().filter(|descriptor| !descriptor.is_excluded_from_backup());
+        let mut spaces: BTreeSet<SpaceId> = backed_up.flat_map(Descriptor::spaces).collect();
         if payload.targets == TargetSpec::Cluster {
             spaces.extend(cluster_system_tables().map(|table| table.space()));
         }
@@ -281,7 +282,7 @@ impl BackupJob {
 async fn release_history(job: &JobHandle) -> Result<()> {
     loop {
         let (txn, record) = job.begin().await?;
-        PROTECTED_TIMESTAMPS.delete(&*txn, &[job.id().0.into()])?;
+        Protection::delete(&*txn, job.id().0)?;
         if job.commit(&txn, record).await? {
             return Ok(());
         }

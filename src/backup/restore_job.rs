@@ -111,9 +111,15 @@ impl RestoreJob {
         let spaces: BTreeSet<SpaceId> = restored.iter().flat_map(|descriptor| descriptor.spaces()).collect();
         let mut small: Vec<Part> = Vec::new();
         let mut small_bytes = 0;
+        let excluded = restored.iter().filter(|descriptor| descriptor.is_excluded_from_backup());
+        let excluded: BTreeSet<SpaceId> = excluded.flat_map(|descriptor| descriptor.spaces()).collect();
         for from in spaces {
             let to = store.create_space().await?;
             state.spaces.insert(from.0, to);
+            // A layer from before it was excluded may have rows.
+            if excluded.contains(&from) {
+                continue;
+            }
             let all = Span::all(from);
             let points = chain.split_points(from);
             let part =

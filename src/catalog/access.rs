@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::TryStreamExt;
+
 use super::key::{self, KeyReader};
+use super::retention;
 use super::row::{RowReader, RowWriter};
 use super::system::{self, DESCRIPTOR, NAMESPACE, USERS};
 use super::{
     DatabaseDescriptor, Datum, Descriptor, DescriptorId, Error, Identity, Index, PUBLIC_SCHEMA, ROOT_USER, Result,
     SchemaDescriptor, TableDescriptor,
 };
-use crate::kv::{LockMode, Store, Txn};
+use crate::kv::{Direction, LockMode, SpaceId, Span, Store, Txn};
 use crate::time::Timestamp;
 
 /// Decoded descriptors kept at most.
@@ -89,11 +92,7 @@ impl Catalog {
             return Ok(Some(cached));
         }
         let row = decode_row(table_of(&DESCRIPTOR.descriptor)?, &key, &value)?;
-        let descriptor = Arc::new(decode_descriptor(&row)?);
-        if let Some(time) = time {
-            self.cache.insert(id, time, descriptor.clone());
-        }
-        Ok(Some(descriptor))
+        self.decode(id, &row, time).map(Some)
     }
 
     /// Everything directly inside a database (its schemas), a schema (its objects), or, with two `None`, all databases;
@@ -113,6 +112,34 @@ impl Catalog {
         }
         found.sort_by(|a, b| a.name().cmp(b.name()));
         Ok(found)
+    }
+
+    /// Every descriptor there is but those of the system database, by id.
+    pub async fn all(&self) -> Result<Vec<Arc<Descriptor>>> {
+        let mut all = Vec::new();
+        let mut rows = self.txn.scan(Span::all(DESCRIPTOR.space()), Direction::Forward, None);
+        while let Some(batch) = rows.try_next().await? {
+            for entry in batch.iter() {
+                let Some(value) = entry.value else { continue };
+                let row = decode_row(table_of(&DESCRIPTOR.descriptor)?, entry.key, value)?;
+                let id = DescriptorId(row[0].as_int().unwrap_or_default() as u64);
+                let is_own_write = entry.time == Timestamp::MAX;
+                let cached = if is_own_write { None } else { self.cache.get(id, entry.time) };
+                all.push(match cached {
+                    Some(descriptor) => descriptor,
+                    None => self.decode(id, &row, Some(entry.time).filter(|_| !is_own_write))?,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    fn decode(&self, id: DescriptorId, row: &[Datum<'_>], time: Option<Timestamp>) -> Result<Arc<Descriptor>> {
+        let descriptor = Arc::new(decode_descriptor(row)?);
+        if let Some(time) = time {
+            self.cache.insert(id, time, descriptor.clone());
+        }
+        Ok(descriptor)
     }
 
     /// The tables, views and sequences of all schemas of a database.
@@ -158,10 +185,12 @@ impl Catalog {
         let (database, schema) = descriptor.parents();
         NAMESPACE.delete(&*self.txn, &namespace_key(database, schema, descriptor.name()))?;
         DESCRIPTOR.delete(&*self.txn, &[descriptor.id().0.into()])?;
-        for space in descriptor.spaces() {
-            self.txn.drop_space(space)?;
-        }
-        Ok(())
+        retention::drop_all_spaces(&*self.txn, descriptor)
+    }
+
+    /// Hides a space that `table` had until now.
+    pub fn drop_space(&self, table: &TableDescriptor, space: SpaceId) -> Result<()> {
+        retention::drop_space(&*self.txn, table, space)
     }
 
     /// Keeps a descriptor from changing (shared, for DML) or being used (exclusive, for DDL) until the transaction ends.

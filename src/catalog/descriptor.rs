@@ -145,6 +145,11 @@ impl Descriptor {
         }
     }
 
+    /// Whether backups have it without its rows.
+    pub fn is_excluded_from_backup(&self) -> bool {
+        matches!(self, Descriptor::Table(table) if table.exclude_data_from_backup)
+    }
+
     /// The objects it cannot exist without.
     pub fn dependencies(&self) -> Vec<DescriptorId> {
         match self {
@@ -205,6 +210,9 @@ pub struct TableDescriptor {
     pub sequences: Vec<DescriptorId>,
     /// Views that read it.
     pub views: Vec<DescriptorId>,
+    /// Whether backups leave its rows out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclude_data_from_backup: bool,
 }
 
 /// A column.
@@ -318,6 +326,7 @@ impl TableDescriptor {
             referenced_by: Vec::new(),
             sequences: Vec::new(),
             views: Vec::new(),
+            exclude_data_from_backup: false,
         }
     }
 

@@ -15,9 +15,12 @@ mod datum;
 mod descriptor;
 mod error;
 pub mod key;
+pub mod protection;
+pub mod retention;
 pub mod row;
 pub mod system;
 mod types;
+pub mod zone;
 
 pub use access::{
     Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, index_entry,

@@ -67,6 +67,10 @@ system_tables! {
     PROTECTED_TIMESTAMPS = 9 "protected_ts_records" (
         "id" Int8, "timestamp" Int8, "target" Json, "owner_type" Text, "owner_id" Int8
     ) key 1;
+    /// Zone configurations, by the id of a database or table; 0 is the default range.
+    ZONES = 10 "zones" ("id" Int8, "config" Json) key 1;
+    /// Spaces that were dropped and still have history: whose they were, and whether backups left them out.
+    DROPPED_SPACES = 11 "dropped_spaces" ("space" Int8, "object_id" Int8, "database_id" Int8, "excluded" Bool) key 1;
 }
 
 impl SystemTable {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::{Error, JobId, JobRecord, Registry, Result};
+use crate::catalog::protection::Protection;
 use crate::kv::{self, Store, Txn};
 use crate::time::Timestamp;
 
@@ -60,6 +61,9 @@ impl JobHandle {
         record.modified = txn.snapshot().micros();
         record.write(&**txn)?;
         record.write_progress(&**txn)?;
+        if record.status.is_final() {
+            Protection::delete(&**txn, self.id.0)?;
+        }
         match txn.commit().await {
             Ok(_) => {
                 self.registry.notify();

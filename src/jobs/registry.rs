@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
+use crate::catalog::protection::{Protection, ProtectionOwner};
 use crate::kv::{self, Store, Txn};
 use crate::time::{Clock, Timestamp};
 
@@ -317,6 +318,36 @@ impl Registry {
             }
         }
         Err(Failure::Abandoned)
+    }
+
+    /// Removes protected timestamps whose job has ended or was never there: a job removes its own with its last write, but it
+    /// may have had no chance to.
+    pub async fn release_orphans(&self) -> Result<()> {
+        let txn = self.store.begin().await?;
+        for protection in Protection::read_all(&*txn).await? {
+            let ProtectionOwner::Job(owner) = protection.owner else { continue };
+            let is_needed = match JobRecord::read(&*txn, JobId(owner)).await {
+                Ok(record) => !record.status.is_final(),
+                Err(Error::NotFound(_)) => false,
+                Err(error) => return Err(error),
+            };
+            if !is_needed {
+                Protection::delete(&*txn, protection.id)?;
+            }
+        }
+        match txn.commit().await {
+            // The next time will do.
+            Ok(_) | Err(kv::Error::Retry(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// No job that is not at its end was made before this.
+    pub async fn oldest_live(&self) -> Result<Timestamp> {
+        let txn = self.store.begin().await?;
+        let live = JobRecord::read_all(&*txn).await?.into_iter().filter(|record| !record.status.is_final());
+        let oldest = live.map(|record| Timestamp::from_micros(record.created)).min();
+        Ok(oldest.unwrap_or_else(|| txn.snapshot()))
     }
 
     /// Waits for a job's end.

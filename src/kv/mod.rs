@@ -144,8 +144,8 @@ pub trait Store: Read {
     /// Every space with a threshold, a drop or a bulk load, in order.
     fn histories(&self) -> Vec<SpaceHistory>;
 
-    /// The snapshot that the oldest running transaction began with; now, if there is none.
-    fn oldest_begin(&self) -> Result<Timestamp>;
+    /// No transaction that is running, or still to begin, began with an earlier snapshot.
+    fn oldest_begin(&self) -> Timestamp;
 
     /// Removes what thresholds ([`Txn::set_threshold`]) allow to be forgotten, looking at no more than about `keys` keys, and
     /// gives the space back to the disk.

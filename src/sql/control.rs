@@ -9,12 +9,11 @@ use super::query::{self, Visibility};
 use super::settings::SessionSettings;
 use super::show::{self, Shown};
 use super::time_travel;
-use crate::backup::plan::{BackupPayload, Planned, Planner, RestorePayload};
-use crate::backup::{BACKUP, RESTORE};
-use crate::catalog::system::PROTECTED_TIMESTAMPS;
+use crate::backup::plan::{Planned, Planner, RestorePayload};
+use crate::backup::{BACKUP, RESTORE, TargetSpec};
+use crate::catalog::protection::{ProtectedTarget, Protection, ProtectionOwner};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::{self, JobId, JobRecord, NewJob, Status};
-use crate::kv::Txn;
 use crate::parser::{Backup, Ordinary, Restore, ShowJobs, ShownJobs};
 
 /// Descriptions in `SHOW JOBS` are cut to this many characters.
@@ -38,15 +37,16 @@ pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<
     let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
     let Planned { payload, description } = planner(context, parameters).backup(statement, as_of).await?;
     let id = create(context, BACKUP, description, &payload)?;
-    protect(&**context.txn(), id, &payload)?;
+    // History at the backup's time stays until the job has ended.
+    let target = match payload.targets {
+        TargetSpec::Cluster => ProtectedTarget::Cluster,
+        TargetSpec::Databases(_) => ProtectedTarget::Databases(payload.roots),
+        TargetSpec::Tables(_) => ProtectedTarget::Tables(payload.roots),
+    };
+    let timestamp = payload.start_time.map_or(payload.end_time, |start| start.min(payload.end_time));
+    let protection = Protection { id: id.0, timestamp, target, owner: ProtectionOwner::Job(id.0) };
+    protection.write(&**context.txn())?;
     Ok(id)
-}
-
-/// History at the backup's time must stay until the job has ended.
-fn protect(txn: &dyn Txn, id: JobId, payload: &BackupPayload) -> Result<()> {
-    let target = serde_json::to_string(&payload.targets).map_err(Error::internal)?;
-    let row = [id.0.into(), payload.end_time.0.into(), target.into(), "job".into(), id.0.into()];
-    Ok(PROTECTED_TIMESTAMPS.put(txn, &row)?)
 }
 
 /// Plans `RESTORE` and writes its job into the transaction.

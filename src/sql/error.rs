@@ -74,6 +74,7 @@ pub mod code {
     pub const RESOURCES_EXHAUSTED: &str = "53200";
     pub const SERIALIZATION_FAILURE: &str = "40001";
     pub const SHUTDOWN: &str = "57P01";
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
     pub const STRING_TOO_LONG: &str = "22001";
     pub const SYNTAX_ERROR: &str = "42601";
     pub const TRANSACTION_TIMEOUT: &str = "25P04";
@@ -144,7 +145,8 @@ impl From<kv::Error> for Error {
     fn from(error: kv::Error) -> Error {
         let sqlstate = match &error {
             kv::Error::Retry(_) => code::SERIALIZATION_FAILURE,
-            kv::Error::BelowThreshold { .. } | kv::Error::Future { .. } => code::INVALID_PARAMETER,
+            kv::Error::BelowThreshold { .. } => code::SNAPSHOT_TOO_OLD,
+            kv::Error::Future { .. } => code::INVALID_PARAMETER,
             kv::Error::ReadOnly => code::READ_ONLY_TRANSACTION,
             kv::Error::TooLarge(_) => code::RESOURCES_EXHAUSTED,
             kv::Error::KeyTooLong(_) => code::LIMIT_EXCEEDED,

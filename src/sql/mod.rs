@@ -15,11 +15,12 @@ pub mod error;
 mod introspection;
 mod query;
 mod session;
-mod settings;
+pub mod settings;
 mod show;
 pub mod text;
 mod time_travel;
 pub mod types;
+mod zone;
 
 use sqlparser::ast::{Query, Statement as Ast};
 

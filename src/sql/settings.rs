@@ -8,6 +8,7 @@ use super::error::{Error, Result, code};
 use super::text;
 use crate::catalog::Datum;
 use crate::catalog::system::SETTINGS;
+use crate::kv::Txn;
 
 /// What a setting may be set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,13 +199,21 @@ pub struct ClusterSetting {
     pub description: &'static str,
 }
 
+const GC_INTERVAL: &str = "kv.gc.interval";
+
 /// Every cluster setting.
-pub const CLUSTER_SETTINGS: [ClusterSetting; 3] = [
+pub const CLUSTER_SETTINGS: [ClusterSetting; 4] = [
     ClusterSetting {
         name: "cluster.organization",
         default: "",
         kind: "s",
         description: "organization name, for people to read",
+    },
+    ClusterSetting {
+        name: GC_INTERVAL,
+        default: "1m",
+        kind: "d",
+        description: "time between two collections of history that need not be kept any more",
     },
     ClusterSetting {
         name: "sql.defaults.statement_timeout",
@@ -226,9 +235,15 @@ pub fn cluster_setting(name: &str) -> Result<&'static ClusterSetting> {
     known.ok_or_else(|| Error::new(code::UNDEFINED_OBJECT, format!("unknown cluster setting '{name}'")))
 }
 
+/// The time between two collections of history.
+pub async fn gc_interval(txn: &dyn Txn) -> Result<Duration> {
+    let value = read_cluster_setting(txn, cluster_setting(GC_INTERVAL)?).await?;
+    parse_duration(&value).ok_or_else(|| Error::internal(format!("{GC_INTERVAL} is \"{value}\"")))
+}
+
 /// The value of a cluster setting.
-pub async fn read_cluster_setting(context: &Context, setting: &ClusterSetting) -> Result<String> {
-    let row = SETTINGS.get(&**context.txn(), &[setting.name.into()]).await?;
+pub async fn read_cluster_setting(txn: &dyn Txn, setting: &ClusterSetting) -> Result<String> {
+    let row = SETTINGS.get(txn, &[setting.name.into()]).await?;
     Ok(row.and_then(|row| row[1].as_text().map(str::to_string)).unwrap_or_else(|| setting.default.into()))
 }
 
@@ -240,7 +255,8 @@ pub fn write_cluster_setting(context: &Context, name: &str, value: Option<String
     }
     let txn = &**context.txn();
     let Some(value) = value else { return Ok(SETTINGS.delete(txn, &[name.into()])?) };
-    if setting.kind == "d" && parse_duration(&value).is_none() {
+    let is_too_short = |duration: Duration| name == GC_INTERVAL && duration < Duration::from_secs(1);
+    if setting.kind == "d" && parse_duration(&value).is_none_or(is_too_short) {
         return Err(Error::new(
             code::INVALID_PARAMETER,
             format!("invalid value for cluster setting '{name}': \"{value}\""),

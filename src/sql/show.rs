@@ -12,6 +12,7 @@ use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_cluster_setting};
+use super::zone;
 use crate::backup::plan::Planner;
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, Index, TableDescriptor};
@@ -85,6 +86,7 @@ pub async fn show(
             shown
         }
         Statement::ShowBackup(show) => backup(&control::planner(context, parameters), show).await?,
+        Statement::ShowZone(show) => zone::show(context, show).await?,
         Statement::ShowJobs(show) => Box::pin(control::show_jobs(context, show, settings, parameters)).await?,
         _ => return Ok(None),
     }))
@@ -177,7 +179,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
         Show::ClusterSetting(Some(name)) => {
             let setting = cluster_setting(name)?;
             let mut shown = Shown::new(&[(setting.name, ColumnType::Text)]);
-            shown.rows.push(vec![read_cluster_setting(context, setting).await?.into()]);
+            shown.rows.push(vec![read_cluster_setting(&**context.txn(), setting).await?.into()]);
             Ok(shown)
         }
         Show::ClusterSetting(None) => {
@@ -189,7 +191,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
                 ("description", text()),
             ]);
             for setting in &CLUSTER_SETTINGS {
-                let value = read_cluster_setting(context, setting).await?;
+                let value = read_cluster_setting(&**context.txn(), setting).await?;
                 shown.rows.push(vec![
                     setting.name.into(),
                     value.into(),
@@ -532,7 +534,8 @@ pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<
             for check in &table.checks {
                 items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident_in_sql(&check.name), check.condition));
             }
-            Ok(format!("CREATE TABLE {name} (\n    {}\n)", items.join(",\n    ")))
+            let with = if table.exclude_data_from_backup { " WITH (exclude_data_from_backup = true)" } else { "" };
+            Ok(format!("CREATE TABLE {name} (\n    {}\n){with}", items.join(",\n    ")))
         }
         other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind()))),
     }

@@ -264,9 +264,10 @@ impl Committer {
         self.lock().deregister(began, snapshot);
     }
 
-    /// The snapshot that the oldest running transaction began with.
-    pub fn oldest_begin(&self) -> Option<Timestamp> {
-        self.lock().begun.first_key_value().map(|(began, _)| *began)
+    /// The snapshot that the oldest running transaction began with; without one, the earliest that the next could get.
+    pub fn oldest_begin(&self) -> Timestamp {
+        let state = self.lock();
+        state.begun.first_key_value().map_or(state.closed, |(began, _)| *began)
     }
 
     /// Whether a commit later than `snapshot` wrote the key.

@@ -239,11 +239,8 @@ impl Store for Embedded {
         self.engine.spaces.histories()
     }
 
-    fn oldest_begin(&self) -> Result<Timestamp> {
-        match self.engine.committer.oldest_begin() {
-            Some(began) => Ok(began),
-            None => self.engine.committer.now(),
-        }
+    fn oldest_begin(&self) -> Timestamp {
+        self.engine.committer.oldest_begin()
     }
 
     async fn collect(&self, keys: usize) -> Result<Collected> {

@@ -12,7 +12,7 @@ use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
 use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
-use super::{build, default, free_name, locked_table, named_column};
+use super::{build, default, free_name, locked_table, named_column, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor, decode_row};
 use crate::kv::{Direction, Span};
@@ -72,6 +72,7 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
                 return Err(Error::new(code::UNDEFINED_OBJECT, message));
             }
         }
+        AlterTableOperation::SetOptionsParens { options } => parameter::set(&mut table, options)?,
         other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),
     }
     Ok(context.catalog().write(&Descriptor::Table(table))?)
@@ -108,7 +109,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
             }
             build::rebuild(context, &old, &table).await?;
             for index in old.all_indexes() {
-                context.txn().drop_space(index.space)?;
+                context.catalog().drop_space(&old, index.space)?;
             }
         }
         TableConstraint::Unique(unique) => {
@@ -244,7 +245,7 @@ fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Re
     table.indexes = kept;
     let dropped: Vec<crate::catalog::Index> = dropped;
     for index in dropped {
-        context.txn().drop_space(index.space)?;
+        context.catalog().drop_space(table, index.space)?;
     }
     table.columns.retain(|column| column.id != id);
     Ok(())
@@ -309,7 +310,8 @@ async fn drop_constraint(context: &Context, table: &mut TableDescriptor, name: &
     }
     if let Some(at) = table.indexes.iter().position(|index| index.unique && index.name == name) {
         super::drop::refuse_needed_index(context, table, at).await?;
-        context.txn().drop_space(table.indexes.remove(at).space)?;
+        let index = table.indexes.remove(at);
+        context.catalog().drop_space(table, index.space)?;
         return Ok(true);
     }
     let Some(at) = table.foreign_keys.iter().position(|key| key.name == name) else { return Ok(false) };

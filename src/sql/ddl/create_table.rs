@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, CreateTable, CreateTableOptions, Expr,
-    ForeignKeyConstraint, IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, SqlOption, TableConstraint,
+    CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, CreateTable, Expr, ForeignKeyConstraint,
+    IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, TableConstraint,
 };
 
 use super::super::context::Context;
@@ -10,7 +10,9 @@ use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema};
 use super::super::types::from_sql;
-use super::{Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, refuse_taken};
+use super::{
+    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, parameter, refuse_taken,
+};
 use crate::catalog::{
     Check, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, ReferentialAction,
     TableDescriptor,
@@ -64,6 +66,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
             add_foreign_key(context, &mut table, key).await?;
         }
     }
+    parameter::set(&mut table, parameter::of_create(&create.table_options))?;
     context.catalog().create(&Descriptor::Table(table)).await?;
     Ok(Outcome::done("CREATE TABLE"))
 }
@@ -80,21 +83,6 @@ fn refuse_unsupported(create: &CreateTable) -> Result<()> {
     ];
     if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
         return Err(Error::unsupported(what));
-    }
-    let (CreateTableOptions::With(options) | CreateTableOptions::Options(options) | CreateTableOptions::Plain(options)) =
-        &create.table_options
-    else {
-        return Ok(());
-    };
-    for option in options {
-        let name = match option {
-            SqlOption::KeyValue { key, .. } => key.value.to_lowercase(),
-            other => other.to_string(),
-        };
-        // Hints to PostgreSQL's storage that have no counterpart here.
-        if name != "fillfactor" && !name.starts_with("autovacuum_") {
-            return Err(Error::unsupported(format!("storage parameter \"{name}\"")));
-        }
     }
     Ok(())
 }

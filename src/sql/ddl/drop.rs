@@ -210,7 +210,7 @@ async fn drop_index(context: &Context, parts: &[String]) -> Result<()> {
             let mut table = locked_table(context, &parts).await?;
             refuse_needed_index(context, &table, position).await?;
             let index = table.indexes.remove(position);
-            context.txn().drop_space(index.space)?;
+            context.catalog().drop_space(&table, index.space)?;
             return Ok(context.catalog().write(&Descriptor::Table(table))?);
         }
     }

@@ -7,6 +7,7 @@ mod default;
 mod drop;
 mod index;
 mod objects;
+mod parameter;
 mod truncate;
 
 use sqlparser::ast::{ObjectType, Statement as Ast};

@@ -30,9 +30,10 @@ pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<()> {
         }
     }
     for mut table in tables {
-        let indexes = std::iter::once(&mut table.primary).chain(&mut table.indexes);
-        for index in indexes {
-            context.txn().drop_space(index.space)?;
+        for index in table.all_indexes() {
+            context.catalog().drop_space(&table, index.space)?;
+        }
+        for index in std::iter::once(&mut table.primary).chain(&mut table.indexes) {
             index.space = context.engine().store().create_space().await?;
             context.fresh_spaces().add(index.space);
         }

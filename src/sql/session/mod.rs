@@ -30,7 +30,7 @@ use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
 use super::settings::{SessionSettings, cluster_setting, read_cluster_setting, write_cluster_setting};
 use super::show::{self, Shown};
-use super::{control, ddl, dml, text, time_travel};
+use super::{control, ddl, dml, text, time_travel, zone};
 use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
 use crate::jobs::JobId;
 use crate::parser::{Ordinary, Parsed, Statement};
@@ -112,7 +112,8 @@ impl Session {
         }
         context.current_database().await?;
         let mut settings = SessionSettings::default();
-        let timeout = read_cluster_setting(&context, cluster_setting("sql.defaults.statement_timeout")?).await?;
+        let timeout =
+            read_cluster_setting(&**context.txn(), cluster_setting("sql.defaults.statement_timeout")?).await?;
         settings.set("statement_timeout", Some(&timeout))?;
         Ok(Session {
             engine,
@@ -364,6 +365,10 @@ impl Session {
                 };
                 write_cluster_setting(context, &set.name, value)?;
                 Ok((Response::Done("SET CLUSTER SETTING".into()), None))
+            }
+            Statement::ConfigureZone(statement) => {
+                zone::configure(context, statement).await?;
+                Ok((Response::Done("CONFIGURE ZONE".into()), None))
             }
             Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), None)),
             other => match show::show(context, other, &self.settings, &texts).await? {

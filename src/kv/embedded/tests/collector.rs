@@ -15,12 +15,14 @@ use crate::time::ManualClock;
 const SECOND: Duration = Duration::from_secs(1);
 const STEPS: usize = 150;
 
+/// The versions of a key, newest last.
+type Versions = Vec<(Timestamp, Option<Vec<u8>>)>;
 type Found = Vec<(Vec<u8>, Option<Vec<u8>>, Timestamp)>;
 
 /// All versions there ever were, newest last.
 #[derive(Default)]
 struct Space {
-    keys: BTreeMap<Vec<u8>, Vec<(Timestamp, Option<Vec<u8>>)>>,
+    keys: BTreeMap<Vec<u8>, Versions>,
     threshold: Timestamp,
     dropped: Option<Timestamp>,
 }
@@ -41,7 +43,7 @@ impl Space {
     }
 
     fn versions(&self, after: Timestamp, upto: Timestamp) -> Found {
-        let of_key = |(key, versions): (&Vec<u8>, &Vec<(Timestamp, Option<Vec<u8>>)>)| {
+        let of_key = |(key, versions): (&Vec<u8>, &Versions)| {
             let inside = versions.iter().rev().filter(|(time, _)| after < *time && *time <= upto);
             inside.map(|(time, value)| (key.clone(), value.clone(), *time)).collect::<Vec<_>>()
         };
@@ -53,7 +55,7 @@ impl Space {
         if self.dropped.is_some_and(|dropped| dropped <= self.threshold) {
             return 0;
         }
-        let of_key = |versions: &Vec<(Timestamp, Option<Vec<u8>>)>| {
+        let of_key = |versions: &Versions| {
             let newer = versions.iter().filter(|(time, _)| *time > self.threshold).count();
             let survivor = versions.iter().rev().find(|(time, _)| *time <= self.threshold);
             newer + usize::from(survivor.is_some_and(|(_, value)| value.is_some()))

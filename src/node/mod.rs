@@ -1,8 +1,14 @@
 //! One node: a store with everything that works on it, put together in the right order.
 
+mod collector;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::collector::Collector;
 use crate::backup;
 use crate::catalog::{self, DescriptorCache, system};
 use crate::jobs::Registry;
@@ -28,6 +34,8 @@ pub struct Node {
     store: Embedded,
     jobs: Arc<Registry>,
     engine: Arc<Engine>,
+    stopping: watch::Sender<bool>,
+    collecting: JoinHandle<()>,
 }
 
 impl Node {
@@ -39,13 +47,17 @@ impl Node {
         catalog::bootstrap(&*shared).await?;
         let descriptors = Arc::new(DescriptorCache::default());
         let storage = Storage::new(config.external_io_dir.clone());
-        let jobs = Registry::new(shared.clone(), clock);
+        let jobs = Registry::new(shared.clone(), clock.clone());
         let jobs = jobs.map_err(|error| Error::new("58000", format!("cannot start the threads of jobs: {error}")))?;
         let temporary = fresh_directory(&config.store.join("tmp"))?;
         let types = backup::job_types(&storage, &descriptors);
+        let collector =
+            Collector { store: shared.clone(), descriptors: descriptors.clone(), jobs: jobs.clone(), clock };
         let engine = Engine::new(shared, descriptors, jobs.clone(), storage, temporary, config.locality.clone())?;
         jobs.start(types).await?;
-        Ok(Node { store, jobs, engine: Arc::new(engine) })
+        let (stopping, stopped) = watch::channel(false);
+        let collecting = tokio::spawn(collector.run(stopped));
+        Ok(Node { store, jobs, engine: Arc::new(engine), stopping, collecting })
     }
 
     /// What sessions run on.
@@ -56,11 +68,13 @@ impl Node {
     /// Stops jobs from going on; statements that wait for one are told.
     pub fn stop_jobs(&self) {
         self.jobs.stop();
+        self.stopping.send_replace(true);
     }
 
     /// Makes everything durable. Sessions must have ended.
-    pub fn close(self) -> Result<()> {
-        self.jobs.stop();
+    pub async fn close(self) -> Result<()> {
+        self.stop_jobs();
+        self.collecting.await.map_err(Error::internal)?;
         Ok(self.store.close()?)
     }
 }
