@@ -75,8 +75,6 @@ pub struct RestorePayload {
     pub into_db: Option<String>,
     /// Foreign keys, sequence defaults and views that need what is not restored are left out.
     pub skip: Skips,
-    /// Every restored row gets this time.
-    pub ingest_at: Timestamp,
     /// Who owns what is restored.
     pub owner: String,
 }
@@ -309,7 +307,6 @@ impl Planner<'_> {
                 sequences: has("skip_missing_sequences"),
                 views: has("skip_missing_views"),
             },
-            ingest_at: self.store.now()?,
             owner: owner.into(),
         };
         let txn = self.store.begin().await?;

@@ -23,6 +23,7 @@ use crate::catalog::{
 use crate::jobs::{Failure, JobHandle, JobType};
 use crate::kv::{self, Batch, SpaceId, Span, Store};
 use crate::storage::Storage;
+use crate::time::Timestamp;
 
 /// Spaces with less than this are several to a task.
 const SMALL_SPACE_BYTES: u64 = 16 << 20;
@@ -44,6 +45,8 @@ struct Part {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
+    /// The time of the rows that are loaded. Taken by the job itself: what was loaded before any live job began is swept.
+    ingest_at: Timestamp,
     ids: BTreeMap<u64, DescriptorId>,
     spaces: BTreeMap<u64, SpaceId>,
     tasks: Vec<Vec<Part>>,
@@ -90,6 +93,7 @@ impl RestoreJob {
         manifest: &Manifest,
     ) -> Result<State> {
         let mut state = State {
+            ingest_at: store.now()?,
             ids: BTreeMap::new(),
             spaces: BTreeMap::new(),
             tasks: Vec::new(),
@@ -151,6 +155,7 @@ impl RestoreJob {
             None => self.begin(&store, &payload, &chain, &manifest).await?,
         };
         let secondary = secondary_spaces(&manifest);
+        let ingest_at = state.ingest_at;
         let todo =
             state.tasks.iter().cloned().enumerate().filter(|(number, _)| !state.done.contains_key(number)).collect();
         let progress = Progress::new(job, "loading rows", state);
@@ -158,7 +163,7 @@ impl RestoreJob {
         progress.update(|_| {}).await?;
         let run = |(number, parts): (usize, Vec<Part>)| {
             let (chain, store, payload, secondary) = (chain.clone(), store.clone(), payload.clone(), secondary.clone());
-            async move { Ok((number, load(&chain, &store, &payload, &secondary, parts).await?)) }
+            async move { Ok((number, load(&chain, &store, &payload, ingest_at, &secondary, parts).await?)) }
         };
         run_all(&progress, todo, run, |state, (number, counts)| {
             state.done.insert(number, counts);
@@ -233,6 +238,7 @@ async fn load(
     chain: &Chain,
     store: &Arc<dyn Store>,
     payload: &RestorePayload,
+    ingest_at: Timestamp,
     secondary: &HashSet<SpaceId>,
     parts: Vec<Part>,
 ) -> Result<Counts> {
@@ -276,7 +282,7 @@ async fn load(
         })
     };
     let rows = stream::iter(parts).flat_map(read).boxed();
-    let ingested = store.ingest(rows, payload.ingest_at).await;
+    let ingested = store.ingest(rows, ingest_at).await;
     if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error);
     }

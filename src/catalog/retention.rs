@@ -196,7 +196,7 @@ fn is_beyond_memory(rules: &Rules, space: SpaceId) -> bool {
 }
 
 /// Gives up what loads that were never finished have left behind: spaces loaded before `horizon` that no descriptor names.
-/// No job and no transaction older than the horizon may still be running.
+/// No live job began before the horizon, and a job loads with times of after it began.
 pub async fn sweep(store: &dyn Store, cache: &Arc<DescriptorCache>, horizon: Timestamp) -> Result<()> {
     let horizon = horizon.min(store.oldest_begin());
     let left: Vec<SpaceId> = store

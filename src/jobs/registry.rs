@@ -141,6 +141,7 @@ impl Registry {
 
     /// Writes a job into a transaction. After the commit, [`Registry::run`] begins it; if nobody does, the next heartbeat.
     pub fn create(&self, txn: &dyn Txn, job: NewJob<'_>) -> Result<JobId> {
+        // The id is the time: no job does anything before it.
         let id = JobId(self.store.now()?.0);
         let created = self.now_micros()?;
         let record = JobRecord {
@@ -342,11 +343,11 @@ impl Registry {
         }
     }
 
-    /// No job that is not at its end was made before this.
+    /// No job that is not at its end, and none still to come, began before this.
     pub async fn oldest_live(&self) -> Result<Timestamp> {
         let txn = self.store.begin().await?;
         let live = JobRecord::read_all(&*txn).await?.into_iter().filter(|record| !record.status.is_final());
-        let oldest = live.map(|record| Timestamp::from_micros(record.created)).min();
+        let oldest = live.map(|record| Timestamp(record.id.0)).min();
         Ok(oldest.unwrap_or_else(|| txn.snapshot()))
     }
 

@@ -155,7 +155,10 @@ pub trait Store: Read {
     /// Repeating an ingest with the same rows and `at` changes nothing.
     async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats>;
 
-    /// Up to `parts - 1` keys, ascending, that cut `span` into parts of about even size without scanning it.
+    /// Rows and bytes of a space as of the last commit, without looking at them.
+    async fn stats(&self, space: SpaceId) -> Result<SpaceStats>;
+
+    /// Up to `parts - 1` keys, ascending, that cut `span` into parts of about as many rows each, without scanning it.
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>>;
 }
 
@@ -176,6 +179,12 @@ pub trait Txn: Send + Sync {
 
     /// Puts a value, to be seen by others after the commit.
     fn put(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()>;
+
+    /// The same for a key that the caller knows to have no value, such as a new row's entry in an index. The store need not
+    /// look, to keep its statistics, what the value replaces.
+    fn put_new(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()> {
+        self.put(space, key, value)
+    }
 
     /// Deletes a key.
     fn delete(&self, space: SpaceId, key: &[u8]) -> Result<()>;

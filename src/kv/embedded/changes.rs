@@ -74,13 +74,23 @@ impl ChangeIndex {
         // One batch must not write one key twice.
         let mut newest: BTreeMap<(u64, &[u8]), Timestamp> = BTreeMap::new();
         for (time, writes) in commits {
-            for (prefix, _) in writes {
-                newest.insert((bucket_of(time), prefix), time);
+            for write in writes {
+                newest.insert((bucket_of(time), &write.prefix), time);
             }
         }
         for ((bucket, prefix), time) in newest {
             batch.insert(&self.entries, entry_key(bucket, prefix), time.0.to_be_bytes());
         }
+    }
+
+    /// Whether the index has, or may have had, the change that made a version.
+    pub fn knows(&self, prefix: &[u8], time: Timestamp) -> Result<bool> {
+        if time <= self.from {
+            return Ok(true);
+        }
+        let entry = self.entries.get(entry_key(bucket_of(time), prefix))?;
+        let newest = entry.map(|bytes| read_u64(Some(&bytes))).transpose()?;
+        Ok(newest.is_some_and(|newest| newest as i64 >= time.0))
     }
 
     /// The buckets of a window that have entries, or `None` if there are too many or the index does not reach back so far.
@@ -174,31 +184,6 @@ fn entry_key(bucket: u64, prefix: &[u8]) -> Vec<u8> {
 fn read_u64(bytes: Option<&[u8]>) -> Result<u64> {
     let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     bytes.map(u64::from_be_bytes).ok_or_else(too_short)
-}
-
-/// Walks all versions: each must be readable and, unless a bulk load wrote it or it is older than the index or what changes
-/// can be read of, in the index.
-pub fn verify(engine: &Engine, report: &mut impl FnMut(String)) -> Result<u64> {
-    let mut versions = 0;
-    for guard in engine.data.iter() {
-        let (key, value) = guard.into_inner()?;
-        versions += 1;
-        let (prefix, time) = split_time(&key)?;
-        let space = SpaceId(read_u64(prefix.get(..8))?);
-        if let Err(error) = decode_value(&value) {
-            report(format!("space {space}: a version of {time} cannot be read: {error}"));
-        }
-        let is_old = time <= engine.changes.from || engine.spaces.check_readable(space, time.prev()).is_err();
-        if is_old || engine.spaces.was_loaded(space, time.prev(), time) {
-            continue;
-        }
-        let entry = engine.changes.entries.get(entry_key(bucket_of(time), prefix))?;
-        let newest = entry.map(|bytes| read_u64(Some(&bytes)).map(|time| Timestamp(time as i64))).transpose()?;
-        if newest.is_none_or(|newest| newest < time) {
-            report(format!("space {space}: a change of {time} is not in the index of changes"));
-        }
-    }
-    Ok(versions)
 }
 
 /// One bucket's entries in a span, the next of them read.

@@ -208,6 +208,7 @@ impl Round<'_> {
             self.collected.versions += removed as u64;
             batch.commit()?;
         }
+        self.engine.stats.drop_samples(&self.engine.database, space)?;
         // Nobody writes to the space any more, so its entries can go from an open bucket too.
         for &bucket in buckets {
             loop {

@@ -22,7 +22,8 @@ use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
 use super::spaces::{SpaceChange, Spaces};
-use crate::kv::{Error, Result};
+use super::stats::{Counts, Stats};
+use crate::kv::{Error, Result, SpaceId};
 use crate::time::{Clock, HybridClock, Timestamp};
 
 const CLOCK_KEY: &str = "clock";
@@ -32,8 +33,45 @@ const CLOCK_RENEWAL: Duration = Duration::from_secs(1);
 /// A group closes at this many bytes, so that a burst of big commits does not build one giant batch.
 const MAX_GROUP_BYTES: usize = 16 << 20;
 
-/// One write of a commit: a version prefix and the new value, `None` being a delete.
-pub type Write = (Vec<u8>, Option<Bytes>);
+/// One write of a commit.
+pub struct Write {
+    /// The space.
+    pub space: SpaceId,
+    /// How long its key is.
+    pub key_bytes: usize,
+    /// Everything of the fjall key but the time.
+    pub prefix: Vec<u8>,
+    /// The new value; `None` is a delete.
+    pub value: Option<Bytes>,
+    /// What it replaces.
+    pub before: Before,
+}
+
+/// How long the value was that a key had before a commit.
+#[derive(Clone, Copy)]
+pub enum Before {
+    /// The transaction knows, and is validated for it.
+    Certain(Option<usize>),
+    /// That is what it was at this time; something may have been committed since.
+    At(Timestamp, Option<usize>),
+}
+
+impl Write {
+    fn size_bytes(&self) -> usize {
+        self.prefix.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Takes the write into account, before it is among the recent ones.
+    fn count(&self, recent: &Recent, counts: &mut BTreeMap<SpaceId, Counts>) {
+        let before = match self.before {
+            Before::Certain(before) => before,
+            Before::At(time, before) => recent.value_bytes_since(&self.prefix, time).unwrap_or(before),
+        };
+        let row = |value_bytes: usize| self.key_bytes + value_bytes;
+        let after = self.value.as_ref().map(|value| row(value.len()));
+        counts.entry(self.space).or_default().replace(before.map(row), after);
+    }
+}
 
 pub struct Committer {
     database: Database,
@@ -41,6 +79,7 @@ pub struct Committer {
     meta: Keyspace,
     changes: Arc<ChangeIndex>,
     spaces: Arc<Spaces>,
+    stats: Arc<Stats>,
     clock: HybridClock,
     /// Every timestamp handed out so far is at or below this, durably.
     clock_bound: AtomicI64,
@@ -71,6 +110,7 @@ struct Pending {
     time: Timestamp,
     writes: Vec<Write>,
     space_changes: Vec<SpaceChange>,
+    counts: BTreeMap<SpaceId, Counts>,
     size_bytes: usize,
     done: oneshot::Sender<Result<()>>,
 }
@@ -131,6 +171,7 @@ impl Committer {
         meta: Keyspace,
         changes: Arc<ChangeIndex>,
         spaces: Arc<Spaces>,
+        stats: Arc<Stats>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Committer>> {
         let bound = clock_bound(&meta)?;
@@ -142,6 +183,7 @@ impl Committer {
             meta,
             changes,
             spaces,
+            stats,
             clock,
             clock_bound: AtomicI64::new(bound.0),
             bound_writer: Mutex::new(()),
@@ -295,7 +337,7 @@ impl Committer {
         writes: Vec<Write>,
         space_changes: Vec<SpaceChange>,
     ) -> Result<Timestamp> {
-        let size_bytes = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let size_bytes = writes.iter().map(Write::size_bytes).sum();
         let (done, outcome) = oneshot::channel();
         let time = {
             let mut state = self.lock();
@@ -304,10 +346,12 @@ impl Committer {
                 return Err(Error::Retry("something read has been changed by another transaction"));
             }
             let time = self.clock.now();
-            for (key, _) in &writes {
-                state.recent.add(key.clone(), time);
+            let mut counts = BTreeMap::new();
+            for write in &writes {
+                write.count(&state.recent, &mut counts);
+                state.recent.add(write.prefix.clone(), time, write.value.as_ref().map(Bytes::len));
             }
-            state.queue.push(Pending { time, writes, space_changes, size_bytes, done });
+            state.queue.push(Pending { time, writes, space_changes, counts, size_bytes, done });
             time
         };
         self.work.notify_one();
@@ -388,7 +432,7 @@ impl Committer {
     fn write_batch(&self, group: &[Pending], last: Timestamp) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for pending in group {
-            for (prefix, value) in &pending.writes {
+            for Write { prefix, value, .. } in &pending.writes {
                 batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
             }
             for change in &pending.space_changes {
@@ -396,6 +440,10 @@ impl Committer {
             }
         }
         self.changes.add(&mut batch, group.iter().map(|pending| (pending.time, &pending.writes[..])));
+        let writes = group.iter().flat_map(|pending| &pending.writes);
+        self.stats.sample(&mut batch, writes.map(|write| (&write.prefix[..], write.value.is_some())));
+        let counts = group.iter().flat_map(|pending| pending.counts.iter().map(|(space, counts)| (*space, *counts)));
+        let counts = self.stats.write(&mut batch, counts);
         let _writer = self.bound_writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = self.clock_bound.load(Ordering::Acquire);
         if last.plus(CLOCK_RENEWAL).0 > bound {
@@ -403,6 +451,7 @@ impl Committer {
             batch.insert(&self.meta, CLOCK_KEY, bound.to_be_bytes());
         }
         batch.commit()?;
+        counts.done();
         self.clock_bound.fetch_max(bound, Ordering::AcqRel);
         Ok(())
     }

@@ -74,6 +74,12 @@ pub fn split_time(versioned_key: &[u8]) -> Result<(&[u8], Timestamp)> {
     Ok((prefix, Timestamp(!u64::from_be_bytes(bytes) as i64)))
 }
 
+/// The space of a fjall key or version prefix.
+pub fn space_of(key: &[u8]) -> Result<SpaceId> {
+    let bytes = key.get(..SPACE_BYTES).and_then(|bytes| <[u8; SPACE_BYTES]>::try_from(bytes).ok());
+    bytes.map(|bytes| SpaceId(u64::from_be_bytes(bytes))).ok_or_else(|| Error::Corrupt("a key has no space".into()))
+}
+
 /// The time of a fjall key.
 pub fn time_of(versioned_key: &[u8]) -> Result<Timestamp> {
     split_time(versioned_key).map(|(_, time)| time)
@@ -94,6 +100,12 @@ pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
         }
         after_zero = byte == 0 && !after_zero;
     }
+}
+
+/// Bytes of the user key inside a version prefix.
+pub fn user_key_bytes(version_prefix: &[u8]) -> usize {
+    let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
+    escaped.len() - escaped.iter().filter(|byte| **byte == 0).count()
 }
 
 /// The stored form of a value, `None` being a tombstone.
@@ -132,6 +144,7 @@ mod tests {
         for key in keys {
             let prefix = version_prefix(SpaceId(7), key);
             assert_eq!(user_key(&prefix), key);
+            assert_eq!(user_key_bytes(&prefix), key.len());
             encoded.push(with_time(&prefix, Timestamp(9)));
             encoded.push(with_time(&prefix, Timestamp(3)));
         }

@@ -6,6 +6,8 @@ use futures::StreamExt;
 
 use super::Engine;
 use super::encoding::{encode_value, version_prefix, with_time};
+use super::spaces::Load;
+use super::stats;
 use crate::kv::{Error, IngestStream, MAX_KEY_BYTES, Result, SpaceId, SpaceStats};
 use crate::time::Timestamp;
 
@@ -14,18 +16,16 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
     let runtime = tokio::runtime::Handle::current();
     let load = move || -> Result<SpaceStats> {
         let data = &engine.data;
-        let mut loaded: Vec<SpaceId> = Vec::new();
-        let mut stats = SpaceStats::default();
-        let Some(mut next) = runtime.block_on(rows.next()) else { return Ok(stats) };
+        let mut loads: Vec<(SpaceId, Load)> = Vec::new();
+        let mut samples = Vec::new();
+        let mut total = SpaceStats::default();
+        let Some(mut next) = runtime.block_on(rows.next()) else { return Ok(total) };
         // An empty memtable keeps `finish`, which holds the journal lock, short.
         data.rotate_memtable_and_wait()?;
         let mut ingestion = data.start_ingestion()?;
         let mut last = Vec::new();
         loop {
             let (space, batch) = next?;
-            if loaded.last() != Some(&space) {
-                loaded.push(space);
-            }
             for entry in batch.iter() {
                 if entry.key.len() > MAX_KEY_BYTES {
                     return Err(Error::KeyTooLong(entry.key.len()));
@@ -34,10 +34,18 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
                 if prefix <= last {
                     return Err(Error::Unsorted);
                 }
-                let value = encode_value(entry.value);
-                stats.rows += 1;
-                stats.bytes += (entry.key.len() + value.len()) as u64;
-                ingestion.write(with_time(&prefix, at), value)?;
+                let row = SpaceStats { rows: 1, bytes: (entry.key.len() + entry.value.map_or(0, <[u8]>::len)) as u64 };
+                total.rows += row.rows;
+                total.bytes += row.bytes;
+                match loads.last_mut() {
+                    Some((of, load)) if *of == space => load.counts = load.counts.plus(row.into()),
+                    // A load is the same if it begins with the same key.
+                    _ => loads.push((space, Load { at, number: stats::hash(&prefix), counts: row.into() })),
+                }
+                if stats::is_sample(&prefix) {
+                    samples.push(prefix.clone());
+                }
+                ingestion.write(with_time(&prefix, at), encode_value(entry.value))?;
                 last = prefix;
             }
             match runtime.block_on(rows.next()) {
@@ -45,9 +53,10 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
                 None => break,
             }
         }
-        engine.spaces.note_loads(&loaded, at)?;
+        engine.spaces.note_loads(&loads)?;
         ingestion.finish()?;
-        Ok(stats)
+        engine.stats.add_samples(&engine.database, &samples)?;
+        Ok(total)
     };
     let loaded = tokio::task::spawn_blocking(load).await;
     loaded.unwrap_or_else(|error| Err(Error::Engine(format!("an ingest did not finish: {error}"))))

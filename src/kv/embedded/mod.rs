@@ -19,7 +19,9 @@ mod ingest;
 mod locks;
 mod scan;
 mod spaces;
+mod stats;
 mod txn;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use self::encoding::{decode_value, version_prefix};
 use self::locks::LockTable;
 use self::scan::{Scan, Select};
 use self::spaces::Spaces;
+use self::stats::Stats;
 use self::txn::EmbeddedTxn;
 use super::{
     Batch, BatchStream, Collected, Direction, Error, IngestStream, MAX_KEY_BYTES, Read, Result, SpaceHistory, SpaceId,
@@ -45,8 +48,8 @@ use crate::time::{Clock, Timestamp};
 
 /// The newest store format this version reads and writes.
 ///
-/// 2 has the change index.
-const FORMAT_VERSION: u8 = 2;
+/// 2 has the change index, 3 statistics.
+const FORMAT_VERSION: u8 = 3;
 const FORMAT_KEY: &str = "format";
 const CACHE_BYTES: u64 = 256 << 20;
 
@@ -63,6 +66,7 @@ struct Engine {
     committer: Arc<Committer>,
     locks: LockTable,
     spaces: Arc<Spaces>,
+    stats: Arc<Stats>,
     collector: Collector,
 }
 
@@ -83,7 +87,7 @@ impl Embedded {
             _ => None,
         };
         match format.as_deref() {
-            Some([FORMAT_VERSION]) | None | Some([1]) => {}
+            Some([1..=FORMAT_VERSION]) | None => {}
             Some(other) => {
                 return Err(Error::Unopenable(format!(
                     "the store {} has format {other:?}; this version of keepsafe reads up to {FORMAT_VERSION}",
@@ -92,14 +96,26 @@ impl Embedded {
             }
         }
         let data = database.keyspace("data", KeyspaceCreateOptions::default)?;
-        let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), first_space)?);
+        let stats = Arc::new(Stats::open(&database)?);
+        if matches!(format.as_deref(), Some([1 | 2])) {
+            stats.rebuild(&database, &data)?;
+        }
+        let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), stats.clone(), first_space)?);
         let changes = Arc::new(ChangeIndex::open(&database, &meta, existing)?);
         if format.as_deref() != Some(&[FORMAT_VERSION]) {
             let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
             batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
             batch.commit()?;
         }
-        let committer = Committer::start(database.clone(), data.clone(), meta, changes.clone(), spaces.clone(), clock)?;
+        let committer = Committer::start(
+            database.clone(),
+            data.clone(),
+            meta,
+            changes.clone(),
+            spaces.clone(),
+            stats.clone(),
+            clock,
+        )?;
         let locks = LockTable::default();
         Ok(Embedded {
             engine: Arc::new(Engine {
@@ -109,6 +125,7 @@ impl Embedded {
                 committer,
                 locks,
                 spaces,
+                stats,
                 collector: Collector::default(),
             }),
         })
@@ -120,13 +137,13 @@ impl Embedded {
         self.engine.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
     }
 
-    /// Changes by the index where that is possible, else by walking all versions.
-    /// Walks every version there is and says what is wrong with it or its entry in the index of changes.
-    /// Returns how many versions there are. For a store that nothing else uses.
+    /// Walks every version there is and says what does not fit together. Returns how many versions there are. For a store
+    /// that nothing else uses.
     pub fn verify(&self, mut report: impl FnMut(String)) -> Result<u64> {
-        changes::verify(&self.engine, &mut report)
+        verify::verify(&self.engine, &mut report)
     }
 
+    /// Changes by the index where that is possible, else by walking all versions.
     fn stream_changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream {
         let store = self.clone();
         let opened = async move {
@@ -168,6 +185,17 @@ fn yielding(scan: impl Iterator<Item = Result<Batch>> + Send + 'static) -> Batch
 }
 
 impl Engine {
+    fn stats_of(&self, space: SpaceId) -> SpaceStats {
+        self.spaces.loaded(space).plus(self.stats.get(space)).stats()
+    }
+
+    /// How long the value is that a key has at a closed time.
+    fn newest_value_bytes(&self, prefix: &[u8], at: Timestamp) -> Result<Option<usize>> {
+        let versions = encoding::with_time(prefix, at)..=encoding::with_time(prefix, Timestamp::MIN);
+        let Some(guard) = self.data.range(versions).next() else { return Ok(None) };
+        Ok(decode_value(&guard.into_inner()?.1)?.map(<[u8]>::len))
+    }
+
     /// The newest version at or before `at`, which must be closed.
     fn get(&self, space: SpaceId, key: &[u8], at: Timestamp) -> Result<Option<Versioned>> {
         if key.len() > MAX_KEY_BYTES {
@@ -253,8 +281,12 @@ impl Store for Embedded {
         ingest::ingest(self.engine.clone(), rows, at).await
     }
 
+    async fn stats(&self, space: SpaceId) -> Result<SpaceStats> {
+        Ok(self.engine.stats_of(space))
+    }
+
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
-        scan::split_points(&self.engine.data, span, parts)
+        stats::split_points(&self.engine, span, parts)
     }
 }
 

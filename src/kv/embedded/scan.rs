@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::Keyspace;
 
 use super::Engine;
 use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
@@ -199,42 +198,4 @@ impl Iterator for Scan {
             }
         }
     }
-}
-
-/// Keys at even distances between the first and the last key of `span`, found by seeking. Parts are even when keys
-/// are evenly spread; a part is never empty of meaning, only of rows.
-pub fn split_points(data: &Keyspace, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
-    let (start, end) = span_bounds(span);
-    if parts < 2 || start >= end {
-        return Ok(Vec::new());
-    }
-    let user_key = |guard: fjall::Guard| -> Result<Vec<u8>> {
-        let key = guard.key()?;
-        let mut user_key = Vec::new();
-        push_user_key(&mut user_key, split_time(&key)?.0);
-        Ok(user_key)
-    };
-    let mut range = data.range(start..end);
-    let (Some(first), Some(last)) = (range.next(), range.next_back()) else { return Ok(Vec::new()) };
-    let (first, last) = (user_key(first)?, user_key(last)?);
-    let common = first.iter().zip(&last).take_while(|(a, b)| a == b).count();
-    let number = |key: &[u8]| {
-        let mut digits = [0; 8];
-        key[common..].iter().take(8).zip(&mut digits).for_each(|(&byte, digit)| *digit = byte);
-        u64::from_be_bytes(digits)
-    };
-    let (low, high) = (number(&first), number(&last));
-    let mut points: Vec<Bytes> = Vec::new();
-    for part in 1..parts as u128 {
-        let at = low + ((high - low) as u128 * part / parts as u128) as u64;
-        let mut probe = first[..common].to_vec();
-        probe.extend_from_slice(&at.to_be_bytes());
-        let (from, to) = span_bounds(&Span { space: span.space, start: probe.into(), end: span.end.clone() });
-        let Some(found) = data.range(from..to).next() else { break };
-        let point = Bytes::from(user_key(found)?);
-        if point[..] > first[..] && points.last().is_none_or(|previous| *previous < point) {
-            points.push(point);
-        }
-    }
-    Ok(points)
 }

@@ -1,17 +1,19 @@
 //! What the store knows of its spaces: the next id, which are dropped, and how much history each still has.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 
+use super::stats::{Counts, Stats};
 use crate::kv::{Error, Result, SpaceHistory, SpaceId};
 use crate::time::Timestamp;
 
 const NEXT_KEY: &str = "space/next";
 const DROPPED_PREFIX: &str = "space/dropped/";
 const THRESHOLD_PREFIX: &str = "space/threshold/";
-/// Bulk loads: `space/loaded/<space>/<time>`.
+/// Bulk loads: `space/loaded/<space>/<time>/<number>`, the number standing for what was loaded, so that a load that is done
+/// again is the same one. The value is how much it was.
 const LOADED_PREFIX: &str = "space/loaded/";
 /// Ids are reserved this many at a time, so that a thousand tables do not cost a thousand fsyncs.
 const RESERVED_AT_ONCE: u64 = 256;
@@ -43,13 +45,25 @@ fn threshold_key(space: SpaceId) -> String {
     format!("{THRESHOLD_PREFIX}{space}")
 }
 
-fn loaded_key(space: SpaceId, at: Timestamp) -> String {
-    format!("{LOADED_PREFIX}{space}/{}", at.0)
+/// One bulk load into one space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The time of its rows.
+    pub at: Timestamp,
+    /// The same if and only if it is the same load.
+    pub number: u64,
+    /// How much it was.
+    pub counts: Counts,
+}
+
+fn loaded_key(space: SpaceId, load: &Load) -> String {
+    format!("{LOADED_PREFIX}{space}/{}/{:016x}", load.at.0, load.number)
 }
 
 pub struct Spaces {
     database: Database,
     meta: Keyspace,
+    stats: Arc<Stats>,
     ids: Mutex<Ids>,
     limits: RwLock<BTreeMap<SpaceId, Limits>>,
 }
@@ -64,7 +78,7 @@ struct Ids {
 struct Limits {
     threshold: Option<Timestamp>,
     dropped: Option<Timestamp>,
-    loaded: Vec<Timestamp>,
+    loaded: Vec<Load>,
 }
 
 impl Limits {
@@ -75,7 +89,7 @@ impl Limits {
 }
 
 impl Spaces {
-    pub fn load(database: Database, meta: Keyspace, first: u64) -> Result<Spaces> {
+    pub fn load(database: Database, meta: Keyspace, stats: Arc<Stats>, first: u64) -> Result<Spaces> {
         let next = match meta.get(NEXT_KEY)? {
             Some(bytes) => read_number(&bytes)?.max(first),
             None => first,
@@ -92,14 +106,20 @@ impl Spaces {
             }
         }
         for guard in meta.prefix(LOADED_PREFIX) {
-            let (key, _) = guard.into_inner()?;
-            let parts = std::str::from_utf8(&key[LOADED_PREFIX.len()..]).ok().and_then(|rest| rest.split_once('/'));
-            let event = parts.and_then(|(space, time)| Some((space.parse().ok()?, time.parse().ok()?)));
-            let (space, time) = event.ok_or_else(|| Error::Corrupt("a bulk load's record is not one".into()))?;
-            limits.entry(SpaceId(space)).or_default().loaded.push(Timestamp(time));
+            let (key, value) = guard.into_inner()?;
+            let parts = std::str::from_utf8(&key[LOADED_PREFIX.len()..]).ok().map(|rest| rest.split('/'));
+            let load = parts.and_then(|mut parts| {
+                let space = SpaceId(parts.next()?.parse().ok()?);
+                let at = Timestamp(parts.next()?.parse().ok()?);
+                // A store from before statistics has one record for all loads of a time.
+                let number = parts.next().map_or(Some(0), |number| u64::from_str_radix(number, 16).ok())?;
+                Some((space, at, number))
+            });
+            let (space, at, number) = load.ok_or_else(|| Error::Corrupt("a bulk load's record is not one".into()))?;
+            limits.entry(space).or_default().loaded.push(Load { at, number, counts: Counts::decode(&value)? });
         }
         let ids = Mutex::new(Ids { next, reserved: next });
-        Ok(Spaces { database, meta, ids, limits: RwLock::new(limits) })
+        Ok(Spaces { database, meta, stats, ids, limits: RwLock::new(limits) })
     }
 
     fn ids(&self) -> MutexGuard<'_, Ids> {
@@ -139,25 +159,33 @@ impl Spaces {
     }
 
     /// Notes bulk loads, durably, before anybody can see their rows.
-    pub fn note_loads(&self, spaces: &[SpaceId], at: Timestamp) -> Result<()> {
+    pub fn note_loads(&self, loads: &[(SpaceId, Load)]) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
-        for space in spaces {
-            batch.insert(&self.meta, loaded_key(*space, at), []);
+        for (space, load) in loads {
+            batch.insert(&self.meta, loaded_key(*space, load), load.counts.encode());
         }
         batch.commit()?;
-        for &space in spaces {
-            self.update(space, |limits| {
-                if !limits.loaded.contains(&at) {
-                    limits.loaded.push(at);
-                }
+        for (space, load) in loads {
+            self.update(*space, |limits| {
+                limits.loaded.retain(|known| (known.at, known.number) != (load.at, load.number));
+                limits.loaded.push(*load);
             });
         }
         Ok(())
     }
 
+    /// How much bulk loads have put into a space and is not among what commits did.
+    pub fn loaded(&self, space: SpaceId) -> Counts {
+        let limits = self.limits();
+        let loads = limits.get(&space).into_iter().flat_map(|limits| &limits.loaded);
+        loads.fold(Counts::default(), |counts, load| counts.plus(load.counts))
+    }
+
     /// Whether a bulk load wrote to the space in `(after, upto]`.
     pub fn was_loaded(&self, space: SpaceId, after: Timestamp, upto: Timestamp) -> bool {
-        self.limits().get(&space).is_some_and(|limits| limits.loaded.iter().any(|at| after < *at && *at <= upto))
+        self.limits()
+            .get(&space)
+            .is_some_and(|limits| limits.loaded.iter().any(|load| after < load.at && load.at <= upto))
     }
 
     fn update(&self, space: SpaceId, change: impl FnOnce(&mut Limits)) {
@@ -204,9 +232,10 @@ impl Spaces {
         for &space in &spaces {
             batch.remove(&self.meta, dropped_key(space));
             batch.remove(&self.meta, threshold_key(space));
-            for at in self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default() {
-                batch.remove(&self.meta, loaded_key(space, at));
+            for load in self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default() {
+                batch.remove(&self.meta, loaded_key(space, &load));
             }
+            self.stats.forget(&mut batch, space);
         }
         batch.commit()?;
         let mut limits = self.limits.write().unwrap_or_else(PoisonError::into_inner);
@@ -214,17 +243,20 @@ impl Spaces {
         Ok(())
     }
 
-    /// Forgets bulk loads at or before `threshold`: no window that can still be read begins before them.
+    /// Forgets bulk loads at or before `threshold`: no window that can still be read begins before them. How much they were
+    /// goes to the statistics.
     pub fn forget_loads(&self, space: SpaceId, threshold: Timestamp) -> Result<()> {
         let loaded = self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default();
-        let gone: Vec<Timestamp> = loaded.into_iter().filter(|at| *at <= threshold).collect();
+        let gone: Vec<Load> = loaded.into_iter().filter(|load| load.at <= threshold).collect();
         if gone.is_empty() {
             return Ok(());
         }
         let mut batch = self.database.batch();
-        gone.iter().for_each(|at| batch.remove(&self.meta, loaded_key(space, *at)));
+        gone.iter().for_each(|load| batch.remove(&self.meta, loaded_key(space, load)));
+        let writing = self.stats.write(&mut batch, gone.iter().map(|load| (space, load.counts)));
         batch.commit()?;
-        self.update(space, |limits| limits.loaded.retain(|at| !gone.contains(at)));
+        self.update(space, |limits| limits.loaded.retain(|load| !gone.contains(load)));
+        writing.done();
         Ok(())
     }
 
@@ -234,7 +266,7 @@ impl Spaces {
             space: *space,
             threshold: limits.threshold.unwrap_or(Timestamp::MIN),
             dropped: limits.dropped,
-            loaded: limits.loaded.iter().max().copied(),
+            loaded: limits.loaded.iter().map(|load| load.at).max(),
         };
         self.limits().iter().map(history).collect()
     }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 
+use super::committer::{Before, Write};
 use super::conflicts::ReadSet;
 use super::encoding::{span_bounds, version_prefix};
 use super::locks::HolderId;
@@ -32,17 +33,26 @@ pub struct EmbeddedTxn {
     state: Mutex<State>,
 }
 
+/// A write of the transaction that is not committed yet.
+#[derive(Clone)]
+struct Own {
+    /// `None` is a delete.
+    value: Option<Bytes>,
+    /// Whether the key is known to have had no value before the transaction.
+    is_new: bool,
+}
+
 /// How to take back one thing.
 enum Undo {
     /// A write: the key, and what the transaction had written there before.
-    Write(Key, Option<Option<Bytes>>),
+    Write(Key, Option<Own>),
     /// A change of a space, the last one in the list.
     SpaceChange,
 }
 
 struct State {
     snapshot: Timestamp,
-    writes: BTreeMap<Key, Option<Bytes>>,
+    writes: BTreeMap<Key, Own>,
     write_bytes: usize,
     /// What was done, for savepoints.
     undo: Vec<Undo>,
@@ -79,7 +89,7 @@ impl EmbeddedTxn {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, space: SpaceId, key: &[u8], value: Option<Bytes>) -> Result<()> {
+    fn write(&self, space: SpaceId, key: &[u8], value: Option<Bytes>, is_new: bool) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -95,7 +105,9 @@ impl EmbeddedTxn {
             return Err(Error::TooLarge(MAX_WRITE_BYTES));
         }
         let key = (space, Bytes::copy_from_slice(key));
-        let before = state.writes.insert(key.clone(), value);
+        let before = state.writes.get(&key).cloned();
+        let is_new = before.as_ref().map_or(is_new, |before| before.is_new);
+        state.writes.insert(key.clone(), Own { value, is_new });
         state.undo.push(Undo::Write(key, before));
         Ok(())
     }
@@ -119,7 +131,7 @@ impl EmbeddedTxn {
         if state.writes.is_empty() || span.is_empty() {
             return Vec::new();
         }
-        let own = state.writes.range((start, end)).map(|((_, key), value)| (key.clone(), value.clone()));
+        let own = state.writes.range((start, end)).map(|((_, key), own)| (key.clone(), own.value.clone()));
         match direction {
             Direction::Forward => own.collect(),
             Direction::Backward => own.rev().collect(),
@@ -156,7 +168,7 @@ impl Txn for EmbeddedTxn {
             if !state.writes.is_empty()
                 && let Some(own) = state.writes.get(&(space, Bytes::copy_from_slice(key)))
             {
-                return Ok(own.clone().map(|value| (value, None)));
+                return Ok(own.value.clone().map(|value| (value, None)));
             }
             if !self.read_only {
                 state.reads.add_point(version_prefix(space, key));
@@ -164,6 +176,11 @@ impl Txn for EmbeddedTxn {
             state.snapshot
         };
         let found = self.engine.get(space, key, snapshot)?;
+        if let Some(found) = &found
+            && !self.read_only
+        {
+            self.state().reads.set_value_bytes(&version_prefix(space, key), Some(found.value.len()));
+        }
         Ok(found.map(|versioned| (versioned.value, Some(versioned.time))))
     }
 
@@ -184,11 +201,15 @@ impl Txn for EmbeddedTxn {
     }
 
     fn put(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()> {
-        self.write(space, key, Some(value))
+        self.write(space, key, Some(value), false)
+    }
+
+    fn put_new(&self, space: SpaceId, key: &[u8], value: Bytes) -> Result<()> {
+        self.write(space, key, Some(value), true)
     }
 
     fn delete(&self, space: SpaceId, key: &[u8]) -> Result<()> {
-        self.write(space, key, None)
+        self.write(space, key, None, false)
     }
 
     fn drop_space(&self, space: SpaceId) -> Result<()> {
@@ -268,8 +289,17 @@ impl Txn for EmbeddedTxn {
             let space_changes = std::mem::take(&mut state.space_changes);
             (state.snapshot, std::mem::take(&mut state.reads), writes, space_changes)
         };
-        let writes: Vec<_> =
-            writes.into_iter().map(|((space, key), value)| (version_prefix(space, &key), value)).collect();
+        let written = |((space, key), own): (Key, Own)| -> Result<Write> {
+            let prefix = version_prefix(space, &key);
+            let before = match reads.value_bytes(&prefix) {
+                Some(value_bytes) => Before::Certain(value_bytes),
+                None if own.is_new => Before::Certain(None),
+                None => Before::At(snapshot, self.engine.newest_value_bytes(&prefix, snapshot)?),
+            };
+            Ok(Write { space, key_bytes: key.len(), prefix, value: own.value, before })
+        };
+        let writes = writes.into_iter().map(written).collect::<Result<Vec<_>>>();
+        let writes = writes.inspect_err(|_| self.end(&mut self.state()))?;
         let committed = if writes.is_empty() && space_changes.is_empty() {
             Ok(snapshot)
         } else {

@@ -169,7 +169,7 @@ impl TableWriter {
                 if index.unique && txn.get(index.space, &entry).await?.is_some() {
                     return Err(duplicate_key(&self.table, index, &row));
                 }
-                txn.put(index.space, &entry, pointer.into())?;
+                txn.put_new(index.space, &entry, pointer.into())?;
             }
             self.foreign.added(&row)?;
             written.push(row);

@@ -10,6 +10,7 @@ use crate::time::SystemClock;
 mod changes;
 mod collector;
 mod history;
+mod stats;
 
 const SPACE: SpaceId = SpaceId(100);
 
