@@ -124,7 +124,7 @@ async fn try_advance(store: &dyn Store, cache: &Arc<DescriptorCache>) -> Result<
     // Only the protected timestamps must not change before the commit; the rest is read without being validated.
     let past = store.begin_at(txn.snapshot()).await?;
     let zones = Zones::read(&*past).await?;
-    let current = store.histories().into_iter().map(|history| (history.space, history)).collect();
+    let current = store.histories()?.into_iter().map(|history| (history.space, history)).collect();
     let rules = Rules { now: txn.snapshot(), zones, protections, current };
 
     let default = rules.zones.gc_ttl(&[]);
@@ -198,9 +198,9 @@ fn is_beyond_memory(rules: &Rules, space: SpaceId) -> bool {
 /// Gives up what loads that were never finished have left behind: spaces loaded before `horizon` that no descriptor names.
 /// No live job began before the horizon, and a job loads with times of after it began.
 pub async fn sweep(store: &dyn Store, cache: &Arc<DescriptorCache>, horizon: Timestamp) -> Result<()> {
-    let horizon = horizon.min(store.oldest_begin());
+    let horizon = horizon.min(store.oldest_begin()?);
     let left: Vec<SpaceId> = store
-        .histories()
+        .histories()?
         .into_iter()
         .filter(|history| history.dropped.is_none() && history.loaded.is_some_and(|loaded| loaded < horizon))
         .map(|history| history.space)

@@ -93,7 +93,7 @@ impl From<Error> for Failure {
         match error {
             Error::LostLease(_) | Error::Stopping => Failure::Abandoned,
             Error::Failed { message, sqlstate } => Failure::Permanent { message, sqlstate },
-            Error::Catalog(catalog::Error::Store(kv::Error::Retry(reason))) => Failure::Retry(reason.into()),
+            Error::Catalog(catalog::Error::Store(error)) if error.may_pass() => Failure::Retry(error.to_string()),
             other => Failure::Permanent { message: other.to_string(), sqlstate: "XX000".into() },
         }
     }

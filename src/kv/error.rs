@@ -44,6 +44,12 @@ pub enum Error {
     /// A transaction may hold only so much.
     #[error("the transaction holds more than {0} bytes of writes")]
     TooLarge(usize),
+    /// There is hardly any room on the disk.
+    #[error("the disk is almost full ({} MiB left); writes are refused until there is more room", free >> 20)]
+    DiskFull {
+        /// Bytes left.
+        free: u64,
+    },
     /// The engine failed; whether the last writes are durable is unknown until it is reopened.
     #[error("storage engine: {0}")]
     Engine(String),
@@ -57,6 +63,13 @@ pub enum Error {
 
 /// A store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether the same may succeed later: the disk has room again, or the engine is open again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Error::Retry(_) | Error::Engine(_) | Error::DiskFull { .. })
+    }
+}
 
 impl From<fjall::Error> for Error {
     fn from(error: fjall::Error) -> Self {

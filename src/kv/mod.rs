@@ -142,10 +142,10 @@ pub trait Store: Read {
     async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()>;
 
     /// Every space with a threshold, a drop or a bulk load, in order.
-    fn histories(&self) -> Vec<SpaceHistory>;
+    fn histories(&self) -> Result<Vec<SpaceHistory>>;
 
     /// No transaction that is running, or still to begin, began with an earlier snapshot.
-    fn oldest_begin(&self) -> Timestamp;
+    fn oldest_begin(&self) -> Result<Timestamp>;
 
     /// Removes what thresholds ([`Txn::set_threshold`]) allow to be forgotten, looking at no more than about `keys` keys, and
     /// gives the space back to the disk.

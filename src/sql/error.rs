@@ -39,6 +39,7 @@ pub mod code {
     pub const DATATYPE_MISMATCH: &str = "42804";
     pub const DATETIME_OVERFLOW: &str = "22008";
     pub const DEPENDENT_OBJECTS: &str = "2BP01";
+    pub const DISK_FULL: &str = "53100";
     pub const DIVISION_BY_ZERO: &str = "22012";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const DUPLICATE_DATABASE: &str = "42P04";
@@ -149,6 +150,7 @@ impl From<kv::Error> for Error {
             kv::Error::Future { .. } => code::INVALID_PARAMETER,
             kv::Error::ReadOnly => code::READ_ONLY_TRANSACTION,
             kv::Error::TooLarge(_) => code::RESOURCES_EXHAUSTED,
+            kv::Error::DiskFull { .. } => code::DISK_FULL,
             kv::Error::KeyTooLong(_) => code::LIMIT_EXCEEDED,
             kv::Error::Corrupt(_) => code::DATA_CORRUPTED,
             kv::Error::Engine(_) | kv::Error::Unopenable(_) => code::IO_ERROR,

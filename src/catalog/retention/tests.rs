@@ -292,7 +292,7 @@ impl Model {
             self.round().await;
         }
         let left: Vec<_> =
-            self.store().histories().into_iter().filter(|history| history.space.0 >= FIRST_USER_ID).collect();
+            self.store().histories().unwrap().into_iter().filter(|history| history.space.0 >= FIRST_USER_ID).collect();
         assert!(left.is_empty(), "seed {}: {left:?}", self.seed);
         let txn = self.store().begin().await.unwrap();
         assert!(DROPPED_SPACES.scan(&*txn, &[]).await.unwrap().is_empty());
@@ -349,7 +349,7 @@ async fn only_what_no_descriptor_names_and_nobody_is_loading_is_swept() {
     let txn = store.begin().await.unwrap();
     let loading = store.create_space().await.unwrap();
     load(loading, txn.snapshot()).await;
-    let is_there = |space: SpaceId| store.histories().iter().any(|history| history.space == space);
+    let is_there = |space: SpaceId| store.histories().unwrap().iter().any(|history| history.space == space);
     sweep(&store, &cache, job_began).await.unwrap();
     while store.collect(100).await.unwrap().more {}
     assert_eq!([orphan, job, loading].map(is_there), [false, true, true]);

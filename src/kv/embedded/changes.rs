@@ -14,16 +14,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
-use super::Engine;
 use super::committer::Write;
 use super::encoding::{MIN_PREFIX_BYTES, decode_value, push_user_key, span_bounds, split_time, with_time};
 use super::scan::{Scan, Select};
+use super::{Engine, REOPENED};
 use crate::kv::{Batch, Error, Result, SpaceId, Span};
 use crate::time::Timestamp;
 
@@ -224,7 +224,7 @@ enum Mode {
 
 /// Reads the changes of a window: an iterator of batches.
 pub struct ChangeScan {
-    engine: Arc<Engine>,
+    engine: Weak<Engine>,
     space: SpaceId,
     after: Timestamp,
     upto: Timestamp,
@@ -235,7 +235,7 @@ pub struct ChangeScan {
 
 impl ChangeScan {
     /// Reads the window by the index; `None` if that is not possible, or would cost more than walking all versions.
-    pub fn open(engine: Arc<Engine>, span: &Span, after: Timestamp, upto: Timestamp) -> Result<Option<ChangeScan>> {
+    pub fn open(engine: &Arc<Engine>, span: &Span, after: Timestamp, upto: Timestamp) -> Result<Option<ChangeScan>> {
         engine.spaces.check_readable(span.space, after)?;
         if engine.spaces.was_loaded(span.space, after, upto) {
             return Ok(None);
@@ -252,7 +252,15 @@ impl ChangeScan {
             }
         }
         let mode = Mode::Fetch(0);
-        Ok(Some(ChangeScan { engine, space: span.space, after, upto, buckets, mode, finished: false }))
+        Ok(Some(ChangeScan {
+            engine: Arc::downgrade(engine),
+            space: span.space,
+            after,
+            upto,
+            buckets,
+            mode,
+            finished: false,
+        }))
     }
 
     /// The next changed keys in order, each with its newest time in the index.
@@ -277,6 +285,7 @@ impl ChangeScan {
     }
 
     fn fill(&mut self) -> Result<Batch> {
+        let engine = self.engine.upgrade().ok_or(REOPENED)?;
         let mut batch = Batch::with_room();
         while !self.finished && !batch.is_full() {
             let group = self.next_group()?;
@@ -284,31 +293,31 @@ impl ChangeScan {
             let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { break };
             self.mode = match self.mode {
                 Mode::Fetch(trials) if trials > 0 || group.len() < GROUP => {
-                    self.fetch(&group, &mut batch)?;
+                    self.fetch(&engine, &group, &mut batch)?;
                     Mode::Fetch(trials.saturating_sub(1))
                 }
-                _ if self.walk(first, last, group.len(), &mut batch)? => Mode::Walk,
+                _ if self.walk(&engine, first, last, group.len(), &mut batch)? => Mode::Walk,
                 _ => {
-                    self.fetch(&group, &mut batch)?;
+                    self.fetch(&engine, &group, &mut batch)?;
                     Mode::Fetch(GROUPS_BETWEEN_TRIALS)
                 }
             };
         }
-        self.engine.spaces.check_readable(self.space, self.after)?;
+        engine.spaces.check_readable(self.space, self.after)?;
         Ok(batch)
     }
 
-    fn fetch(&self, group: &[(Vec<u8>, Timestamp)], batch: &mut Batch) -> Result<()> {
-        let data = &self.engine.data;
+    fn fetch(&self, engine: &Engine, group: &[(Vec<u8>, Timestamp)], batch: &mut Batch) -> Result<()> {
+        let data = &engine.data;
         for (prefix, newest) in group {
             let found = if *newest <= self.upto {
                 let value = data.get(with_time(prefix, *newest))?;
                 let missing = || Error::Corrupt("the change index names a version that is not there".into());
                 // Collected meanwhile: the check after the batch says so.
-                let is_gone = || self.engine.spaces.check_readable(self.space, self.after).is_err();
+                let is_gone = || engine.spaces.check_readable(self.space, self.after).is_err();
                 match value {
                     Some(value) => Some((value, *newest)),
-                    None if is_gone() => return self.engine.spaces.check_readable(self.space, self.after),
+                    None if is_gone() => return engine.spaces.check_readable(self.space, self.after),
                     None => return Err(missing()),
                 }
             } else {
@@ -330,7 +339,7 @@ impl ChangeScan {
     }
 
     /// Adds what walking from the first to the last key of a group finds, unless that takes too many steps.
-    fn walk(&self, first: &[u8], last: &[u8], changed: usize, batch: &mut Batch) -> Result<bool> {
+    fn walk(&self, engine: &Arc<Engine>, first: &[u8], last: &[u8], changed: usize, batch: &mut Batch) -> Result<bool> {
         let user_key = |prefix: &[u8]| {
             let mut key = Vec::new();
             push_user_key(&mut key, prefix);
@@ -340,9 +349,9 @@ impl ChangeScan {
         end.push(0);
         let span = Span { space: self.space, start: user_key(first).into(), end: Some(Bytes::from(end)) };
         let select = Select::Changes { after: self.after, upto: self.upto };
-        let mut scan = Scan::open(self.engine.clone(), span, select, None)?;
+        let mut scan = Scan::open(engine, span, select, None)?;
         let mut found = Batch::with_room();
-        if !scan.fill_within(&mut found, changed * STEPS_PER_CHANGE)? {
+        if !scan.fill_within(engine, &mut found, changed * STEPS_PER_CHANGE)? {
             return Ok(false);
         }
         for entry in found.iter() {

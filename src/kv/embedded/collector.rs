@@ -62,7 +62,7 @@ pub fn collect(engine: &Engine, keys: usize) -> Result<Collected> {
     state.removed_bytes += round.removed_bytes;
     outcome?;
     if !round.collected.more && is_worth_compacting(state.removed_bytes, engine.data.disk_space()) {
-        engine.data.rotate_memtable_and_wait()?;
+        engine.flush()?;
         engine.data.major_compact()?;
         state.removed_bytes = 0;
     }

@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode};
 use tokio::sync::{oneshot, watch};
 
+use super::REOPENED;
 use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
@@ -88,6 +89,10 @@ pub struct Committer {
     state: Mutex<State>,
     work: Condvar,
     closed: watch::Sender<Timestamp>,
+    /// Becomes true when it fails.
+    has_failed: watch::Sender<bool>,
+    /// Who opens the engine again.
+    failures: mpsc::Sender<()>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -165,6 +170,7 @@ pub fn clock_bound(meta: &Keyspace) -> Result<Timestamp> {
 }
 
 impl Committer {
+    #[expect(clippy::too_many_arguments, reason = "it is put together in one place")]
     pub fn start(
         database: Database,
         data: Keyspace,
@@ -173,6 +179,7 @@ impl Committer {
         spaces: Arc<Spaces>,
         stats: Arc<Stats>,
         clock: Arc<dyn Clock>,
+        failures: mpsc::Sender<()>,
     ) -> Result<Arc<Committer>> {
         let bound = clock_bound(&meta)?;
         let clock = HybridClock::new(clock, bound);
@@ -190,6 +197,8 @@ impl Committer {
             state: Mutex::new(State { closed, ..State::default() }),
             work: Condvar::new(),
             closed: watch::channel(closed).0,
+            has_failed: watch::channel(false).0,
+            failures,
             thread: Mutex::new(None),
         });
         committer.persist_bound(closed)?;
@@ -200,8 +209,8 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Writes what is queued and ends the thread.
-    pub fn stop(&self) {
+    /// Ends the thread.
+    pub fn abandon(&self) {
         self.lock().stopped = true;
         self.work.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -210,6 +219,11 @@ impl Committer {
         {
             tracing::error!("the commit thread panicked");
         }
+    }
+
+    /// Writes what is queued and ends the thread.
+    pub fn stop(&self) {
+        self.abandon();
         // After a clean stop time goes on where it was, not at the bound.
         let last = self.clock.now();
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
@@ -217,6 +231,36 @@ impl Committer {
         if let Err(error) = batch.commit() {
             tracing::warn!(%error, "cannot persist the clock");
         }
+    }
+
+    pub fn check_running(&self) -> Result<()> {
+        self.lock().check_running()
+    }
+
+    /// Waits until it fails; the error it failed with.
+    pub async fn failure(&self) -> Error {
+        let mut has_failed = self.has_failed.subscribe();
+        if has_failed.wait_for(|failed| *failed).await.is_err() {
+            return REOPENED;
+        }
+        self.lock().failed.clone().unwrap_or(REOPENED)
+    }
+
+    /// Nothing can be written any more: what was last written may be durable or not.
+    pub fn fail(&self, error: &Error) {
+        tracing::error!(%error, "the store can no longer write");
+        let orphans = {
+            let mut state = self.lock();
+            state.failed.get_or_insert_with(|| error.clone());
+            std::mem::take(&mut state.queue)
+        };
+        self.has_failed.send_replace(true);
+        // Whoever waits for time to close looks again.
+        self.closed.send_modify(|_| {});
+        // A committer that went away has nobody to tell.
+        orphans.into_iter().for_each(|pending| drop(pending.done.send(Err(error.clone()))));
+        // Without a handle nobody is there to use it either.
+        let _ = self.failures.send(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -241,7 +285,7 @@ impl Committer {
         let bound = time.plus(CLOCK_AHEAD);
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         batch.insert(&self.meta, CLOCK_KEY, bound.0.to_be_bytes());
-        batch.commit()?;
+        batch.commit().map_err(Error::from).inspect_err(|error| self.fail(error))?;
         self.clock_bound.fetch_max(bound.0, Ordering::AcqRel);
         Ok(())
     }
@@ -262,13 +306,14 @@ impl Committer {
                 if state.closed >= at {
                     return Ok(());
                 }
+                // What could not be written may be found to be there after all when the engine is opened again.
+                state.check_running()?;
                 if state.closable().is_none_or(|closable| closable >= at) {
                     // Commits still to come take a timestamp later than `now`, hence than `at`.
                     state.closed = at;
                     self.closed.send_replace(at);
                     return Ok(());
                 }
-                state.check_running()?;
             }
             if closed.changed().await.is_err() {
                 return Err(Error::Engine("the store is shutting down".into()));
@@ -284,6 +329,7 @@ impl Committer {
     /// Registers a transaction at the newest snapshot that needs no waiting.
     pub fn register_newest(&self) -> Result<Timestamp> {
         let mut state = self.lock();
+        state.check_running()?;
         if state.closable().is_none() {
             let now = self.clock.now();
             state.closed = now;
@@ -412,20 +458,16 @@ impl Committer {
             state.writing = None;
             match &outcome {
                 Ok(()) => state.closed = state.closed.max(last),
+                // In one step with the end of writing: nothing may close beyond what could not be written.
                 Err(error) => state.failed = Some(error.clone()),
             }
         }
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "the store can no longer write");
+        match &outcome {
+            Ok(()) => self.closed.send_modify(|closed| *closed = last.max(*closed)),
+            Err(error) => self.fail(error),
         }
-        self.closed.send_modify(|closed| *closed = if outcome.is_ok() { last.max(*closed) } else { *closed });
         for pending in group {
-            // A committer that went away has nobody to tell.
             let _ = pending.done.send(outcome.clone());
-        }
-        if outcome.is_err() {
-            let orphans = std::mem::take(&mut self.lock().queue);
-            orphans.into_iter().for_each(|pending| drop(pending.done.send(outcome.clone())));
         }
     }
 

@@ -14,14 +14,23 @@ use crate::time::Timestamp;
 /// Writes on a thread of its own, which pulls batches from `rows` as it goes; memory stays at a batch or two.
 pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
     let runtime = tokio::runtime::Handle::current();
+    let failed = engine.committer.clone();
+    let next_batch = move |rows: &mut IngestStream| {
+        runtime.block_on(async {
+            tokio::select! {
+                batch = rows.next() => Ok(batch),
+                error = failed.failure() => Err(error),
+            }
+        })
+    };
     let load = move || -> Result<SpaceStats> {
         let data = &engine.data;
         let mut loads: Vec<(SpaceId, Load)> = Vec::new();
         let mut samples = Vec::new();
         let mut total = SpaceStats::default();
-        let Some(mut next) = runtime.block_on(rows.next()) else { return Ok(total) };
+        let Some(mut next) = next_batch(&mut rows)? else { return Ok(total) };
         // An empty memtable keeps `finish`, which holds the journal lock, short.
-        data.rotate_memtable_and_wait()?;
+        engine.flush()?;
         let mut ingestion = data.start_ingestion()?;
         let mut last = Vec::new();
         loop {
@@ -48,7 +57,8 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
                 ingestion.write(with_time(&prefix, at), encode_value(entry.value))?;
                 last = prefix;
             }
-            match runtime.block_on(rows.next()) {
+            engine.disk.check(false)?;
+            match next_batch(&mut rows)? {
                 Some(batch) => next = batch,
                 None => break,
             }

@@ -14,7 +14,9 @@ mod changes;
 mod collector;
 mod committer;
 mod conflicts;
+mod disk;
 mod encoding;
+mod handle;
 mod ingest;
 mod locks;
 mod scan;
@@ -24,17 +26,20 @@ mod txn;
 mod verify;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
 use self::changes::{ChangeIndex, ChangeScan};
 use self::collector::Collector;
 use self::committer::Committer;
+use self::disk::Disk;
 use self::encoding::{decode_value, version_prefix};
+use self::handle::{Handle, Options};
 use self::locks::LockTable;
 use self::scan::{Scan, Select};
 use self::spaces::Spaces;
@@ -52,11 +57,16 @@ use crate::time::{Clock, Timestamp};
 const FORMAT_VERSION: u8 = 3;
 const FORMAT_KEY: &str = "format";
 const CACHE_BYTES: u64 = 256 << 20;
+/// A flush that takes longer is not waited for.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a transaction or scan gets to know that was begun before the engine was opened again.
+const REOPENED: Error = Error::Retry("the store was opened again after an error");
 
 /// A store in a directory of its own, held by one process at a time.
 #[derive(Clone)]
 pub struct Embedded {
-    engine: Arc<Engine>,
+    handle: Arc<Handle>,
 }
 
 struct Engine {
@@ -68,11 +78,15 @@ struct Engine {
     spaces: Arc<Spaces>,
     stats: Arc<Stats>,
     collector: Collector,
+    disk: Disk,
+    /// Spaces below this are the system's own.
+    first_space: u64,
 }
 
-impl Embedded {
-    /// Opens the store in `directory`, creating it if there is none. Ids below `first_space` are never handed out.
-    pub fn open(directory: &Path, clock: Arc<dyn Clock>, first_space: u64) -> Result<Embedded> {
+impl Engine {
+    /// Opens the store in a directory, creating it if there is none. The sender is told if the engine fails.
+    fn open(options: &Options, failed: mpsc::Sender<()>) -> Result<Engine> {
+        let directory = options.directory.as_path();
         let database = Database::builder(directory).cache_size(CACHE_BYTES).open().map_err(|error| match error {
             fjall::Error::Locked => {
                 Error::Unopenable(format!("the store {} is in use by another process", directory.display()))
@@ -100,13 +114,14 @@ impl Embedded {
         if matches!(format.as_deref(), Some([1 | 2])) {
             stats.rebuild(&database, &data)?;
         }
-        let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), stats.clone(), first_space)?);
+        let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), stats.clone(), options.first_space)?);
         let changes = Arc::new(ChangeIndex::open(&database, &meta, existing)?);
         if format.as_deref() != Some(&[FORMAT_VERSION]) {
             let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
             batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
             batch.commit()?;
         }
+        let clock = options.clock.clone();
         let committer = Committer::start(
             database.clone(),
             data.clone(),
@@ -114,42 +129,75 @@ impl Embedded {
             changes.clone(),
             spaces.clone(),
             stats.clone(),
-            clock,
+            clock.clone(),
+            failed,
         )?;
-        let locks = LockTable::default();
-        Ok(Embedded {
-            engine: Arc::new(Engine {
-                database,
-                data,
-                changes,
-                committer,
-                locks,
-                spaces,
-                stats,
-                collector: Collector::default(),
-            }),
+        Ok(Engine {
+            database,
+            data,
+            changes,
+            committer,
+            locks: LockTable::default(),
+            spaces,
+            stats,
+            collector: Collector::default(),
+            disk: Disk::new(options.look.clone(), clock),
+            first_space: options.first_space,
         })
     }
 
     /// Makes everything durable and stops the commit thread; later commits fail.
+    fn close(&self) -> Result<()> {
+        self.committer.stop();
+        self.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
+    }
+
+    /// Writes what is in memory to table files, or gives up: it is never needed, only good for what comes after.
+    fn flush(&self) -> Result<()> {
+        let began = Instant::now();
+        if self.data.rotate_memtable()? {
+            while self.data.tree.sealed_memtable_count() > 0 && began.elapsed() < FLUSH_PATIENCE {
+                self.committer.check_running()?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Embedded {
+    /// Opens the store in `directory`, creating it if there is none. Ids below `first_space` are never handed out.
+    pub fn open(directory: &Path, clock: Arc<dyn Clock>, first_space: u64) -> Result<Embedded> {
+        let look = disk::look_at(directory);
+        Embedded::open_with(Options { directory: directory.to_path_buf(), clock, first_space, look })
+    }
+
+    fn open_with(options: Options) -> Result<Embedded> {
+        Ok(Embedded { handle: Handle::open(options)? })
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>> {
+        self.handle.engine()
+    }
+
+    /// Makes everything durable and stops the commit thread; later commits fail.
     pub fn close(&self) -> Result<()> {
-        self.engine.committer.stop();
-        self.engine.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
+        self.handle.close()
     }
 
     /// Walks every version there is and says what does not fit together. Returns how many versions there are. For a store
     /// that nothing else uses.
     pub fn verify(&self, mut report: impl FnMut(String)) -> Result<u64> {
-        verify::verify(&self.engine, &mut report)
+        verify::verify(&*self.engine()?, &mut report)
     }
 
     /// Changes by the index where that is possible, else by walking all versions.
     fn stream_changes(&self, span: Span, after: Timestamp, upto: Timestamp) -> BatchStream {
         let store = self.clone();
         let opened = async move {
-            let engine = store.engine.clone();
+            let engine = store.engine()?;
             engine.committer.close_at(upto).await?;
-            let found = ChangeScan::open(engine, &span, after, upto)?;
+            let found = ChangeScan::open(&engine, &span, after, upto)?;
             Ok(match found {
                 Some(scan) => yielding(scan),
                 None => store.stream(span, upto, Select::Changes { after, upto }, None),
@@ -161,10 +209,11 @@ impl Embedded {
     }
 
     fn stream(&self, span: Span, at: Timestamp, select: Select, limit: Option<usize>) -> BatchStream {
-        let engine = self.engine.clone();
+        let store = self.clone();
         let opened = async move {
+            let engine = store.engine()?;
             engine.committer.close_at(at).await?;
-            Scan::open(engine, span, select, limit)
+            Scan::open(&engine, span, select, limit)
         };
         stream::once(opened)
             .flat_map(|scan| match scan {
@@ -217,8 +266,9 @@ impl Engine {
 #[async_trait]
 impl Read for Embedded {
     async fn get(&self, space: SpaceId, key: &[u8], at: Timestamp) -> Result<Option<Versioned>> {
-        self.engine.committer.close_at(at).await?;
-        self.engine.get(space, key, at)
+        let engine = self.engine()?;
+        engine.committer.close_at(at).await?;
+        engine.get(space, key, at)
     }
 
     fn scan(&self, span: Span, at: Timestamp, direction: Direction, limit: Option<usize>) -> BatchStream {
@@ -237,56 +287,58 @@ impl Read for Embedded {
 #[async_trait]
 impl Store for Embedded {
     fn now(&self) -> Result<Timestamp> {
-        self.engine.committer.now()
+        self.engine()?.committer.now()
     }
 
     async fn begin(&self) -> Result<Arc<dyn Txn>> {
-        let snapshot = self.engine.committer.register_newest()?;
-        Ok(Arc::new(EmbeddedTxn::new(self.engine.clone(), snapshot, false)))
+        let engine = self.engine()?;
+        let snapshot = engine.committer.register_newest()?;
+        Ok(Arc::new(EmbeddedTxn::new(&engine, snapshot, false)))
     }
 
     async fn begin_at(&self, at: Timestamp) -> Result<Arc<dyn Txn>> {
-        self.engine.committer.close_at(at).await?;
-        self.engine.committer.register(at);
-        Ok(Arc::new(EmbeddedTxn::new(self.engine.clone(), at, true)))
+        let engine = self.engine()?;
+        engine.committer.close_at(at).await?;
+        engine.committer.register(at);
+        Ok(Arc::new(EmbeddedTxn::new(&engine, at, true)))
     }
 
     async fn create_space(&self) -> Result<SpaceId> {
-        self.engine.spaces.create()
+        self.engine()?.spaces.create()
     }
 
     async fn discard_spaces(&self, spaces: &[SpaceId]) -> Result<()> {
-        self.engine.spaces.discard(spaces)
+        self.engine()?.spaces.discard(spaces)
     }
 
     async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()> {
-        self.engine.spaces.forget(spaces)
+        self.engine()?.spaces.forget(spaces)
     }
 
-    fn histories(&self) -> Vec<SpaceHistory> {
-        self.engine.spaces.histories()
+    fn histories(&self) -> Result<Vec<SpaceHistory>> {
+        Ok(self.engine()?.spaces.histories())
     }
 
-    fn oldest_begin(&self) -> Timestamp {
-        self.engine.committer.oldest_begin()
+    fn oldest_begin(&self) -> Result<Timestamp> {
+        Ok(self.engine()?.committer.oldest_begin())
     }
 
     async fn collect(&self, keys: usize) -> Result<Collected> {
-        let engine = self.engine.clone();
+        let engine = self.engine()?;
         let collected = tokio::task::spawn_blocking(move || collector::collect(&engine, keys)).await;
         collected.unwrap_or_else(|error| Err(Error::Engine(format!("a collection did not finish: {error}"))))
     }
 
     async fn ingest(&self, rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
-        ingest::ingest(self.engine.clone(), rows, at).await
+        ingest::ingest(self.engine()?, rows, at).await
     }
 
     async fn stats(&self, space: SpaceId) -> Result<SpaceStats> {
-        Ok(self.engine.stats_of(space))
+        Ok(self.engine()?.stats_of(space))
     }
 
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
-        stats::split_points(&self.engine, span, parts)
+        stats::split_points(&*self.engine()?, span, parts)
     }
 }
 

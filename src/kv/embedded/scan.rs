@@ -1,11 +1,11 @@
 //! Walking the versions of a span.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::Engine;
 use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
+use super::{Engine, REOPENED};
 use crate::kv::{Batch, Direction, MAX_KEY_BYTES, Result, Span, successor_of_prefix};
 use crate::time::Timestamp;
 
@@ -42,7 +42,7 @@ impl Select {
 
 /// A running scan: an iterator of batches.
 pub struct Scan {
-    engine: Arc<Engine>,
+    engine: Weak<Engine>,
     span: Span,
     select: Select,
     left: usize,
@@ -57,21 +57,32 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub fn open(engine: Arc<Engine>, span: Span, select: Select, limit: Option<usize>) -> Result<Scan> {
+    pub fn open(engine: &Arc<Engine>, span: Span, select: Select, limit: Option<usize>) -> Result<Scan> {
         let (start, end) = span_bounds(&clamp(&span));
         let finished = start >= end || limit == Some(0);
         let iter =
             if finished { engine.data.range(end.clone()..end.clone()) } else { engine.data.range(start..end.clone()) };
         let left = limit.unwrap_or(usize::MAX);
-        let scan =
-            Scan { engine, span, select, left, end, iter, done_with: None, skipped: 0, candidate: None, finished };
-        scan.check_readable()?;
+        let weak = Arc::downgrade(engine);
+        let scan = Scan {
+            engine: weak,
+            span,
+            select,
+            left,
+            end,
+            iter,
+            done_with: None,
+            skipped: 0,
+            candidate: None,
+            finished,
+        };
+        scan.check_readable(engine)?;
         Ok(scan)
     }
 
     /// Checked after the iterator is open and again for every batch, so that a scan never returns less than there was.
-    fn check_readable(&self) -> Result<()> {
-        let spaces = &self.engine.spaces;
+    fn check_readable(&self, engine: &Engine) -> Result<()> {
+        let spaces = &engine.spaces;
         spaces.check_readable(self.span.space, self.select.earliest())?;
         match self.select {
             // A dropped space has a history up to its drop; only its state ends there.
@@ -81,32 +92,33 @@ impl Scan {
     }
 
     fn fill(&mut self) -> Result<Batch> {
+        let engine = self.engine.upgrade().ok_or(REOPENED)?;
         let mut batch = Batch::with_room();
         let backward = matches!(self.select, Select::Newest { direction: Direction::Backward, .. });
         while !self.finished && !batch.is_full() {
             if backward {
                 self.step_backward(&mut batch)?
             } else {
-                self.step_forward(&mut batch)?
+                self.step_forward(&engine, &mut batch)?
             }
             self.finished |= self.left == 0;
         }
-        self.check_readable()?;
+        self.check_readable(&engine)?;
         Ok(batch)
     }
 
     /// Adds everything that is left to `batch`, unless that takes more than `steps` versions; whether it did not.
-    pub fn fill_within(&mut self, batch: &mut Batch, steps: usize) -> Result<bool> {
+    pub fn fill_within(&mut self, engine: &Engine, batch: &mut Batch, steps: usize) -> Result<bool> {
         for _ in 0..steps {
             if self.finished {
-                return self.check_readable().map(|()| true);
+                return self.check_readable(engine).map(|()| true);
             }
-            self.step_forward(batch)?;
+            self.step_forward(engine, batch)?;
         }
         Ok(false)
     }
 
-    fn step_forward(&mut self, batch: &mut Batch) -> Result<()> {
+    fn step_forward(&mut self, engine: &Engine, batch: &mut Batch) -> Result<()> {
         let Some(guard) = self.iter.next() else {
             self.finished = true;
             return Ok(());
@@ -117,7 +129,7 @@ impl Scan {
         if self.done_with.as_ref().is_some_and(is_done) {
             self.skipped += 1;
             if self.skipped >= STEPS_BEFORE_SEEK {
-                self.seek_past(with_time(prefix, Timestamp::MIN));
+                self.seek_past(engine, with_time(prefix, Timestamp::MIN));
             }
             return Ok(());
         }
@@ -142,9 +154,9 @@ impl Scan {
 
     /// Goes on after the oldest version a key can have. The new iterator sees a later fjall snapshot, which is
     /// harmless: everything at or below a closed timestamp is in both.
-    fn seek_past(&mut self, oldest: Vec<u8>) {
+    fn seek_past(&mut self, engine: &Engine, oldest: Vec<u8>) {
         let after = (std::ops::Bound::Excluded(oldest), std::ops::Bound::Excluded(self.end.clone()));
-        self.iter = self.engine.data.range::<Vec<u8>, _>(after);
+        self.iter = engine.data.range::<Vec<u8>, _>(after);
         self.skipped = 0;
     }
 

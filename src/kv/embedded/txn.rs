@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use super::encoding::{span_bounds, version_prefix};
 use super::locks::HolderId;
 use super::scan::{Scan, Select};
 use super::spaces::SpaceChange;
-use super::{Engine, yielding};
+use super::{Engine, REOPENED, yielding};
 use crate::kv::overlay::{OwnWrite, overlay};
 use crate::kv::{BatchStream, Direction, Error, LockMode, MAX_KEY_BYTES, Result, SpaceId, Span, Txn};
 use crate::time::Timestamp;
@@ -26,7 +26,7 @@ const MAX_WRITE_BYTES: usize = 1 << 30;
 type Key = (SpaceId, Bytes);
 
 pub struct EmbeddedTxn {
-    engine: Arc<Engine>,
+    engine: Weak<Engine>,
     holder: HolderId,
     read_only: bool,
     began: Timestamp,
@@ -64,7 +64,7 @@ struct State {
 
 impl EmbeddedTxn {
     /// A transaction at `snapshot`, at which the committer has registered it.
-    pub fn new(engine: Arc<Engine>, snapshot: Timestamp, read_only: bool) -> EmbeddedTxn {
+    pub fn new(engine: &Arc<Engine>, snapshot: Timestamp, read_only: bool) -> EmbeddedTxn {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let state = State {
             snapshot,
@@ -77,12 +77,17 @@ impl EmbeddedTxn {
             ended: false,
         };
         EmbeddedTxn {
-            engine,
+            engine: Arc::downgrade(engine),
             holder: HolderId(NEXT.fetch_add(1, Ordering::Relaxed)),
             read_only,
             began: snapshot,
             state: Mutex::new(state),
         }
+    }
+
+    /// The engine it was begun in.
+    fn engine(&self) -> Result<Arc<Engine>> {
+        self.engine.upgrade().ok_or(REOPENED)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,8 +148,10 @@ impl EmbeddedTxn {
             state.ended = true;
             state.writes.clear();
             state.undo.clear();
-            self.engine.locks.release(self.holder, std::mem::take(&mut state.locks));
-            self.engine.committer.deregister(self.began, state.snapshot);
+            if let Some(engine) = self.engine.upgrade() {
+                engine.locks.release(self.holder, std::mem::take(&mut state.locks));
+                engine.committer.deregister(self.began, state.snapshot);
+            }
         }
     }
 }
@@ -175,7 +182,7 @@ impl Txn for EmbeddedTxn {
             }
             state.snapshot
         };
-        let found = self.engine.get(space, key, snapshot)?;
+        let found = self.engine()?.get(space, key, snapshot)?;
         if let Some(found) = &found
             && !self.read_only
         {
@@ -193,7 +200,7 @@ impl Txn for EmbeddedTxn {
         let own = Self::own_writes(&state, &span, direction);
         let base_limit = if own.is_empty() { limit } else { None };
         let select = Select::Newest { at: state.snapshot, direction };
-        let base = match Scan::open(self.engine.clone(), span, select, base_limit) {
+        let base = match self.engine().and_then(|engine| Scan::open(&engine, span, select, base_limit)) {
             Ok(scan) => yielding(scan),
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
@@ -221,7 +228,7 @@ impl Txn for EmbeddedTxn {
         if threshold > now {
             return Err(Error::Future { at: threshold, now });
         }
-        if !self.engine.spaces.would_raise(space, threshold) {
+        if !self.engine()?.spaces.would_raise(space, threshold) {
             return Ok(());
         }
         self.change_space(SpaceChange::Threshold(space, threshold))
@@ -243,16 +250,20 @@ impl Txn for EmbeddedTxn {
             }
             state.locks.push(key.clone());
         }
-        let fresh = self.engine.locks.acquire(self.holder, &key, mode).await?;
+        let engine = self.engine()?;
+        let fresh = tokio::select! {
+            fresh = engine.locks.acquire(self.holder, &key, mode) => fresh?,
+            error = engine.committer.failure() => return Err(error),
+        };
         let mut state = self.state();
         if !fresh {
             state.locks.pop();
             return Ok(());
         }
-        match self.engine.committer.refresh(&state.reads, state.snapshot) {
+        match engine.committer.refresh(&state.reads, state.snapshot) {
             Ok(snapshot) => state.snapshot = snapshot,
             // Something else that was read has changed: the old snapshot will do, unless it is too old for this key.
-            Err(error) if self.engine.committer.changed_since(&key, state.snapshot) => return Err(error),
+            Err(error) if engine.committer.changed_since(&key, state.snapshot) => return Err(error),
             Err(_) => {}
         }
         Ok(())
@@ -289,12 +300,13 @@ impl Txn for EmbeddedTxn {
             let space_changes = std::mem::take(&mut state.space_changes);
             (state.snapshot, std::mem::take(&mut state.reads), writes, space_changes)
         };
+        let engine = self.engine().inspect_err(|_| self.end(&mut self.state()))?;
         let written = |((space, key), own): (Key, Own)| -> Result<Write> {
             let prefix = version_prefix(space, &key);
             let before = match reads.value_bytes(&prefix) {
                 Some(value_bytes) => Before::Certain(value_bytes),
                 None if own.is_new => Before::Certain(None),
-                None => Before::At(snapshot, self.engine.newest_value_bytes(&prefix, snapshot)?),
+                None => Before::At(snapshot, engine.newest_value_bytes(&prefix, snapshot)?),
             };
             Ok(Write { space, key_bytes: key.len(), prefix, value: own.value, before })
         };
@@ -303,7 +315,12 @@ impl Txn for EmbeddedTxn {
         let committed = if writes.is_empty() && space_changes.is_empty() {
             Ok(snapshot)
         } else {
-            self.engine.committer.commit(&reads, snapshot, writes, space_changes).await
+            // What frees space, and what the system notes for itself, may use the last of it.
+            let is_essential = !space_changes.is_empty() || writes.iter().all(|w| w.space.0 < engine.first_space);
+            match engine.disk.check(is_essential) {
+                Ok(()) => engine.committer.commit(&reads, snapshot, writes, space_changes).await,
+                Err(error) => Err(error),
+            }
         };
         self.end(&mut self.state());
         committed

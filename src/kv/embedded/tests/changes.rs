@@ -161,7 +161,7 @@ async fn an_entry_that_is_none_is_an_error() {
     let before = store.now().unwrap();
     put(&store, &[("a", "1")]).await;
     let now = store.now().unwrap();
-    let entries = store.engine.database.keyspace("changes", KeyspaceCreateOptions::default).unwrap();
+    let entries = store.engine().unwrap().database.keyspace("changes", KeyspaceCreateOptions::default).unwrap();
     let bucket = entries.iter().next().unwrap().key().unwrap()[..8].to_vec();
     entries.insert([&bucket[..], &SPACE.0.to_be_bytes()].concat(), now.0.to_be_bytes()).unwrap();
     let changes: Result<Vec<Batch>> = store.changes(Span::all(SPACE), before, now).try_collect().await;

@@ -124,8 +124,8 @@ impl Model {
                 self.store = None;
                 self.store = Some(open_at(self.directory.path(), &self.clock));
             }
-            90 => self.store().engine.data.rotate_memtable_and_wait().unwrap(),
-            91 => self.store().engine.data.major_compact().unwrap(),
+            90 => self.store().engine().unwrap().data.rotate_memtable_and_wait().unwrap(),
+            91 => self.store().engine().unwrap().data.major_compact().unwrap(),
             _ => self.read().await,
         }
     }
@@ -239,7 +239,7 @@ impl Model {
         self.collect_all().await;
         let store = self.store();
         let kept: usize = self.spaces.values().map(Space::kept).sum();
-        assert_eq!(store.engine.data.iter().count(), kept, "seed {}: versions kept", self.seed);
+        assert_eq!(store.engine().unwrap().data.iter().count(), kept, "seed {}: versions kept", self.seed);
         let mut wrong = Vec::new();
         store.verify(|finding| wrong.push(finding)).unwrap();
         assert!(wrong.is_empty(), "seed {}: {wrong:?}", self.seed);
@@ -283,7 +283,7 @@ async fn index_entries_and_records_of_the_past_go_too() {
     set_threshold(&store, SPACE, store.now().unwrap()).await;
     assert!(store.collect(10).await.unwrap().more, "a round is bounded");
     while store.collect(1000).await.unwrap().more {}
-    let left = store.engine.changes.all_buckets().unwrap();
+    let left = store.engine().unwrap().changes.all_buckets().unwrap();
     let open_bucket = super::super::changes::bucket_of(store.now().unwrap());
     assert_eq!(left, [open_bucket], "a commit may still write to the bucket that is open");
     put(&store, &[("a", "again")]).await;
@@ -296,14 +296,14 @@ async fn index_entries_and_records_of_the_past_go_too() {
         set_threshold(&store, space, store.now().unwrap()).await;
     }
     while store.collect(10).await.unwrap().more {}
-    let engine = &store.engine;
+    let engine = store.engine().unwrap();
     assert_eq!(engine.data.iter().count(), 52);
     assert!(engine.changes.all_buckets().unwrap().is_empty());
-    assert!(store.histories().iter().all(|history| history.loaded.is_none() || history.space == space));
+    assert!(store.histories().unwrap().iter().all(|history| history.loaded.is_none() || history.space == space));
     let refused = store.get(space, b"000001", store.now().unwrap()).await;
     assert!(refused.is_err(), "what was dropped is refused until it is forgotten, not empty");
     store.forget_spaces(&[SPACE, space]).await.unwrap();
-    let remembered: Vec<SpaceId> = store.histories().iter().map(|history| history.space).collect();
+    let remembered: Vec<SpaceId> = store.histories().unwrap().iter().map(|history| history.space).collect();
     assert_eq!(remembered, [SPACE], "only what is dropped is forgotten");
 }
 
@@ -322,8 +322,8 @@ async fn the_disk_gets_its_space_back() {
         }
         txn.commit().await.unwrap();
     }
-    store.engine.data.rotate_memtable_and_wait().unwrap();
-    let before = store.engine.data.disk_space();
+    store.engine().unwrap().data.rotate_memtable_and_wait().unwrap();
+    let before = store.engine().unwrap().data.disk_space();
     let txn = store.begin().await.unwrap();
     txn.drop_space(big).unwrap();
     txn.commit().await.unwrap();
@@ -332,7 +332,7 @@ async fn the_disk_gets_its_space_back() {
         set_threshold(&store, space, store.now().unwrap()).await;
     }
     while store.collect(5000).await.unwrap().more {}
-    let after = store.engine.data.disk_space();
+    let after = store.engine().unwrap().data.disk_space();
     assert!(before > 28 << 20 && after < 2 << 20, "{before} bytes became {after}");
     let found = store.scan(Span::all(SPACE), store.now().unwrap(), Direction::Forward, None);
     assert_eq!(entries(found).await.len(), 1000);

@@ -9,6 +9,7 @@ use crate::time::SystemClock;
 
 mod changes;
 mod collector;
+mod failure;
 mod history;
 mod stats;
 
@@ -194,7 +195,7 @@ async fn a_reader_under_heavy_commits_never_sees_half_a_transaction() {
                 put(&store, &keys.iter().map(|key| (key.as_str(), value.as_str())).collect::<Vec<_>>()).await;
                 round += 1;
                 if round.is_multiple_of(20) {
-                    store.engine.data.rotate_memtable().unwrap();
+                    store.engine().unwrap().data.rotate_memtable().unwrap();
                 }
             }
         })
@@ -275,8 +276,8 @@ async fn a_second_process_is_kept_out_and_a_newer_format_refused() {
     let store = open(directory.path());
     let second = Embedded::open(directory.path(), Arc::new(SystemClock::default()), 1000);
     assert!(matches!(second.map(drop), Err(Error::Unopenable(why)) if why.contains("in use")));
-    let mut batch = store.engine.database.batch();
-    let meta = store.engine.database.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
+    let mut batch = store.engine().unwrap().database.batch();
+    let meta = store.engine().unwrap().database.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
     batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION + 1]);
     batch.commit().unwrap();
     store.close().unwrap();

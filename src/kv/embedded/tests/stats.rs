@@ -78,7 +78,7 @@ async fn counts_are_exact_whatever_is_done_and_when_it_stops() {
         }
         check(&store, &spaces, &format!("seed {seed}, round {round}")).await;
     }
-    store.engine.stats.rebuild(&store.engine.database, &store.engine.data).unwrap();
+    store.engine().unwrap().stats.rebuild(&store.engine().unwrap().database, &store.engine().unwrap().data).unwrap();
     check(&store, &spaces, "counted anew").await;
 }
 
