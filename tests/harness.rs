@@ -54,9 +54,19 @@ pub fn keepsafe(arguments: &[&str]) -> Command {
 
 impl Server {
     pub fn start(store: &Path, more: &[&str]) -> Server {
+        Server::start_in(store, more, &[])
+    }
+
+    /// With more in its environment.
+    pub fn start_in(store: &Path, more: &[&str], environment: &[(&str, PathBuf)]) -> Server {
         let store = store.to_str().unwrap();
         let mut command = keepsafe(&["start", "--store", store, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        let mut child = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(more)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("keepsafe ready: postgresql://root@127.0.0.1:");

@@ -9,6 +9,7 @@ mod demo;
 mod harness;
 mod jobs;
 mod main_job;
+mod power;
 mod retention;
 mod slt;
 mod time_travel;
