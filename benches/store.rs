@@ -214,6 +214,82 @@ async fn changes_rate(store: &Embedded, after: Timestamp, upto: Timestamp, full_
     );
 }
 
+/// One-row commits a second of four writers, for some seconds.
+async fn commit_rate(store: &Embedded, space: SpaceId) -> f64 {
+    const FOR: Duration = Duration::from_secs(5);
+    let start = Instant::now();
+    let writers = (0..4_u64).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut done = 0;
+            while start.elapsed() < FOR {
+                let txn = store.begin().await.unwrap();
+                txn.put(space, &key(writer << 32 | done), value(done).into()).unwrap();
+                txn.commit().await.unwrap();
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u64 = futures::future::join_all(writers).await.into_iter().map(Result::unwrap).sum();
+    done as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Writers while a full scan runs again and again, and the scan while writers write.
+async fn writers_beside_a_scan(store: &Embedded, rows: u64, at: Timestamp, one_version: f64) {
+    let alone = commit_rate(store, SpaceId(2990)).await;
+    let scanning = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let (start, mut scanned) = (Instant::now(), 0);
+            while start.elapsed() < Duration::from_secs(5) {
+                scanned += count(store.scan(Span::all(TABLE), at, Direction::Forward, None)).await;
+            }
+            scanned as f64 / start.elapsed().as_secs_f64()
+        }
+    });
+    let beside = commit_rate(store, SpaceId(2991)).await;
+    report("commits of 4 writers beside a full scan", beside, "without the scan", alone, "commits/s");
+    report("the full scan beside them", scanning.await.unwrap(), "the scan alone", one_version, "rows/s");
+    let start = Instant::now();
+    let points = store.split_points(&Span::all(TABLE), 16).await.unwrap().len();
+    let (took, full_scan) = (start.elapsed().as_secs_f64(), rows as f64 / one_version);
+    println!(
+        "{:<52} {took:>12.3} s        a full scan                  {full_scan:>12.3}   ratio {:.3}   ({points} points)",
+        "split points for 16 parts",
+        took / full_scan
+    );
+}
+
+/// Kilobytes by which the process grows at most while something is done.
+async fn growth(work: impl Future<Output = u64>) -> u64 {
+    let kilobytes = |name: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    // Writing 5 sets the peak to what is in use now.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = kilobytes("VmRSS:");
+    work.await;
+    kilobytes("VmHWM:").saturating_sub(before)
+}
+
+async fn memory(store: &Embedded, rows: u64, after: Timestamp, upto: Timestamp) {
+    let tenth = Span { end: Some(key(rows / 10).to_vec().into()), ..Span::all(TABLE) };
+    // The cache of blocks is full by now.
+    for (what, walk) in [("scan", false), ("changes", true)] {
+        let read = |span: Span| match walk {
+            true => count(store.changes(span, after, upto)),
+            false => count(store.scan(span, upto, Direction::Forward, None)),
+        };
+        read(Span::all(TABLE)).await;
+        let part = growth(read(tenth.clone())).await;
+        let whole = growth(read(Span::all(TABLE))).await;
+        println!("memory of {what}: {part} KiB more for a tenth of the space, {whole} KiB more for all of it");
+    }
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() {
     let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROWS);
@@ -236,6 +312,8 @@ async fn main() {
         txn.commit().await.unwrap();
     }
     changes_rate(&store, loaded, changed, full_scan, "the same, after 1,000 other spaces changed").await;
+    memory(&store, rows, loaded, changed).await;
+    writers_beside_a_scan(&store, rows, loaded, one_version).await;
     commits(&store, &database, &raw_data).await;
     scan_versions(&store, one_version, rows / 5).await;
     store.close().unwrap();
