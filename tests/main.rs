@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod demo;
 mod harness;
+mod history_backup;
 mod jobs;
 mod main_job;
 mod power;

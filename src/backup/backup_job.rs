@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::collection::{Collection, Layer};
-use super::manifest::{self, DataFile, Manifest, Record, SpaceSize, TargetSpec, hex, unhex};
+use super::manifest::{self, DataFile, Manifest, Record, Revisions, SpaceSize, TargetSpec, hex, unhex};
 use super::plan::{BackupPayload, cluster_system_tables};
+use super::revisions;
 use super::work::{Checkpoint, Progress, parallelism, run_all};
 use super::{Error, Result};
 use crate::catalog::protection::Protection;
 use crate::catalog::{Catalog, Descriptor, DescriptorCache};
 use crate::jobs::{self, Failure, JobHandle, JobType};
-use crate::kv::{Direction, SpaceId, Span, Store};
-use crate::runfile::RunWriter;
+use crate::kv::{self, BatchStream, Direction, SpaceId, Span, Store};
+use crate::runfile::{Error as RunError, Merged, RunWriter, merge};
 use crate::storage::Storage;
 use crate::time::Timestamp;
 
@@ -77,6 +78,7 @@ struct Contents {
     spaces: BTreeSet<SpaceId>,
     /// Spaces of which the chain has everything up to the layer below.
     covered: HashSet<SpaceId>,
+    revisions: Option<Revisions>,
 }
 
 impl BackupJob {
@@ -102,7 +104,18 @@ impl BackupJob {
             spaces.extend(cluster_system_tables().map(|table| table.space()));
         }
         let covered = below.map(|layer| layer.manifest.covered.iter().copied().collect()).unwrap_or_default();
-        Ok(Contents { descriptors, spaces, covered })
+        let revisions = match payload.history_start {
+            None => None,
+            Some(start) => {
+                let revisions = revisions::read(&**store, payload, &descriptors, start).await?;
+                // What was dropped meanwhile has a history until then.
+                let changed = revisions.changes.iter().filter_map(|revision| revision.descriptor.as_ref());
+                let with_data = changed.filter(|descriptor| !descriptor.is_excluded_from_backup());
+                spaces.extend(with_data.flat_map(Descriptor::spaces));
+                Some(revisions)
+            }
+        };
+        Ok(Contents { descriptors, spaces, covered, revisions })
     }
 
     async fn cut(&self, store: &Arc<dyn Store>, payload: &BackupPayload, contents: &Contents) -> Result<Vec<Task>> {
@@ -112,9 +125,14 @@ impl BackupJob {
             let whole = !contents.covered.contains(&space);
             let all = Span::all(space);
             let mut rows = 0;
+            // A space that was dropped before the end has a history only: its rows are counted as they are now.
             let mut first = store.scan(all.clone(), payload.end_time, Direction::Forward, Some(SMALL_SPACE_ROWS));
-            while let Some(batch) = first.try_next().await? {
-                rows += batch.len();
+            loop {
+                match first.try_next().await {
+                    Ok(Some(batch)) => rows += batch.len(),
+                    Ok(None) | Err(kv::Error::Dropped(_)) => break,
+                    Err(error) => return Err(error.into()),
+                }
             }
             let task_span = |span: &Span| TaskSpan {
                 space,
@@ -244,6 +262,7 @@ impl BackupJob {
             previous_digest: payload.previous_digest.clone(),
             targets: payload.targets.clone(),
             descriptors: contents.descriptors,
+            revisions: contents.revisions,
             roots: payload.roots.clone(),
             covered: contents.spaces.into_iter().collect(),
             whole,
@@ -328,16 +347,19 @@ async fn write_task(
             unhex(text).map(bytes::Bytes::from).ok_or_else(|| Error::corrupt("a job's row", "a key is damaged"))
         };
         let span = Span { space, start: key(&task_span.start)?, end: task_span.end.as_deref().map(key).transpose()? };
-        let mut entries = match payload.start_time {
-            Some(start) if !task_span.whole => store.changes(span, start, payload.end_time),
-            _ => store.scan(span, payload.end_time, Direction::Forward, None),
-        };
+        let mut entries = entries(store, payload, span, task_span.whole);
+        let mut last_key = Vec::new();
         while let Some(batch) = entries.try_next().await? {
             let size = result.sizes.entry(space.0).or_default();
             for entry in batch.iter() {
                 let file = open.get_or_insert_with(|| OpenFile::new(space, entry.key));
                 file.writer.push(space, entry).map_err(|error| Error::corrupt("a data file", error.to_string()))?;
-                size.0 += u64::from(entry.value.is_some());
+                // Of several versions the newest comes first, and only that is a row.
+                if entry.key != last_key || last_key.is_empty() {
+                    size.0 += u64::from(entry.value.is_some());
+                    last_key.clear();
+                    last_key.extend_from_slice(entry.key);
+                }
                 size.1 += (entry.key.len() + entry.value.map_or(0, <[u8]>::len)) as u64;
             }
             if let (Some(file), Some(last)) = (&mut open, batch.last_key()) {
@@ -354,6 +376,23 @@ async fn write_task(
         result.files.push(file.store(collection, &payload.directory).await?);
     }
     Ok(result)
+}
+
+/// What a layer takes of a span.
+fn entries(store: &Arc<dyn Store>, payload: &BackupPayload, span: Span, whole: bool) -> BatchStream {
+    let end = payload.end_time;
+    match (payload.history_start, payload.start_time) {
+        (None, Some(start)) if !whole => store.changes(span, start, end),
+        (None, _) => store.scan(span, end, Direction::Forward, None),
+        (Some(_), Some(start)) if !whole => store.versions(span, start, end),
+        (Some(start), _) => {
+            // The state at the beginning of the history, and all that came after.
+            let base = store.scan(span.clone(), start, Direction::Forward, None).map_err(RunError::from).boxed();
+            let since = store.versions(span, start, end).map_err(RunError::from).boxed();
+            let all = Merged::Versions { after: Timestamp::MIN, upto: end };
+            merge(vec![base, since], all).map_err(RunError::into_store).boxed()
+        }
+    }
 }
 
 struct OpenFile {

@@ -36,6 +36,18 @@ pub struct Layer {
     pub digest: String,
 }
 
+impl Layer {
+    /// The manifest as it would be if the layer ended at `at`, which it covers.
+    pub fn manifest_at(&self, at: Timestamp) -> Manifest {
+        let mut manifest = self.manifest.clone();
+        if let Some(revisions) = manifest.revisions.as_ref().filter(|_| at < manifest.end_time) {
+            manifest.descriptors = revisions.descriptors_at(at);
+            manifest.end_time = at;
+        }
+        manifest
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct IndexEntry {
     layer_id: String,

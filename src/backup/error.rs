@@ -73,17 +73,26 @@ impl Error {
             Error::Run(runfile::Error::Storage(error)) => storage_sqlstate(error),
             Error::Run(runfile::Error::Newer { .. }) => "0A000",
             Error::Run(runfile::Error::Corrupt { .. }) | Error::Corrupt { .. } => "XX001",
-            Error::Catalog(catalog::Error::Store(kv::Error::Retry(_))) => "40001",
-            Error::Catalog(catalog::Error::Store(kv::Error::BelowThreshold { .. })) => "72000",
-            Error::Catalog(catalog::Error::Store(kv::Error::Future { .. })) => "22023",
-            Error::Catalog(catalog::Error::Store(kv::Error::DiskFull { .. })) => "53100",
+            Error::Catalog(catalog::Error::Store(error)) | Error::Run(runfile::Error::Store(error)) => {
+                store_sqlstate(error)
+            }
             Error::Catalog(catalog::Error::Exists(_)) => "42P07",
             Error::Catalog(catalog::Error::Corrupt(_)) => "XX001",
-            Error::Catalog(_) => "58030",
             Error::Job(jobs::Error::Failed { sqlstate, .. }) => sqlstate,
             Error::Job(_) => "57P01",
             Error::Refused { sqlstate, .. } => sqlstate,
         }
+    }
+}
+
+fn store_sqlstate(error: &kv::Error) -> &'static str {
+    match error {
+        kv::Error::Retry(_) => "40001",
+        kv::Error::BelowThreshold { .. } => "72000",
+        kv::Error::Future { .. } => "22023",
+        kv::Error::DiskFull { .. } => "53100",
+        kv::Error::Corrupt(_) => "XX001",
+        _ => "58030",
     }
 }
 
@@ -105,7 +114,11 @@ impl From<Error> for Failure {
             Error::Job(error) => error.into(),
             Error::Storage(storage::Error::Failed { .. })
             | Error::Run(runfile::Error::Storage(storage::Error::Failed { .. })) => Failure::Retry(error.to_string()),
-            Error::Catalog(catalog::Error::Store(error)) if error.may_pass() => Failure::Retry(error.to_string()),
+            Error::Catalog(catalog::Error::Store(error)) | Error::Run(runfile::Error::Store(error))
+                if error.may_pass() =>
+            {
+                Failure::Retry(error.to_string())
+            }
             other => Failure::Permanent { message: other.to_string(), sqlstate },
         }
     }

@@ -1,5 +1,7 @@
 //! What a layer says of itself: JSON with named fields, behind a line with the format's version and the digest.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ pub struct Manifest {
     pub targets: TargetSpec,
     /// The descriptors at the end time.
     pub descriptors: Vec<Descriptor>,
+    /// With revision history: what descriptors were from its beginning on, each change in order of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
     /// What the statement named, as opposed to what came along.
     pub roots: Vec<DescriptorId>,
     /// Spaces of which the chain up to here has everything: the next layer need only add what changes.
@@ -55,6 +60,40 @@ pub struct Manifest {
     pub job: i64,
     /// The version of keepsafe that made it.
     pub written_by: String,
+}
+
+/// The history in a layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Revisions {
+    /// Every instant from here to the layer's end can be restored.
+    pub start: Timestamp,
+    /// Descriptors as they were then, and every change since.
+    pub changes: Vec<Revision>,
+}
+
+/// A descriptor from some time on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Revision {
+    /// When it changed.
+    pub time: Timestamp,
+    /// Which one.
+    pub id: DescriptorId,
+    /// What it became; nothing if it was dropped.
+    pub descriptor: Option<Descriptor>,
+}
+
+impl Revisions {
+    /// The descriptors as they were at a time.
+    pub fn descriptors_at(&self, time: Timestamp) -> Vec<Descriptor> {
+        let mut descriptors = BTreeMap::new();
+        for revision in self.changes.iter().filter(|revision| revision.time <= time) {
+            match &revision.descriptor {
+                Some(descriptor) => drop(descriptors.insert(revision.id, descriptor.clone())),
+                None => drop(descriptors.remove(&revision.id)),
+            }
+        }
+        descriptors.into_values().collect()
+    }
 }
 
 /// How much a layer has of a space.

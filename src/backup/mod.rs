@@ -22,6 +22,7 @@ mod error;
 mod manifest;
 pub mod plan;
 mod restore_job;
+mod revisions;
 pub mod show;
 mod targets;
 mod work;

@@ -10,6 +10,7 @@ use super::manifest::TargetSpec;
 use super::targets::{Names, Resolved};
 use super::{Error, Result};
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
+use crate::kv::SpaceHistory;
 use crate::kv::Store;
 use crate::parser::{Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
@@ -44,6 +45,8 @@ pub struct BackupPayload {
     pub start_time: Option<Timestamp>,
     /// The instant to back up.
     pub end_time: Timestamp,
+    /// With revision history: where it begins.
+    pub history_start: Option<Timestamp>,
     /// Digest of the manifest of the layer below.
     pub previous_digest: Option<String>,
     /// What the chain is of.
@@ -61,9 +64,9 @@ pub struct RestorePayload {
     pub uri: String,
     /// The full backup of the chain.
     pub full: String,
-    /// The layer end to restore.
+    /// The instant to restore.
     pub at: Timestamp,
-    /// The manifest's digest of that layer, so that the job restores what was planned.
+    /// The manifest's digest of the layer that covers it, so that the job restores what was planned.
     pub digest: String,
     /// Descriptors of the backup to restore.
     pub restore: Vec<DescriptorId>,
@@ -134,7 +137,6 @@ impl Planner<'_> {
     pub async fn backup(&self, statement: &Backup, as_of: Option<Timestamp>) -> Result<Planned<BackupPayload>> {
         let options = &statement.options;
         let refused = [
-            (self.is_true(options.revision_history.as_ref())?, "option revision_history"),
             (options.access.encryption_passphrase.is_some(), "option encryption_passphrase"),
             (!options.access.kms.is_empty(), "option kms"),
             (!options.access.incremental_location.is_empty(), "option incremental_location"),
@@ -172,6 +174,11 @@ impl Planner<'_> {
             end_time = self.wait_until(Timestamp((end_time.0 / 10_000_000 + 1) * 10_000_000)).await?;
         };
         let full = below.as_ref().map_or_else(|| directory.clone(), |(full, _)| full.clone());
+        let history_start = match (self.is_true(options.revision_history.as_ref())?, &below) {
+            (false, _) => None,
+            (true, Some((_, top))) => Some(top.manifest.end_time),
+            (true, None) => Some(self.earliest_history()?.min(end_time)),
+        };
         let resolved = self.targets_at(&statement.targets, end_time).await?;
         let payload = BackupPayload {
             uri,
@@ -180,6 +187,7 @@ impl Planner<'_> {
             layer_id: uuid::Uuid::new_v4().to_string(),
             start_time: below.as_ref().map(|(_, top)| top.manifest.end_time),
             end_time,
+            history_start,
             previous_digest: below.map(|(_, top)| top.digest),
             targets: resolved.spec,
             roots: resolved.roots,
@@ -200,6 +208,16 @@ impl Planner<'_> {
             Some(as_of) => self.wait_until(as_of.ceil_micros()).await,
             None => self.wait_until(now.ceil_micros()).await,
         }
+    }
+
+    /// The earliest instant of which everything can still be read.
+    fn earliest_history(&self) -> Result<Timestamp> {
+        // Of a dropped space below its threshold nothing is left, so what was before its drop is incomplete.
+        let complete_from = |history: SpaceHistory| match history.dropped {
+            Some(dropped) if dropped <= history.threshold => dropped,
+            _ => history.threshold,
+        };
+        Ok(self.store.histories()?.into_iter().map(complete_from).max().unwrap_or(Timestamp::MIN))
     }
 
     async fn wait_until(&self, time: Timestamp) -> Result<Timestamp> {
@@ -264,8 +282,9 @@ impl Planner<'_> {
         let (uri, collection) = self.collection(&statement.backup.collection)?;
         let full = self.resolve(&collection, &statement.backup.subdirectory).await?;
         let layers = collection.chain(&full).await?;
-        let layer = choose_layer(&layers, as_of)?;
-        let backed_up = layer.manifest.descriptors.iter().cloned().map(Arc::new);
+        let (layer, at) = choose_layer(&layers, as_of)?;
+        let manifest = layer.manifest_at(at);
+        let backed_up = manifest.descriptors.iter().cloned().map(Arc::new);
         let names = Names::new(backed_up);
         let cluster = statement.targets == Targets::Cluster;
         if cluster && layer.manifest.targets != TargetSpec::Cluster {
@@ -296,7 +315,7 @@ impl Planner<'_> {
         let payload = RestorePayload {
             uri,
             full: full.clone(),
-            at: layer.manifest.end_time,
+            at,
             digest: layer.digest.clone(),
             restore,
             cluster,
@@ -311,27 +330,33 @@ impl Planner<'_> {
         };
         let txn = self.store.begin().await?;
         let catalog = Catalog::new(txn, self.descriptors.clone());
-        super::restore_job::rewrite(&catalog, &payload, &layer.manifest, &|id| id, &|space| space).await?;
+        super::restore_job::rewrite(&catalog, &payload, &manifest, &|id| id, &|space| space).await?;
         let mut shown = statement.clone();
         shown.backup.subdirectory = Subdirectory::Path(Text::Literal(format!("/{full}")));
         Ok(Planned { payload, description: shown.to_string() })
     }
 }
 
-/// The layer a restore to `as_of` reads: without revision history a restore goes to the end of a layer.
-fn choose_layer(layers: &[Layer], as_of: Option<Timestamp>) -> Result<&Layer> {
+/// The layer that covers an instant, and the instant: without revision history a restore goes to the end of a layer.
+fn choose_layer(layers: &[Layer], as_of: Option<Timestamp>) -> Result<(&Layer, Timestamp)> {
     let Some(top) = layers.last() else { return Err(Error::corrupt("the chain", "it has no layer")) };
-    let Some(as_of) = as_of else { return Ok(top) };
-    let exact = layers.iter().find(|layer| layer.manifest.end_time == as_of);
-    exact.ok_or_else(|| {
-        let times: Vec<String> = layers
-            .iter()
-            .map(|layer| format!("'{}'", layer.manifest.end_time.to_utc().format("%Y-%m-%d %H:%M:%S%.6f")))
-            .collect();
-        let message =
-            format!("this backup has no layer that ends at {}", as_of.to_utc().format("%Y-%m-%d %H:%M:%S%.9f"));
-        Error::refused_with_hint("22023", message, format!("It can be restored as of: {}.", times.join(", ")))
-    })
+    let Some(as_of) = as_of else { return Ok((top, top.manifest.end_time)) };
+    let covers = |layer: &&Layer| {
+        let start = layer.manifest.revisions.as_ref().map(|revisions| revisions.start);
+        layer.manifest.end_time == as_of
+            || start.is_some_and(|start| start <= as_of && as_of <= layer.manifest.end_time)
+    };
+    if let Some(layer) = layers.iter().find(covers) {
+        return Ok((layer, as_of));
+    }
+    let shown = |time: Timestamp| format!("'{}'", time.to_utc().format("%Y-%m-%d %H:%M:%S%.6f"));
+    let times = layers.iter().map(|layer| match &layer.manifest.revisions {
+        Some(revisions) => format!("{} to {}", shown(revisions.start.ceil_micros()), shown(layer.manifest.end_time)),
+        None => shown(layer.manifest.end_time),
+    });
+    let message = format!("this backup does not cover {}", as_of.to_utc().format("%Y-%m-%d %H:%M:%S%.9f"));
+    let hint = format!("It can be restored as of: {}.", times.collect::<Vec<_>>().join(", "));
+    Err(Error::refused_with_hint("22023", message, hint))
 }
 
 fn describe(targets: &TargetSpec) -> String {

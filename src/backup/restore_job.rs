@@ -77,9 +77,9 @@ impl RestoreJob {
     async fn open(&self, payload: &RestorePayload) -> Result<(Chain, Manifest)> {
         let collection = Collection::new(self.storage.open(&payload.uri)?);
         let mut layers = collection.chain(&payload.full).await?;
-        layers.retain(|layer| layer.manifest.end_time <= payload.at);
-        let top = layers.last().filter(|top| top.digest == payload.digest);
-        let manifest = top.map(|top| top.manifest.clone());
+        let planned = layers.iter().position(|layer| layer.digest == payload.digest);
+        layers.truncate(planned.map_or(0, |planned| planned + 1));
+        let manifest = layers.last().map(|top| top.manifest_at(payload.at));
         let manifest =
             manifest.ok_or_else(|| Error::corrupt(&payload.full, "the chain is not the one that was planned with"))?;
         Ok((Chain::open(&collection, layers).await?, manifest))

@@ -92,6 +92,9 @@ pub enum Error {
     /// The storage failed, or the file is not there.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
+    /// A run that is not a file: the store it is read from failed.
+    #[error(transparent)]
+    Store(#[from] crate::kv::Error),
     /// Its bytes are damaged.
     #[error("{file} is corrupt: {what}")]
     Corrupt {
@@ -108,6 +111,16 @@ pub enum Error {
         /// What this version does not know.
         what: String,
     },
+}
+
+impl Error {
+    /// As an error of a store that is read through runs.
+    pub fn into_store(self) -> crate::kv::Error {
+        match self {
+            Error::Store(error) => error,
+            other => crate::kv::Error::Engine(other.to_string()),
+        }
+    }
 }
 
 /// The result of reading data files.

@@ -43,7 +43,7 @@ pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<
         TargetSpec::Databases(_) => ProtectedTarget::Databases(payload.roots),
         TargetSpec::Tables(_) => ProtectedTarget::Tables(payload.roots),
     };
-    let timestamp = payload.start_time.map_or(payload.end_time, |start| start.min(payload.end_time));
+    let timestamp = payload.history_start.or(payload.start_time).unwrap_or(payload.end_time);
     let protection = Protection { id: id.0, timestamp, target, owner: ProtectionOwner::Job(id.0) };
     protection.write(&**context.txn())?;
     Ok(id)

@@ -195,6 +195,7 @@ impl From<runfile::Error> for Error {
     fn from(error: runfile::Error) -> Error {
         match error {
             runfile::Error::Storage(error) => error.into(),
+            runfile::Error::Store(error) => error.into(),
             runfile::Error::Corrupt { .. } => Error::new(code::DATA_CORRUPTED, error.to_string()),
             runfile::Error::Newer { .. } => Error::new(code::FEATURE_NOT_SUPPORTED, error.to_string()),
         }
