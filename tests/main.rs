@@ -12,6 +12,7 @@ mod jobs;
 mod main_job;
 mod power;
 mod retention;
+mod show_backup;
 mod slt;
 mod time_travel;
 mod wire;

@@ -309,7 +309,7 @@ async fn release_history(job: &JobHandle) -> Result<()> {
 }
 
 /// Rows, index entries and bytes of a layer.
-fn layer_counts(manifest: &Manifest) -> (u64, u64, u64) {
+pub fn layer_counts(manifest: &Manifest) -> (u64, u64, u64) {
     let secondary: HashSet<SpaceId> = manifest
         .descriptors
         .iter()

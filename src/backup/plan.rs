@@ -80,6 +80,20 @@ pub struct RestorePayload {
     pub skip: Skips,
     /// Who owns what is restored.
     pub owner: String,
+    /// What to do with the rows.
+    pub data: TableData,
+}
+
+/// What a restore does with the rows of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableData {
+    /// Loads them.
+    Load,
+    /// Nothing: `schema_only`.
+    LeaveOut,
+    /// Reads and checks all of them, and loads none: `verify_backup_table_data`.
+    Verify,
 }
 
 /// What a restore may leave out.
@@ -275,9 +289,21 @@ impl Planner<'_> {
             return unsupported(what);
         }
         let has = |flag: &str| options.flags.contains(&flag);
-        let known = ["skip_missing_foreign_keys", "skip_missing_sequences", "skip_missing_views", "skip_missing_udfs"];
+        let known = [
+            "schema_only",
+            "verify_backup_table_data",
+            "skip_missing_foreign_keys",
+            "skip_missing_sequences",
+            "skip_missing_sequence_owners",
+            "skip_missing_views",
+            "skip_missing_udfs",
+        ];
         if let Some(flag) = options.flags.iter().find(|flag| !known.contains(flag)) {
             return unsupported(&format!("option {flag}"));
+        }
+        if has("verify_backup_table_data") && !has("schema_only") {
+            let message = "option verify_backup_table_data needs option schema_only";
+            return Err(Error::refused("22023", message));
         }
         let (uri, collection) = self.collection(&statement.backup.collection)?;
         let full = self.resolve(&collection, &statement.backup.subdirectory).await?;
@@ -327,6 +353,11 @@ impl Planner<'_> {
                 views: has("skip_missing_views"),
             },
             owner: owner.into(),
+            data: match (has("schema_only"), has("verify_backup_table_data")) {
+                (false, _) => TableData::Load,
+                (true, false) => TableData::LeaveOut,
+                (true, true) => TableData::Verify,
+            },
         };
         let txn = self.store.begin().await?;
         let catalog = Catalog::new(txn, self.descriptors.clone());

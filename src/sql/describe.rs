@@ -10,6 +10,7 @@ use super::dml;
 use super::error::Result;
 use super::query::{self, ExtraTables, OutputColumn, Visibility, parameter_hints, rewrite};
 use super::show::{self, Shown};
+use super::show_backup;
 use super::types::{anonymous_field, from_arrow};
 use super::{control, settings::SessionSettings};
 use crate::catalog::{ColumnType, Datum};
@@ -47,8 +48,8 @@ pub async fn describe(
             let columns = Shown::new(&[("path", ColumnType::Text)]).columns;
             Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
         }
-        Statement::ShowBackup(_) => {
-            let columns = show::backup_columns().columns;
+        Statement::ShowBackup(show) => {
+            let columns = show_backup::columns(show).columns;
             Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
         }
         Statement::ShowJobs(_) => {

@@ -7,6 +7,7 @@
 mod arrays;
 mod context;
 pub mod control;
+mod create_statement;
 mod ddl;
 mod describe;
 mod dml;
@@ -17,6 +18,7 @@ mod query;
 mod session;
 pub mod settings;
 mod show;
+mod show_backup;
 pub mod text;
 mod time_travel;
 pub mod types;

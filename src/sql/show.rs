@@ -8,15 +8,15 @@ use futures::stream::{self, StreamExt};
 use super::arrays::batch_of_rows;
 use super::context::Context;
 use super::control;
+use super::create_statement::{self, foreign_key, key_columns};
 use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_cluster_setting};
-use super::zone;
-use crate::backup::plan::Planner;
+use super::{show_backup, zone};
 use crate::catalog::system::USERS;
-use crate::catalog::{ColumnType, Datum, Descriptor, Index, TableDescriptor};
-use crate::parser::{Show, ShowBackup, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
+use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
+use crate::parser::{Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
 
 /// A small result that is there as a whole.
 pub struct Shown {
@@ -85,56 +85,11 @@ pub async fn show(
                 crate::backup::show::backups(&collection).await?.into_iter().map(|path| vec![path.into()]).collect();
             shown
         }
-        Statement::ShowBackup(show) => backup(&control::planner(context, parameters), show).await?,
+        Statement::ShowBackup(show) => show_backup::show(&control::planner(context, parameters), show).await?,
         Statement::ShowZone(show) => zone::show(context, show).await?,
         Statement::ShowJobs(show) => Box::pin(control::show_jobs(context, show, settings, parameters)).await?,
         _ => return Ok(None),
     }))
-}
-
-async fn backup(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
-    if let Some(details) = show.details {
-        return Err(Error::unsupported(format!("SHOW BACKUP {}", details.name())));
-    }
-    if let Some(option) = show.options.names().first() {
-        return Err(Error::unsupported(format!("option {option} of SHOW BACKUP")));
-    }
-    let (_, collection) = planner.collection(&show.backup.collection)?;
-    let full = planner.resolve(&collection, &show.backup.subdirectory).await?;
-    let mut shown = backup_columns();
-    for row in crate::backup::show::contents(&collection, &full).await? {
-        shown.rows.push(vec![
-            row.database.into(),
-            row.schema.into(),
-            row.name.into(),
-            row.kind.into(),
-            if row.incremental { "incremental" } else { "full" }.into(),
-            row.start_time.map(|time| time.micros()).into(),
-            row.end_time.micros().into(),
-            row.size_bytes.into(),
-            row.rows.into(),
-            Datum::Bool(row.is_full_cluster),
-            Datum::Null,
-        ]);
-    }
-    Ok(shown)
-}
-
-/// The columns of `SHOW BACKUP`.
-pub fn backup_columns() -> Shown {
-    Shown::new(&[
-        ("database_name", ColumnType::Text),
-        ("parent_schema_name", ColumnType::Text),
-        ("object_name", ColumnType::Text),
-        ("object_type", ColumnType::Text),
-        ("backup_type", ColumnType::Text),
-        ("start_time", ColumnType::TimestampTz),
-        ("end_time", ColumnType::TimestampTz),
-        ("size_bytes", ColumnType::Int8),
-        ("rows", ColumnType::Int8),
-        ("is_full_cluster", ColumnType::Bool),
-        ("regions", ColumnType::Text),
-    ])
 }
 
 async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> Result<Shown> {
@@ -156,7 +111,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
         Show::Create(_, name) => {
             let mut shown = Shown::new(&[("table_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
             let object = context.object(name).await?;
-            let statement = create_statement(context, &object).await?;
+            let statement = create_statement::of_object(context, &object).await?;
             shown.rows.push(vec![object.name().to_string().into(), statement.into()]);
             Ok(shown)
         }
@@ -452,8 +407,12 @@ async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
     for check in &table.checks {
         found.push((check.name.clone(), "CHECK", format!("CHECK ({})", check.condition)));
     }
+    let around = create_statement::surroundings(context, &Descriptor::Table(table.clone())).await?;
+    let lookup = |id: DescriptorId| around.iter().find(|descriptor| descriptor.id() == id).cloned();
     for key in &table.foreign_keys {
-        found.push((key.name.clone(), "FOREIGN KEY", foreign_key(context, &table, key).await?));
+        let details =
+            foreign_key(&table, key, &lookup).ok_or_else(|| Error::internal("a foreign key refers to nothing"))?;
+        found.push((key.name.clone(), "FOREIGN KEY", details));
     }
     found.sort();
     for (name, kind, details) in found {
@@ -461,82 +420,4 @@ async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
         shown.rows.push(vec![table.into(), name.into(), kind.into(), details.into(), Datum::Bool(true)]);
     }
     Ok(shown)
-}
-
-fn key_columns(table: &TableDescriptor, index: &Index) -> String {
-    let part = |part: &crate::catalog::IndexColumn| {
-        let name = table.column(part.column).map_or("", |column| &column.name);
-        format!("{} {}", quote_ident_in_sql(name), if part.descending { "DESC" } else { "ASC" })
-    };
-    index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
-}
-
-async fn foreign_key(context: &Context, table: &TableDescriptor, key: &crate::catalog::ForeignKey) -> Result<String> {
-    let other = context.catalog().get(key.referenced_table).await?;
-    let Descriptor::Table(other) = &*other else { return Err(Error::internal("a foreign key refers to no table")) };
-    let schema = context.catalog().get(other.schema).await?;
-    let names = |table: &TableDescriptor, ids: &[crate::catalog::ColumnId]| {
-        let name = |id: &crate::catalog::ColumnId| {
-            table.column(*id).map_or(String::new(), |column| quote_ident_in_sql(&column.name))
-        };
-        ids.iter().map(name).collect::<Vec<_>>().join(", ")
-    };
-    let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
-    let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
-    Ok(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to})"))
-}
-
-/// A statement that would make the object again.
-pub async fn create_statement(context: &Context, object: &Descriptor) -> Result<String> {
-    let (_, schema) = object.parents();
-    let schema = match schema {
-        Some(schema) => quote_ident_in_sql(context.catalog().get(schema).await?.name()),
-        None => String::new(),
-    };
-    let name = format!("{schema}.{}", quote_ident_in_sql(object.name()));
-    match object {
-        Descriptor::View(view) => {
-            let columns: Vec<String> = view.columns.iter().map(|column| quote_ident_in_sql(&column.name)).collect();
-            Ok(format!("CREATE VIEW {name} ({}) AS {}", columns.join(", "), view.query))
-        }
-        Descriptor::Sequence(sequence) => Ok(format!(
-            "CREATE SEQUENCE {name} INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {}",
-            sequence.increment, sequence.minimum, sequence.maximum, sequence.start
-        )),
-        Descriptor::Table(table) => {
-            let mut items = Vec::new();
-            for column in table.visible_columns() {
-                let null = if column.nullable { "NULL" } else { "NOT NULL" };
-                let default = column.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
-                items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
-            }
-            let is_hidden =
-                table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));
-            if !is_hidden {
-                let name = quote_ident_in_sql(&table.primary.name);
-                items.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", key_columns(table, &table.primary)));
-            }
-            for index in &table.indexes {
-                let unique = if index.unique { "UNIQUE " } else { "" };
-                items.push(format!(
-                    "{unique}INDEX {} ({})",
-                    quote_ident_in_sql(&index.name),
-                    key_columns(table, index)
-                ));
-            }
-            for key in &table.foreign_keys {
-                items.push(format!(
-                    "CONSTRAINT {} {}",
-                    quote_ident_in_sql(&key.name),
-                    foreign_key(context, table, key).await?
-                ));
-            }
-            for check in &table.checks {
-                items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident_in_sql(&check.name), check.condition));
-            }
-            let with = if table.exclude_data_from_backup { " WITH (exclude_data_from_backup = true)" } else { "" };
-            Ok(format!("CREATE TABLE {name} (\n    {}\n){with}", items.join(",\n    ")))
-        }
-        other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind()))),
-    }
 }

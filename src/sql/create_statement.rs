@@ -1,0 +1,108 @@
+//! Statements that would make objects again: `SHOW CREATE`, `SHOW BACKUP SCHEMAS`.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::error::Result;
+use crate::catalog::{ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, TableDescriptor};
+use crate::parser::quote_ident_in_sql;
+
+/// Finds descriptors by their ids.
+pub type Lookup<'a> = &'a dyn Fn(DescriptorId) -> Option<Arc<Descriptor>>;
+
+/// Everything that the statement of an object names, read from the catalog.
+pub async fn surroundings(context: &Context, object: &Descriptor) -> Result<Vec<Arc<Descriptor>>> {
+    let mut wanted: Vec<DescriptorId> = object.parents().1.into_iter().collect();
+    if let Descriptor::Table(table) = object {
+        wanted.extend(table.foreign_keys.iter().map(|key| key.referenced_table));
+    }
+    let mut found: Vec<Arc<Descriptor>> = Vec::new();
+    while let Some(id) = wanted.pop() {
+        if found.iter().any(|known| known.id() == id) {
+            continue;
+        }
+        let descriptor = context.catalog().get(id).await?;
+        wanted.extend(descriptor.parents().1);
+        found.push(descriptor);
+    }
+    Ok(found)
+}
+
+/// The statement that would make an object of the catalog again.
+pub async fn of_object(context: &Context, object: &Descriptor) -> Result<String> {
+    let found = surroundings(context, object).await?;
+    let lookup = |id: DescriptorId| found.iter().find(|descriptor| descriptor.id() == id).cloned();
+    Ok(create_statement(object, &lookup))
+}
+
+/// The columns of an index, as they are written.
+pub fn key_columns(table: &TableDescriptor, index: &Index) -> String {
+    let part = |part: &IndexColumn| {
+        let name = table.column(part.column).map_or("", |column| &column.name);
+        format!("{} {}", quote_ident_in_sql(name), if part.descending { "DESC" } else { "ASC" })
+    };
+    index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// A foreign key, as it is written; nothing, if the table it refers to is not there.
+pub fn foreign_key(table: &TableDescriptor, key: &ForeignKey, lookup: Lookup<'_>) -> Option<String> {
+    let other = lookup(key.referenced_table)?;
+    let Descriptor::Table(other) = &*other else { return None };
+    let schema = lookup(other.schema)?;
+    let names = |table: &TableDescriptor, ids: &[ColumnId]| {
+        let name = |id: &ColumnId| table.column(*id).map_or(String::new(), |column| quote_ident_in_sql(&column.name));
+        ids.iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
+    let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
+    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to})"))
+}
+
+/// A statement that would make the object again.
+pub fn create_statement(object: &Descriptor, lookup: Lookup<'_>) -> String {
+    let schema = object.parents().1.and_then(lookup);
+    let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
+    let name = format!("{schema}.{}", quote_ident_in_sql(object.name()));
+    match object {
+        Descriptor::View(view) => {
+            let columns: Vec<String> = view.columns.iter().map(|column| quote_ident_in_sql(&column.name)).collect();
+            format!("CREATE VIEW {name} ({}) AS {}", columns.join(", "), view.query)
+        }
+        Descriptor::Sequence(sequence) => format!(
+            "CREATE SEQUENCE {name} INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {}",
+            sequence.increment, sequence.minimum, sequence.maximum, sequence.start
+        ),
+        Descriptor::Table(table) => create_table(&name, table, lookup),
+        Descriptor::Database(_) => format!("CREATE DATABASE {}", quote_ident_in_sql(object.name())),
+        Descriptor::Schema(_) => format!("CREATE SCHEMA {}", quote_ident_in_sql(object.name())),
+    }
+}
+
+fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> String {
+    let mut items = Vec::new();
+    for column in table.visible_columns() {
+        let null = if column.nullable { "NULL" } else { "NOT NULL" };
+        let default = column.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
+        items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
+    }
+    let is_hidden =
+        table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));
+    if !is_hidden {
+        let name = quote_ident_in_sql(&table.primary.name);
+        items.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", key_columns(table, &table.primary)));
+    }
+    for index in &table.indexes {
+        let unique = if index.unique { "UNIQUE " } else { "" };
+        items.push(format!("{unique}INDEX {} ({})", quote_ident_in_sql(&index.name), key_columns(table, index)));
+    }
+    for key in &table.foreign_keys {
+        if let Some(written) = foreign_key(table, key, lookup) {
+            items.push(format!("CONSTRAINT {} {written}", quote_ident_in_sql(&key.name)));
+        }
+    }
+    for check in &table.checks {
+        items.push(format!("CONSTRAINT {} CHECK ({})", quote_ident_in_sql(&check.name), check.condition));
+    }
+    let with = if table.exclude_data_from_backup { " WITH (exclude_data_from_backup = true)" } else { "" };
+    format!("CREATE TABLE {name} (\n    {}\n){with}", items.join(",\n    "))
+}
