@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod damage;
 mod demo;
+mod encryption;
 mod harness;
 mod history_backup;
 mod jobs;

@@ -215,7 +215,6 @@ async fn what_is_not_supported_says_so_by_name() {
     for (sql, named) in [
         ("BACKUP INTO 's3://bucket/x?AWS_SECRET_ACCESS_KEY=hush'", "s3://"),
         ("BACKUP INTO 'external://x'", "external://"),
-        ("BACKUP INTO 'nodelocal://1/x' WITH encryption_passphrase = 'hush'", "encryption_passphrase"),
         ("BACKUP INTO 'nodelocal://1/x' WITH kms = 'hush'", "kms"),
         ("BACKUP INTO ('nodelocal://1/x', 'nodelocal://1/y')", "more than one place"),
         ("CREATE SCHEDULE FOR BACKUP INTO 'nodelocal://1/x' RECURRING '@daily'", "CREATE SCHEDULE"),

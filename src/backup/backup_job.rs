@@ -20,6 +20,7 @@ use crate::jobs::{self, Failure, JobHandle, JobType};
 use crate::kv::{self, BatchStream, Direction, SpaceId, Span, Store};
 use crate::runfile::{Error as RunError, Merged, RunWriter, merge};
 use crate::storage::Storage;
+use crate::storage::seal::{self, ChainKey};
 use crate::time::Timestamp;
 
 /// A data file is closed at about this size.
@@ -154,8 +155,9 @@ impl BackupJob {
     async fn run(&self, job: &JobHandle) -> Result<serde_json::Value> {
         let record = job.record().await?;
         let payload: BackupPayload = from_json(record.payload)?;
-        let collection = Collection::new(self.storage.open(&payload.uri)?);
         let store = job.store().clone();
+        let key = job.secret().await?.map(|secret| chain_key(&secret)).transpose()?;
+        let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
         // Before anything is written: a second layer on the same one must not come to be.
         let now = || store.now().map(Timestamp::micros);
         collection.lock(&payload.full, job.id().0, now()?).await?;
@@ -250,7 +252,7 @@ impl BackupJob {
             }
         }
         files.sort_by(|a, b| a.first.cmp(&b.first));
-        let list = manifest::encode(&files)?;
+        let list = collection.encode(&files)?;
         let list_name = format!("FILES-{:032x}", rand::random::<u128>());
         let list_digest = manifest::digest(&list);
         collection.location().write(&format!("{}/{list_name}", payload.directory), list).await?;
@@ -328,6 +330,11 @@ pub fn layer_counts(manifest: &Manifest) -> (u64, u64, u64) {
     counts
 }
 
+/// The key of a chain out of a job's secret.
+pub fn chain_key(secret: &[u8]) -> Result<ChainKey> {
+    ChainKey::from_bytes(secret).ok_or_else(|| Error::corrupt("a job's secret", "it is no key"))
+}
+
 /// A value out of a job's row.
 pub fn from_json<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Result<T> {
     serde_json::from_value(json).map_err(|error| Error::corrupt("a job's row", error.to_string()))
@@ -352,7 +359,10 @@ async fn write_task(
         while let Some(batch) = entries.try_next().await? {
             let size = result.sizes.entry(space.0).or_default();
             for entry in batch.iter() {
-                let file = open.get_or_insert_with(|| OpenFile::new(space, entry.key));
+                let file = match &mut open {
+                    Some(file) => file,
+                    None => open.insert(OpenFile::new(collection, space, entry.key)?),
+                };
                 file.writer.push(space, entry).map_err(|error| Error::corrupt("a data file", error.to_string()))?;
                 // Of several versions the newest comes first, and only that is a row.
                 if entry.key != last_key || last_key.is_empty() {
@@ -402,8 +412,10 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn new(space: SpaceId, key: &[u8]) -> OpenFile {
-        OpenFile { writer: RunWriter::new(), first: (space, hex(key)), last: (space, hex(key)) }
+    fn new(collection: &Collection, space: SpaceId, key: &[u8]) -> Result<OpenFile> {
+        let sealed = |error: seal::Error| Error::corrupt("a data file", error.to_string());
+        let writer = RunWriter::with_key(collection.key()).map_err(sealed)?;
+        Ok(OpenFile { writer, first: (space, hex(key)), last: (space, hex(key)) })
     }
 
     async fn store(self, collection: &Collection, directory: &str) -> Result<DataFile> {

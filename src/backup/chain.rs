@@ -76,7 +76,9 @@ impl Chain {
         let opened = async move {
             let mut runs = Vec::new();
             for (name, file) in chain.files_of(&span) {
-                let reader = RunReader::open(chain.inner.collection.location(), &name, &file.run).await?;
+                let reader =
+                    RunReader::open(chain.inner.collection.location(), &name, &file.run, chain.inner.collection.key())
+                        .await?;
                 runs.push(reader.read(span.clone()));
             }
             Ok::<_, crate::runfile::Error>(merge(runs, merged))
@@ -94,9 +96,10 @@ impl Chain {
     pub async fn rows(&self, span: Span, at: Timestamp) -> Result<crate::backup::chain::Rows> {
         let mut runs = Vec::new();
         for (name, file) in self.files_of(&span) {
-            let reader = RunReader::open(self.inner.collection.location(), &name, &file.run)
-                .await
-                .map_err(missing_is_corrupt)?;
+            let reader =
+                RunReader::open(self.inner.collection.location(), &name, &file.run, self.inner.collection.key())
+                    .await
+                    .map_err(missing_is_corrupt)?;
             runs.push(reader.read(span.clone()));
         }
         Ok(merge(runs, Merged::NewestAt(at)))

@@ -1,11 +1,13 @@
 //! A collection: where layers are, and which of them belong together.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{self, DataFile, Manifest, Record, digest};
 use super::{Error, Result};
 use crate::parser::Subdirectory;
+use crate::storage::seal::{self, ChainKey, EncryptionInfo};
 use crate::storage::{self, Location};
 use crate::time::Timestamp;
 
@@ -15,6 +17,9 @@ const INDEX: &str = "metadata/index";
 const LATEST: &str = "metadata/latest";
 const LOCKS: &str = "metadata/lock";
 const INCREMENTALS: &str = "incrementals";
+const ENCRYPTION_INFO: &str = "ENCRYPTION-INFO";
+/// Begins a sealed file; the id that its key is made from follows, then what is sealed.
+const SEALED_MAGIC: &[u8] = b"keepsafe-sealed 1\n";
 const CLAIM: &str = "BACKUP-CHECKPOINT-CLAIM";
 /// A lock not refreshed for this long belongs to nobody.
 pub const LOCK_STALE_MICROS: i64 = 10 * 60 * 1_000_000;
@@ -23,6 +28,8 @@ pub const LOCK_STALE_MICROS: i64 = 10 * 60 * 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Collection {
     location: Location,
+    /// With it, every manifest and file list is sealed.
+    key: Option<ChainKey>,
 }
 
 /// A complete layer and where it is.
@@ -79,6 +86,14 @@ pub fn incremental_directory(full: &str, start_time: Timestamp, end_time: Timest
     format!("{INCREMENTALS}/{full}/{}-{}", stamp(end_time, "%Y%m%d/%H%M%S"), stamp(start_time, "%Y%m%d-%H%M%S"))
 }
 
+fn encrypted() -> Error {
+    Error::refused_with_hint(
+        "22023",
+        "the backup is encrypted",
+        "Give its passphrase: WITH encryption_passphrase = '...'.",
+    )
+}
+
 fn index_name(full: &str) -> String {
     full.replace('/', "-")
 }
@@ -86,7 +101,102 @@ fn index_name(full: &str) -> String {
 impl Collection {
     /// The collection at a location.
     pub fn new(location: Location) -> Collection {
-        Collection { location }
+        Collection { location, key: None }
+    }
+
+    /// The same collection, to read or write an encrypted chain in it.
+    pub fn with_key(mut self, key: Option<ChainKey>) -> Collection {
+        self.key = key;
+        self
+    }
+
+    /// The key of the chain that is read or written, if it is encrypted.
+    pub fn key(&self) -> Option<&ChainKey> {
+        self.key.as_ref()
+    }
+
+    /// How the key of a chain can be had; nothing if it is not encrypted.
+    pub async fn encryption(&self, full: &str) -> Result<Option<EncryptionInfo>> {
+        let name = format!("{full}/{ENCRYPTION_INFO}");
+        match self.location.read(&name).await {
+            Ok(file) => manifest::decode(&self.shown(&name), &file).map(Some),
+            Err(storage::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the chain that begins in a directory an encrypted one.
+    pub async fn encrypt(&self, full: &str, info: &EncryptionInfo) -> Result<()> {
+        Ok(self.location.create(&format!("{full}/{ENCRYPTION_INFO}"), manifest::encode(info)?).await?)
+    }
+
+    /// A file of a chain, sealed if the chain is encrypted.
+    pub fn encode(&self, value: &impl Serialize) -> Result<Bytes> {
+        let plain = manifest::encode(value)?;
+        let Some(key) = &self.key else { return Ok(plain) };
+        let failed = |error: seal::Error| Error::corrupt("a file to be sealed", error.to_string());
+        let id: u128 = rand::random();
+        let sealed = key.file(id).and_then(|key| key.seal(0, true, plain.to_vec())).map_err(failed)?;
+        Ok([SEALED_MAGIC, &id.to_be_bytes(), &sealed].concat().into())
+    }
+
+    /// Reads what [`Collection::encode`] wrote.
+    fn decode<T: DeserializeOwned>(&self, name: &str, file: &[u8]) -> Result<T> {
+        let name = self.shown(name);
+        let sealed = file.strip_prefix(SEALED_MAGIC).and_then(|rest| rest.split_first_chunk::<16>());
+        match (sealed, &self.key) {
+            (None, None) => manifest::decode(&name, file),
+            (Some((id, sealed)), Some(key)) => {
+                let opened = key
+                    .file(u128::from_be_bytes(*id))
+                    .and_then(|key| key.open(0, true, sealed.to_vec()))
+                    .map_err(|error| Error::corrupt(&name, error.to_string()))?;
+                manifest::decode(&name, &opened)
+            }
+            (Some(_), None) => Err(encrypted()),
+            (None, Some(_)) => Err(Error::corrupt(name, "it is not encrypted, though its backup is")),
+        }
+    }
+
+    /// Whether a layer is complete, which can be told without its key.
+    async fn is_complete(&self, directory: &str) -> Result<bool> {
+        let name = format!("{directory}/{MANIFEST}");
+        match self.location.read(&name).await {
+            Ok(file) if file.starts_with(SEALED_MAGIC) => Ok(true),
+            Ok(file) => Ok(matches!(manifest::decode(&self.shown(&name), &file)?, Record::Complete(_))),
+            Err(storage::Error::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The collection with the key of a chain, which `passphrase` must open if and only if the chain is encrypted.
+    pub async fn unlocked(self, full: &str, passphrase: Option<&str>) -> Result<Collection> {
+        let key = match (self.encryption(full).await?, passphrase) {
+            (None, None) => None,
+            (Some(_), None) => return Err(encrypted()),
+            (None, Some(_)) => {
+                let message = "the backup is not encrypted, but option encryption_passphrase is given";
+                return Err(Error::refused("22023", message));
+            }
+            (Some(info), Some(passphrase)) => {
+                let passphrase = zeroize::Zeroizing::new(passphrase.to_string());
+                // It keeps a thread busy for a noticeable time.
+                let derived = tokio::task::spawn_blocking(move || ChainKey::unwrap(&info, &passphrase)).await;
+                match derived.map_err(|error| Error::corrupt(full, error.to_string()))? {
+                    Ok(key) => Some(key),
+                    Err(error @ seal::Error::WrongPassphrase) => {
+                        return Err(Error::refused("28P01", error.to_string()));
+                    }
+                    Err(error) => {
+                        return Err(Error::corrupt(
+                            self.shown(&format!("{full}/{ENCRYPTION_INFO}")),
+                            error.to_string(),
+                        ));
+                    }
+                }
+            }
+        };
+        Ok(self.with_key(key))
     }
 
     /// The place.
@@ -100,8 +210,10 @@ impl Collection {
 
     /// Takes a directory for a layer to be written; `false` if it is taken.
     pub async fn claim(&self, directory: &str) -> Result<bool> {
-        if self.record(directory).await?.is_some() {
-            return Ok(false);
+        match self.location.size(&format!("{directory}/{MANIFEST}")).await {
+            Ok(_) => return Ok(false),
+            Err(storage::Error::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         match self.location.create(&format!("{directory}/{CLAIM}"), Bytes::new()).await {
             Ok(()) => Ok(true),
@@ -114,7 +226,15 @@ impl Collection {
     pub async fn record(&self, directory: &str) -> Result<Option<(Record, String)>> {
         let name = format!("{directory}/{MANIFEST}");
         match self.location.read(&name).await {
-            Ok(file) => Ok(Some((manifest::decode(&self.shown(&name), &file)?, digest(&file)))),
+            Ok(file) => {
+                // That a layer was given up is not sealed: whoever gives it up need not have the key.
+                let given_up = manifest::decode(&self.shown(&name), &file).ok();
+                let record = match given_up.filter(|record| matches!(record, Record::Aborted { .. })) {
+                    Some(given_up) => given_up,
+                    None => self.decode(&name, &file)?,
+                };
+                Ok(Some((record, digest(&file))))
+            }
             Err(storage::Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -122,7 +242,10 @@ impl Collection {
 
     /// Completes a layer, or gives it up: whoever is first. The other's record comes back.
     pub async fn put_record(&self, directory: &str, record: &Record) -> Result<(Record, String)> {
-        let file = manifest::encode(record)?;
+        let file = match record {
+            Record::Complete(_) => self.encode(record)?,
+            Record::Aborted { .. } => manifest::encode(record)?,
+        };
         match self.location.create(&format!("{directory}/{MANIFEST}"), file.clone()).await {
             Ok(()) => Ok((record.clone(), digest(&file))),
             Err(storage::Error::Exists(_)) => {
@@ -158,7 +281,7 @@ impl Collection {
         for name in self.location.list("").await? {
             let Some(directory) = name.strip_suffix(&format!("/{MANIFEST}")) else { continue };
             let is_full = !directory.starts_with(INCREMENTALS) && !directory.starts_with("metadata/");
-            if is_full && let Some((Record::Complete(_), _)) = self.record(directory).await? {
+            if is_full && self.is_complete(directory).await? {
                 found.push(directory.to_string());
             }
         }
@@ -176,8 +299,8 @@ impl Collection {
             let message = format!("{} is not a complete full backup", self.shown(&path));
             Error::refused_with_hint("58P01", message, "SHOW BACKUPS IN 'collection' lists the backups there are.")
         };
-        match self.record(&path).await? {
-            Some((Record::Complete(_), _)) if !path.is_empty() => Ok(path),
+        match !path.is_empty() && self.is_complete(&path).await? {
+            true => Ok(path),
             _ if self.is_indexed(&path).await? => {
                 Err(Error::corrupt(self.shown(&format!("{path}/{MANIFEST}")), "the file is missing"))
             }
@@ -192,9 +315,9 @@ impl Collection {
     async fn latest(&self) -> Result<String> {
         if let Some(name) = self.location.list(LATEST).await?.first() {
             let full: String = manifest::decode(&self.shown(name), &self.location.read(name).await?)?;
-            return match self.record(&full).await? {
-                Some((Record::Complete(_), _)) => Ok(full),
-                _ => Err(Error::corrupt(self.shown(&format!("{full}/{MANIFEST}")), "the file is missing")),
+            return match self.is_complete(&full).await? {
+                true => Ok(full),
+                false => Err(Error::corrupt(self.shown(&format!("{full}/{MANIFEST}")), "the file is missing")),
             };
         }
         // The marker is written after the manifest; a crash in between leaves a backup without one.
@@ -254,7 +377,7 @@ impl Collection {
         if digest(&file) != *expected {
             return Err(Error::corrupt(self.shown(&name), "it is not the file list that the manifest names"));
         }
-        manifest::decode(&self.shown(&name), &file)
+        self.decode(&name, &file)
     }
 
     /// Takes the lock of a chain for a job, or keeps it. Refused while another job holds it and keeps it fresh.

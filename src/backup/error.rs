@@ -72,7 +72,9 @@ impl Error {
             Error::Storage(error) => storage_sqlstate(error),
             Error::Run(runfile::Error::Storage(error)) => storage_sqlstate(error),
             Error::Run(runfile::Error::Newer { .. }) => "0A000",
-            Error::Run(runfile::Error::Corrupt { .. }) | Error::Corrupt { .. } => "XX001",
+            Error::Run(runfile::Error::Corrupt { .. } | runfile::Error::Sealed { .. }) | Error::Corrupt { .. } => {
+                "XX001"
+            }
             Error::Catalog(catalog::Error::Store(error)) | Error::Run(runfile::Error::Store(error)) => {
                 store_sqlstate(error)
             }

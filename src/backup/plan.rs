@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::collection::{Collection, Layer, full_directory, incremental_directory};
 use super::manifest::TargetSpec;
 use super::targets::{Names, Resolved};
 use super::{Error, Result};
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
-use crate::kv::SpaceHistory;
-use crate::kv::Store;
-use crate::parser::{Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
+use crate::kv::{SpaceHistory, Store};
+use crate::parser::{Access, Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
+use crate::storage::seal::ChainKey;
 use crate::time::Timestamp;
 
 /// What planning needs to reach.
@@ -111,6 +112,8 @@ pub struct Skips {
 pub struct Planned<P> {
     /// What it is to do.
     pub payload: P,
+    /// What it must keep to itself: the key of an encrypted chain.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
     /// Its description: the statement as it will be run, secrets redacted.
     pub description: String,
 }
@@ -128,6 +131,20 @@ impl Planner<'_> {
     fn is_true(&self, flag: Option<&Flag>) -> Result<bool> {
         let no_flag = || Error::refused("22023", "a parameter of the statement is neither true nor false");
         flag.map_or(Ok(false), |flag| flag.resolve(self.parameters).ok_or_else(no_flag))
+    }
+
+    /// The passphrase of a statement.
+    fn passphrase<'t>(&'t self, access: &'t Access) -> Result<Option<&'t str>> {
+        let passphrase = access.encryption_passphrase.as_ref().map(|secret| self.text(secret.expose())).transpose()?;
+        match passphrase {
+            Some("") => Err(Error::refused("22023", "the passphrase is empty")),
+            other => Ok(other),
+        }
+    }
+
+    /// The collection with the key of a chain that a statement names.
+    pub async fn unlocked(&self, collection: Collection, full: &str, access: &Access) -> Result<Collection> {
+        collection.unlocked(full, self.passphrase(access)?).await
     }
 
     /// The collection a statement names.
@@ -151,7 +168,6 @@ impl Planner<'_> {
     pub async fn backup(&self, statement: &Backup, as_of: Option<Timestamp>) -> Result<Planned<BackupPayload>> {
         let options = &statement.options;
         let refused = [
-            (options.access.encryption_passphrase.is_some(), "option encryption_passphrase"),
             (!options.access.kms.is_empty(), "option kms"),
             (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
@@ -165,13 +181,14 @@ impl Planner<'_> {
         if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
             return unsupported(what);
         }
-        let (uri, collection) = self.collection(&statement.collection)?;
+        let (uri, mut collection) = self.collection(&statement.collection)?;
         let mut end_time = self.end_time(as_of).await?;
         let resolved = self.targets_at(&statement.targets, end_time).await?;
         let below = match &statement.subdirectory {
             None => None,
             Some(subdirectory) => {
                 let full = self.resolve(&collection, subdirectory).await?;
+                collection = self.unlocked(collection, &full, &options.access).await?;
                 let top = self.top_layer(&collection, &full, &resolved, end_time).await?;
                 Some((full, top))
             }
@@ -194,6 +211,18 @@ impl Planner<'_> {
             (true, None) => Some(self.earliest_history()?.min(end_time)),
         };
         let resolved = self.targets_at(&statement.targets, end_time).await?;
+        if below.is_none()
+            && let Some(passphrase) = self.passphrase(&options.access)?
+        {
+            let passphrase = Zeroizing::new(passphrase.to_string());
+            let created = tokio::task::spawn_blocking(move || ChainKey::create(&passphrase)).await;
+            let failed = |error: String| Error::corrupt("the key of the backup", error);
+            let created = created.map_err(|error| failed(error.to_string()))?;
+            let (key, info) = created.map_err(|error| failed(error.to_string()))?;
+            collection.encrypt(&full, &info).await?;
+            collection = collection.with_key(Some(key));
+        }
+        let secret = collection.key().map(ChainKey::to_bytes);
         let payload = BackupPayload {
             uri,
             full: full.clone(),
@@ -209,7 +238,7 @@ impl Planner<'_> {
         };
         let shown =
             Backup { subdirectory: Some(Subdirectory::Path(Text::Literal(format!("/{full}")))), ..statement.clone() };
-        Ok(Planned { payload, description: shown.to_string() })
+        Ok(Planned { payload, secret, description: shown.to_string() })
     }
 
     /// The instant to back up: whole microseconds, rounded up, so that it can be typed.
@@ -280,7 +309,6 @@ impl Planner<'_> {
     ) -> Result<Planned<RestorePayload>> {
         let options = &statement.options;
         let refused = [
-            (options.access.encryption_passphrase.is_some(), "option encryption_passphrase"),
             (!options.access.kms.is_empty(), "option kms"),
             (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
@@ -307,6 +335,7 @@ impl Planner<'_> {
         }
         let (uri, collection) = self.collection(&statement.backup.collection)?;
         let full = self.resolve(&collection, &statement.backup.subdirectory).await?;
+        let collection = self.unlocked(collection, &full, &options.access).await?;
         let layers = collection.chain(&full).await?;
         let (layer, at) = choose_layer(&layers, as_of)?;
         let manifest = layer.manifest_at(at);
@@ -364,7 +393,8 @@ impl Planner<'_> {
         super::restore_job::rewrite(&catalog, &payload, &manifest, &|id| id, &|space| space).await?;
         let mut shown = statement.clone();
         shown.backup.subdirectory = Subdirectory::Path(Text::Literal(format!("/{full}")));
-        Ok(Planned { payload, description: shown.to_string() })
+        let secret = collection.key().map(ChainKey::to_bytes);
+        Ok(Planned { payload, secret, description: shown.to_string() })
     }
 }
 

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::backup_job::from_json;
+use super::backup_job::{chain_key, from_json};
 use super::chain::{Chain, missing_is_corrupt};
 use super::collection::Collection;
 use super::manifest::{Manifest, hex, unhex};
@@ -74,8 +74,9 @@ impl RestoreJob {
         RestoreJob { storage, descriptors }
     }
 
-    async fn open(&self, payload: &RestorePayload) -> Result<(Chain, Manifest)> {
-        let collection = Collection::new(self.storage.open(&payload.uri)?);
+    async fn open(&self, job: &JobHandle, payload: &RestorePayload) -> Result<(Chain, Manifest)> {
+        let key = job.secret().await?.map(|secret| chain_key(&secret)).transpose()?;
+        let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
         let mut layers = collection.chain(&payload.full).await?;
         let planned = layers.iter().position(|layer| layer.digest == payload.digest);
         layers.truncate(planned.map_or(0, |planned| planned + 1));
@@ -149,7 +150,7 @@ impl RestoreJob {
         let record = job.record().await?;
         let payload: RestorePayload = from_json(record.payload)?;
         let store = job.store().clone();
-        let (chain, manifest) = self.open(&payload).await?;
+        let (chain, manifest) = self.open(job, &payload).await?;
         let state = match record.checkpoint {
             Some(checkpoint) => from_json(checkpoint)?,
             None => self.begin(&store, &payload, &chain, &manifest).await?,

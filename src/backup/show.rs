@@ -187,7 +187,7 @@ pub async fn files(collection: &Collection, full: &str) -> Result<Vec<FileRow>> 
                 rows.push(row(&file.first, file.last.clone(), run.rows, run.data_bytes, run.size_bytes));
                 continue;
             }
-            let reader = RunReader::open(collection.location(), &path, &file.run).await?;
+            let reader = RunReader::open(collection.location(), &path, &file.run, collection.key()).await?;
             for space in reader.spaces() {
                 let (count, bytes) = layer.manifest.size_of(space);
                 let start = if space == file.first.0 { file.first.clone() } else { (space, String::new()) };
@@ -209,7 +209,9 @@ pub async fn validate(collection: &Collection, full: &str) -> Result<Vec<ValidLa
         let mut file_bytes = 0;
         for file in &files {
             let name = data_file_name(&layer.directory, &file.run.id.to_string());
-            let reader = RunReader::open(collection.location(), &name, &file.run).await.map_err(missing_is_corrupt)?;
+            let reader = RunReader::open(collection.location(), &name, &file.run, collection.key())
+                .await
+                .map_err(missing_is_corrupt)?;
             reader.verify().await.map_err(missing_is_corrupt)?;
             let mut entries = 0;
             for space in reader.spaces() {

@@ -18,6 +18,7 @@ pub mod key;
 pub mod protection;
 pub mod retention;
 pub mod row;
+pub mod secrets;
 pub mod system;
 mod types;
 pub mod zone;

@@ -69,6 +69,8 @@ system_tables! {
     ) key 1;
     /// Zone configurations, by the id of a database or table; 0 is the default range.
     ZONES = 10 "zones" ("id" Int8, "config" Json) key 1;
+    /// What jobs and schedules must keep to themselves, sealed with the key of the store.
+    SECRETS = 12 "secrets" ("id" Int8, "owner_type" Text, "owner_id" Int8, "sealed" Bytes) key 1;
     /// Spaces that were dropped and still have history: whose they were, and whether backups left them out.
     DROPPED_SPACES = 11 "dropped_spaces" ("space" Int8, "object_id" Int8, "database_id" Int8, "excluded" Bool) key 1;
 }

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::{Error, JobId, JobRecord, Registry, Result};
 use crate::catalog::protection::Protection;
+use crate::catalog::secrets::Secrets;
 use crate::kv::{self, Store, Txn};
 use crate::time::Timestamp;
 
@@ -48,6 +51,12 @@ impl JobHandle {
         if ours { Ok(record) } else { Err(Error::LostLease(self.id)) }
     }
 
+    /// What the job must keep to itself.
+    pub async fn secret(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let txn = self.store().begin().await?;
+        Ok(self.registry.secrets().get(&*txn, self.id.0).await?)
+    }
+
     /// Begins a transaction that changes the job along with other things, and checks the claim.
     pub async fn begin(&self) -> Result<(Arc<dyn Txn>, JobRecord)> {
         self.registry.check_running()?;
@@ -63,6 +72,7 @@ impl JobHandle {
         record.write_progress(&**txn)?;
         if record.status.is_final() {
             Protection::delete(&**txn, self.id.0)?;
+            Secrets::delete(&**txn, self.id.0)?;
         }
         match txn.commit().await {
             Ok(_) => {

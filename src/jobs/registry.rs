@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
 use crate::catalog::protection::{Protection, ProtectionOwner};
+use crate::catalog::secrets::Secrets;
 use crate::kv::{self, Store, Txn};
 use crate::time::{Clock, Timestamp};
 
@@ -31,6 +33,8 @@ pub struct NewJob<'a> {
     pub user: &'a str,
     /// What it is to do.
     pub payload: serde_json::Value,
+    /// What it must keep to itself.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Takes a job off the list of those being worked on, even if its worker panics; it is then adopted when the claim ends.
@@ -63,6 +67,7 @@ enum Phase {
 /// The jobs of one process.
 pub struct Registry {
     store: Arc<dyn Store>,
+    secrets: Secrets,
     clock: Arc<dyn Clock>,
     /// Names this process in claims.
     session: String,
@@ -77,11 +82,12 @@ pub struct Registry {
 
 impl Registry {
     /// A registry that works on nothing until [`Registry::start`].
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Registry>> {
+    pub fn new(store: Arc<dyn Store>, secrets: Secrets, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Registry>> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.thread_name("keepsafe-job").enable_all().build()?;
         Ok(Arc::new(Registry {
             store,
+            secrets,
             clock,
             session: uuid::Uuid::new_v4().to_string(),
             types: OnceLock::new(),
@@ -95,6 +101,11 @@ impl Registry {
     /// The store the jobs are in.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What jobs must keep to themselves.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// This process, as claims name it.
@@ -165,6 +176,9 @@ impl Registry {
         };
         record.write(txn)?;
         record.write_progress(txn)?;
+        if let Some(secret) = &job.secret {
+            self.secrets.put(txn, id.0, secret)?;
+        }
         Ok(id)
     }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use self::collector::Collector;
 use crate::backup;
+use crate::catalog::secrets::Secrets;
 use crate::catalog::{self, DescriptorCache, system};
 use crate::jobs::Registry;
 use crate::kv::Store;
@@ -47,7 +48,9 @@ impl Node {
         catalog::bootstrap(&*shared).await?;
         let descriptors = Arc::new(DescriptorCache::default());
         let storage = Storage::new(config.external_io_dir.clone());
-        let jobs = Registry::new(shared.clone(), clock.clone());
+        let key_file = config.store.join("secrets.key");
+        let secrets = Secrets::open(&key_file).map_err(|error| cannot(&key_file, &error))?;
+        let jobs = Registry::new(shared.clone(), secrets, clock.clone());
         let jobs = jobs.map_err(|error| Error::new("58000", format!("cannot start the threads of jobs: {error}")))?;
         let temporary = fresh_directory(&config.store.join("tmp"))?;
         let types = backup::job_types(&storage, &descriptors);

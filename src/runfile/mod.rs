@@ -11,10 +11,12 @@
 //!            | value length + 1, 0 for a tombstone (varint) | value
 //! ```
 //!
-//! Every checksum is CRC-32C over the file id, the block's number and the bytes, so a block or file in another's place is
+//! In an encrypted backup every piece but the header is sealed ([`crate::storage::seal`]) instead of checksummed, and the header
+//! says so with feature bit 0. Every checksum is CRC-32C over the file id, the block's number and the bytes, so a block or file in another's place is
 //! found like a flipped bit. The manifest holds each file's id, size and a checksum of the whole.
 
 mod block;
+mod guard;
 mod merge;
 mod reader;
 mod writer;
@@ -28,7 +30,10 @@ pub use writer::{FinishedRun, RunWriter};
 const MAGIC: [u8; 8] = *b"KVSRUN\r\n";
 const FORMAT: u16 = 1;
 const HEADER_BYTES: usize = 32;
-const FOOTER_BYTES: usize = 68;
+/// Of the footer inside its guard.
+const FOOTER_BYTES: usize = 56;
+/// The pieces of the file are sealed.
+const FEATURE_SEALED: u16 = 1;
 const CHECKSUM_BYTES: usize = 4;
 /// A block is closed at about this many bytes of entries.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -102,6 +107,14 @@ pub enum Error {
         file: String,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// It is sealed and no key was given, or the other way round.
+    #[error("{file} is {}encrypted", if *.sealed { "" } else { "not " })]
+    Sealed {
+        /// The file.
+        file: String,
+        /// Whether it is the file that is sealed.
+        sealed: bool,
     },
     /// A newer version of keepsafe wrote it.
     #[error("{file} needs a newer version of keepsafe: {what}")]

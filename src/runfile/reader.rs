@@ -4,12 +4,14 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::block;
+use super::guard::Guard;
 use super::{
-    CHECKSUM_BYTES, Error, FOOTER_BYTES, FOOTER_NUMBER, FORMAT, FileId, HEADER_BYTES, HEADER_NUMBER, INDEX_NUMBER,
+    Error, FEATURE_SEALED, FOOTER_BYTES, FOOTER_NUMBER, FORMAT, FileId, HEADER_BYTES, HEADER_NUMBER, INDEX_NUMBER,
     MAGIC, MAX_BLOCK_BYTES, Result, RunMeta, checksum,
 };
 use crate::kv::{Batch, SpaceId, Span, varint};
 use crate::storage::Location;
+use crate::storage::seal::ChainKey;
 
 /// Bytes fetched at once from the end of a file: footer and, nearly always, index.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -26,6 +28,7 @@ struct Inner {
     location: Location,
     name: String,
     meta: RunMeta,
+    guard: Guard,
     index: Vec<BlockEntry>,
 }
 
@@ -39,20 +42,25 @@ struct BlockEntry {
 }
 
 impl RunReader {
-    /// Opens the file `name`, which must be the one that `meta` describes.
-    pub async fn open(location: &Location, name: &str, meta: &RunMeta) -> Result<RunReader> {
+    /// Opens the file `name`, which must be the one that `meta` describes, and be sealed if there is a key.
+    pub async fn open(location: &Location, name: &str, meta: &RunMeta, key: Option<&ChainKey>) -> Result<RunReader> {
         let corrupt = |what| Error::Corrupt { file: format!("{location}/{name}"), what };
+        let guard = Guard::new(meta.id, key).map_err(|_| corrupt("its key cannot be made"))?;
+        let footer_bytes = FOOTER_BYTES + guard.overhead() + MAGIC.len();
         let size = location.size(name).await?;
-        if size != meta.size_bytes || size < (HEADER_BYTES + FOOTER_BYTES) as u64 {
+        if size != meta.size_bytes || size < (HEADER_BYTES + footer_bytes) as u64 {
             return Err(corrupt("its size is not what the manifest says"));
         }
         let header = location.read_range(name, 0, HEADER_BYTES as u64).await?;
-        check_header(&header, meta.id).map_err(|what| what.into_error(&format!("{location}/{name}")))?;
+        let sealed = check_header(&header, meta.id).map_err(|what| what.into_error(&format!("{location}/{name}")))?;
+        if sealed != key.is_some() {
+            return Err(Error::Sealed { file: format!("{location}/{name}"), sealed });
+        }
         let tail_start = size.saturating_sub(TAIL_BYTES);
         let tail = location.read_range(name, tail_start, size).await?;
-        let footer = parse_footer(&tail[tail.len() - FOOTER_BYTES..], meta).map_err(corrupt)?;
-        let index_end = footer.index_offset.saturating_add(u64::from(footer.index_length) + CHECKSUM_BYTES as u64);
-        if index_end != size - FOOTER_BYTES as u64 {
+        let footer = parse_footer(&tail[tail.len() - footer_bytes..], meta, &guard).map_err(corrupt)?;
+        let index_end = footer.index_offset.saturating_add(u64::from(footer.index_length) + guard.overhead() as u64);
+        if index_end != size - footer_bytes as u64 {
             return Err(corrupt("its index is not where the footer says"));
         }
         let stored = if footer.index_offset >= tail_start {
@@ -60,9 +68,10 @@ impl RunReader {
         } else {
             location.read_range(name, footer.index_offset, index_end).await?
         };
-        let raw = unpack(&stored, meta.id, INDEX_NUMBER, footer.index_raw_length as usize).map_err(corrupt)?;
-        let index = parse_index(&raw, footer.index_offset).ok_or_else(|| corrupt("its index cannot be read"))?;
-        let inner = Inner { location: location.clone(), name: name.into(), meta: meta.clone(), index };
+        let raw = unpack(&stored, &guard, INDEX_NUMBER, footer.index_raw_length as usize).map_err(corrupt)?;
+        let index = parse_index(&raw, footer.index_offset, guard.overhead() as u64)
+            .ok_or_else(|| corrupt("its index cannot be read"))?;
+        let inner = Inner { location: location.clone(), name: name.into(), meta: meta.clone(), guard, index };
         Ok(RunReader { inner: Arc::new(inner) })
     }
 
@@ -127,8 +136,8 @@ impl BlockCursor {
             }
             self.fetch(entry).await?;
             let from = (entry.offset - self.fetched_at) as usize;
-            let stored = self.fetched.slice(from..from + entry.length as usize + CHECKSUM_BYTES);
-            let raw = unpack(&stored, reader.inner.meta.id, self.next as u64, entry.raw_length);
+            let stored = self.fetched.slice(from..from + entry.length as usize + reader.inner.guard.overhead());
+            let raw = unpack(&stored, &reader.inner.guard, self.next as u64, entry.raw_length);
             let raw = raw.map_err(|what| reader.corrupt(what))?;
             let batch = block::decode(&raw, entry.entries).ok_or_else(|| reader.corrupt("a block cannot be read"))?;
             self.next += 1;
@@ -142,13 +151,13 @@ impl BlockCursor {
 
     /// Makes sure the block is in memory, fetching those that follow it along with it.
     async fn fetch(&mut self, entry: &BlockEntry) -> Result<()> {
-        let block_end = entry.offset + entry.length + CHECKSUM_BYTES as u64;
+        let overhead = self.reader.inner.guard.overhead() as u64;
+        let block_end = entry.offset + entry.length + overhead;
         if entry.offset >= self.fetched_at && block_end <= self.fetched_at + self.fetched.len() as u64 {
             return Ok(());
         }
         let inner = &self.reader.inner;
-        let ends =
-            inner.index[self.next..self.end].iter().map(|entry| entry.offset + entry.length + CHECKSUM_BYTES as u64);
+        let ends = inner.index[self.next..self.end].iter().map(|entry| entry.offset + entry.length + overhead);
         let end = ends.take_while(|end| end - entry.offset <= READAHEAD_BYTES).last().unwrap_or(block_end);
         self.fetched = inner.location.read_range(&inner.name, entry.offset, end).await?;
         self.fetched_at = entry.offset;
@@ -187,7 +196,8 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array
 }
 
-fn check_header(header: &[u8], id: FileId) -> Result<(), Refusal> {
+/// Whether the file is sealed.
+fn check_header(header: &[u8], id: FileId) -> Result<bool, Refusal> {
     if header[..8] != MAGIC {
         return Err(Refusal::Corrupt("it is not a data file"));
     }
@@ -202,10 +212,10 @@ fn check_header(header: &[u8], id: FileId) -> Result<(), Refusal> {
     if format > FORMAT {
         return Err(Refusal::Newer(format!("format {format}")));
     }
-    if features != 0 {
+    if features & !FEATURE_SEALED != 0 {
         return Err(Refusal::Newer(format!("features {features:#x}")));
     }
-    Ok(())
+    Ok(features & FEATURE_SEALED != 0)
 }
 
 struct Footer {
@@ -214,33 +224,34 @@ struct Footer {
     index_raw_length: u32,
 }
 
-fn parse_footer(bytes: &[u8], meta: &RunMeta) -> Result<Footer, &'static str> {
-    let (footer, sum) = bytes[..FOOTER_BYTES - MAGIC.len()].split_at(FOOTER_BYTES - MAGIC.len() - CHECKSUM_BYTES);
-    if bytes[FOOTER_BYTES - MAGIC.len()..] != MAGIC {
+fn parse_footer(bytes: &[u8], meta: &RunMeta, guard: &Guard) -> Result<Footer, &'static str> {
+    let (stored, magic) = bytes.split_at(bytes.len() - MAGIC.len());
+    if magic != MAGIC {
         return Err("its end is missing");
     }
-    if sum != checksum(meta.id, FOOTER_NUMBER, footer).to_be_bytes() {
-        return Err("the footer's checksum is wrong");
+    let footer = guard.open(FOOTER_NUMBER, stored).map_err(|_| "the footer is damaged")?;
+    if footer.len() != FOOTER_BYTES {
+        return Err("the footer has a wrong size");
     }
     let counts = [16, 24, 32].map(|at| u64::from_be_bytes(array(&footer[at..])));
     if counts != [meta.entries, meta.rows, meta.data_bytes] {
         return Err("its counts are not what the manifest says");
     }
     Ok(Footer {
-        index_offset: u64::from_be_bytes(array(footer)),
+        index_offset: u64::from_be_bytes(array(&footer)),
         index_length: u32::from_be_bytes(array(&footer[8..])),
         index_raw_length: u32::from_be_bytes(array(&footer[12..])),
     })
 }
 
-fn parse_index(mut rest: &[u8], index_offset: u64) -> Option<Vec<BlockEntry>> {
+fn parse_index(mut rest: &[u8], index_offset: u64, overhead: u64) -> Option<Vec<BlockEntry>> {
     let mut index = Vec::new();
     while !rest.is_empty() {
         let mut number = || varint::take_number(&mut rest);
         let (offset, length, raw_length) = (number()?, number()?, usize::try_from(number()?).ok()?);
         let (entries, space, key_length) = (u32::try_from(number()?).ok()?, SpaceId(number()?), number()? as usize);
         let first_key = Bytes::copy_from_slice(varint::take(&mut rest, key_length)?);
-        let end = offset.checked_add(length)?.checked_add(CHECKSUM_BYTES as u64)?;
+        let end = offset.checked_add(length)?.checked_add(overhead)?;
         if end > index_offset || raw_length > MAX_BLOCK_BYTES {
             return None;
         }
@@ -250,11 +261,8 @@ fn parse_index(mut rest: &[u8], index_offset: u64) -> Option<Vec<BlockEntry>> {
 }
 
 /// Checks and decompresses a stored piece.
-fn unpack(stored: &[u8], id: FileId, number: u64, raw_length: usize) -> Result<Vec<u8>, &'static str> {
-    let (compressed, sum) = stored.split_at_checked(stored.len() - CHECKSUM_BYTES).ok_or("a block is too short")?;
-    if sum != checksum(id, number, compressed).to_be_bytes() {
-        return Err("a block's checksum is wrong");
-    }
-    let raw = zstd::bulk::decompress(compressed, raw_length).map_err(|_| "a block cannot be decompressed")?;
+fn unpack(stored: &[u8], guard: &Guard, number: u64, raw_length: usize) -> Result<Vec<u8>, &'static str> {
+    let compressed = guard.open(number, stored)?;
+    let raw = zstd::bulk::decompress(&compressed, raw_length).map_err(|_| "a block cannot be decompressed")?;
     if raw.len() == raw_length { Ok(raw) } else { Err("a block has another length than its index says") }
 }

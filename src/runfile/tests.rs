@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::kv::{Batch, Entry, SpaceId, Span};
 use crate::storage::Location;
+use crate::storage::seal::ChainKey;
 use crate::time::Timestamp;
 
 type Row = (String, Option<String>, i64);
@@ -19,8 +20,8 @@ async fn rows(stream: futures::stream::BoxStream<'static, Result<Batch>>) -> Res
 }
 
 /// Two spaces; the second has enough entries for many blocks.
-fn sample() -> FinishedRun {
-    let mut writer = RunWriter::new();
+fn sample(key: Option<&ChainKey>) -> FinishedRun {
+    let mut writer = RunWriter::with_key(key).unwrap();
     let mut push = |space, key: &str, value: Option<&str>, time| {
         let entry = Entry { key: key.as_bytes(), value: value.map(str::as_bytes), time: Timestamp(time) };
         writer.push(SpaceId(space), entry).unwrap();
@@ -42,10 +43,10 @@ async fn stored(bytes: Bytes) -> Location {
 
 #[tokio::test]
 async fn what_is_written_is_read() {
-    let run = sample();
+    let run = sample(None);
     assert_eq!((run.meta.entries, run.meta.rows), (20_003, 20_002));
     let location = stored(run.bytes).await;
-    let reader = RunReader::open(&location, "run.kvs", &run.meta).await.unwrap();
+    let reader = RunReader::open(&location, "run.kvs", &run.meta, None).await.unwrap();
     assert_eq!(reader.spaces(), [SpaceId(1), SpaceId(2)]);
     let first = rows(reader.read(Span::all(SpaceId(1)))).await.unwrap();
     assert_eq!(first, [("".into(), Some("".into()), 5), ("a".into(), None, 9), ("a".into(), Some("old".into()), 3)]);
@@ -59,9 +60,9 @@ async fn what_is_written_is_read() {
 }
 
 /// Opens the file and reads all of it, as a restore would.
-async fn read_all(bytes: Bytes, meta: &RunMeta) -> Result<usize> {
+async fn read_all(bytes: Bytes, meta: &RunMeta, key: Option<&ChainKey>) -> Result<usize> {
     let location = stored(bytes).await;
-    let reader = RunReader::open(&location, "run.kvs", meta).await?;
+    let reader = RunReader::open(&location, "run.kvs", meta, key).await?;
     let mut count = 0;
     for space in reader.spaces() {
         count += rows(reader.read(Span::all(space))).await?.len();
@@ -71,22 +72,40 @@ async fn read_all(bytes: Bytes, meta: &RunMeta) -> Result<usize> {
 
 #[tokio::test]
 async fn any_damage_is_an_error_that_names_the_file() {
-    let run = sample();
-    assert_eq!(read_all(run.bytes.clone(), &run.meta).await, Ok(20_003));
-    let size = run.bytes.len();
-    let places = (0..size).step_by(size / 400).chain(0..40).chain(size - 120..size);
-    for place in places {
-        let mut bytes = run.bytes.to_vec();
-        bytes[place] ^= 1 << (place % 8);
-        let error = read_all(bytes.into(), &run.meta).await.expect_err(&format!("byte {place} of {size}"));
-        assert!(error.to_string().contains("run.kvs"), "{error}");
+    let (key, _) = ChainKey::create("p").unwrap();
+    for key in [None, Some(&key)] {
+        let run = sample(key);
+        assert_eq!(read_all(run.bytes.clone(), &run.meta, key).await, Ok(20_003));
+        let size = run.bytes.len();
+        let places = (0..size).step_by(size / 400).chain(0..40).chain(size - 120..size);
+        for place in places {
+            let mut bytes = run.bytes.to_vec();
+            bytes[place] ^= 1 << (place % 8);
+            let error = read_all(bytes.into(), &run.meta, key).await.expect_err(&format!("byte {place} of {size}"));
+            assert!(error.to_string().contains("run.kvs"), "{error}");
+        }
+        for cut in [0, 1, 31, 100, size / 2, size - 1] {
+            assert!(read_all(run.bytes.slice(..cut), &run.meta, key).await.is_err(), "cut to {cut}");
+        }
+        let other = sample(key);
+        assert_eq!(other.bytes.len(), run.bytes.len());
+        assert!(read_all(other.bytes, &run.meta, key).await.is_err(), "another file in its place");
     }
-    for cut in [0, 1, 31, 100, size / 2, size - 1] {
-        assert!(read_all(run.bytes.slice(..cut), &run.meta).await.is_err(), "cut to {cut}");
-    }
-    let other = sample();
-    assert_eq!(other.bytes.len(), run.bytes.len());
-    assert!(read_all(other.bytes, &run.meta).await.is_err(), "another file in its place");
+}
+
+#[tokio::test]
+async fn a_sealed_file_is_opened_by_its_key_only_and_shows_nothing() {
+    let (key, _) = ChainKey::create("p").unwrap();
+    let (other, _) = ChainKey::create("p").unwrap();
+    let sealed = sample(Some(&key));
+    let refused = read_all(sealed.bytes.clone(), &sealed.meta, None).await;
+    assert!(matches!(refused, Err(Error::Sealed { sealed: true, .. })), "{refused:?}");
+    assert!(matches!(read_all(sealed.bytes.clone(), &sealed.meta, Some(&other)).await, Err(Error::Corrupt { .. })));
+    let plain = sample(None);
+    let refused = read_all(plain.bytes.clone(), &plain.meta, Some(&key)).await;
+    assert!(matches!(refused, Err(Error::Sealed { sealed: false, .. })), "{refused:?}");
+    let counts = sealed.meta.entries.to_be_bytes();
+    assert!(!sealed.bytes.windows(8).any(|window| window == counts), "not even the number of rows");
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 use bytes::Bytes;
 
 use super::block::BlockWriter;
+use super::guard::Guard;
 use super::{
-    BLOCK_BYTES, CHECKSUM_BYTES, FOOTER_NUMBER, FORMAT, FileId, HEADER_NUMBER, INDEX_NUMBER, MAGIC, RunMeta,
+    BLOCK_BYTES, FEATURE_SEALED, FOOTER_NUMBER, FORMAT, FileId, HEADER_NUMBER, INDEX_NUMBER, MAGIC, RunMeta,
     ZSTD_LEVEL, checksum,
 };
 use crate::kv::{Entry, SpaceId, varint};
+use crate::storage::seal::{self, ChainKey};
 
 /// Builds one data file in memory; its user bounds it by looking at [`RunWriter::size_bytes`].
 pub struct RunWriter {
     id: FileId,
+    guard: Guard,
     file: Vec<u8>,
     index: Vec<u8>,
     blocks: u64,
@@ -33,14 +36,26 @@ impl RunWriter {
     /// An empty file with a fresh id.
     pub fn new() -> RunWriter {
         let id = FileId::random();
+        RunWriter::guarded(id, Guard::Checksum(id), 0)
+    }
+
+    /// An empty file that is sealed if there is a key.
+    pub fn with_key(key: Option<&ChainKey>) -> Result<RunWriter, seal::Error> {
+        let id = FileId::random();
+        let features = if key.is_some() { FEATURE_SEALED } else { 0 };
+        Ok(RunWriter::guarded(id, Guard::new(id, key)?, features))
+    }
+
+    fn guarded(id: FileId, guard: Guard, features: u16) -> RunWriter {
         let mut file = Vec::with_capacity(1 << 20);
         file.extend_from_slice(&MAGIC);
         file.extend_from_slice(&FORMAT.to_be_bytes());
-        file.extend_from_slice(&0u16.to_be_bytes());
+        file.extend_from_slice(&features.to_be_bytes());
         file.extend_from_slice(&id.0.to_be_bytes());
         file.extend_from_slice(&checksum(id, HEADER_NUMBER, &file).to_be_bytes());
         RunWriter {
             id,
+            guard,
             file,
             index: Vec::new(),
             blocks: 0,
@@ -89,7 +104,7 @@ impl RunWriter {
         varint::push(&mut self.index, self.space.0);
         varint::push(&mut self.index, self.first_key.len() as u64);
         self.index.extend_from_slice(&self.first_key);
-        push_checked(&mut self.file, &compressed, self.id, self.blocks);
+        self.guard.push(&mut self.file, self.blocks, compressed).map_err(std::io::Error::other)?;
         self.blocks += 1;
         self.block.clear();
         Ok(())
@@ -102,18 +117,19 @@ impl RunWriter {
         }
         let index_offset = self.file.len() as u64;
         let compressed = zstd::bulk::compress(&self.index, ZSTD_LEVEL)?;
-        push_checked(&mut self.file, &compressed, self.id, INDEX_NUMBER);
+        let index_length = compressed.len() as u32;
+        self.guard.push(&mut self.file, INDEX_NUMBER, compressed).map_err(std::io::Error::other)?;
         let mut footer = Vec::new();
         footer.extend_from_slice(&index_offset.to_be_bytes());
-        footer.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
+        footer.extend_from_slice(&index_length.to_be_bytes());
         footer.extend_from_slice(&(self.index.len() as u32).to_be_bytes());
         for count in [self.entries, self.rows, self.data_bytes] {
             footer.extend_from_slice(&count.to_be_bytes());
         }
         footer.extend_from_slice(&self.id.0.to_be_bytes());
-        push_checked(&mut self.file, &footer, self.id, FOOTER_NUMBER);
+        debug_assert_eq!(footer.len(), super::FOOTER_BYTES);
+        self.guard.push(&mut self.file, FOOTER_NUMBER, footer).map_err(std::io::Error::other)?;
         self.file.extend_from_slice(&MAGIC);
-        debug_assert_eq!(footer.len() + CHECKSUM_BYTES + MAGIC.len(), super::FOOTER_BYTES);
         let meta = RunMeta {
             id: self.id,
             size_bytes: self.file.len() as u64,
@@ -130,9 +146,4 @@ impl Default for RunWriter {
     fn default() -> Self {
         RunWriter::new()
     }
-}
-
-fn push_checked(file: &mut Vec<u8>, bytes: &[u8], id: FileId, number: u64) {
-    file.extend_from_slice(bytes);
-    file.extend_from_slice(&checksum(id, number, bytes).to_be_bytes());
 }

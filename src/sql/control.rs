@@ -2,6 +2,7 @@
 
 use futures::TryStreamExt;
 use sqlparser::ast::{SetExpr, Statement as Ast};
+use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::error::{Error, Result, code};
@@ -35,8 +36,8 @@ pub fn planner<'a>(context: &'a Context, parameters: &'a [Option<String>]) -> Pl
 /// Plans `BACKUP` and writes its job into the transaction.
 pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<String>]) -> Result<JobId> {
     let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
-    let Planned { payload, description } = planner(context, parameters).backup(statement, as_of).await?;
-    let id = create(context, BACKUP, description, &payload)?;
+    let Planned { payload, secret, description } = planner(context, parameters).backup(statement, as_of).await?;
+    let id = create(context, BACKUP, description, &payload, secret)?;
     // History at the backup's time stays until the job has ended.
     let target = match payload.targets {
         TargetSpec::Cluster => ProtectedTarget::Cluster,
@@ -54,7 +55,7 @@ pub async fn restore(context: &Context, statement: &Restore, parameters: &[Optio
     let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
     let planner = planner(context, parameters);
     let planned: Planned<RestorePayload> = planner.restore(statement, as_of, &context.session().user).await?;
-    create(context, RESTORE, planned.description, &planned.payload)
+    create(context, RESTORE, planned.description, &planned.payload, planned.secret)
 }
 
 fn create(
@@ -62,9 +63,10 @@ fn create(
     job_type: &'static str,
     description: String,
     payload: &impl serde::Serialize,
+    secret: Option<Zeroizing<Vec<u8>>>,
 ) -> Result<JobId> {
     let payload = serde_json::to_value(payload).map_err(Error::internal)?;
-    let job = NewJob { job_type, description, user: &context.session().user, payload };
+    let job = NewJob { job_type, description, user: &context.session().user, payload, secret };
     Ok(context.engine().jobs().create(&**context.txn(), job)?)
 }
 

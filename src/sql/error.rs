@@ -59,6 +59,7 @@ pub mod code {
     pub const INVALID_DATABASE: &str = "3D000";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
     pub const INVALID_NAME: &str = "42602";
+    pub const INVALID_PASSWORD: &str = "28P01";
     pub const INVALID_PARAMETER: &str = "22023";
     pub const INVALID_SAVEPOINT: &str = "3B001";
     pub const INVALID_SCHEMA: &str = "3F000";
@@ -196,7 +197,9 @@ impl From<runfile::Error> for Error {
         match error {
             runfile::Error::Storage(error) => error.into(),
             runfile::Error::Store(error) => error.into(),
-            runfile::Error::Corrupt { .. } => Error::new(code::DATA_CORRUPTED, error.to_string()),
+            runfile::Error::Corrupt { .. } | runfile::Error::Sealed { .. } => {
+                Error::new(code::DATA_CORRUPTED, error.to_string())
+            }
             runfile::Error::Newer { .. } => Error::new(code::FEATURE_NOT_SUPPORTED, error.to_string()),
         }
     }
@@ -223,7 +226,11 @@ impl From<backup::Error> for Error {
 
 /// A code that came as text, from a job that failed: those that jobs fail with.
 fn intern(sqlstate: &str) -> &'static str {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 20] = [
+        code::DISK_FULL,
+        code::INVALID_PASSWORD,
+        code::SERIALIZATION_FAILURE,
+        code::SNAPSHOT_TOO_OLD,
         code::DATA_CORRUPTED,
         code::FEATURE_NOT_SUPPORTED,
         code::INVALID_PARAMETER,

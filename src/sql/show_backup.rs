@@ -96,8 +96,8 @@ fn object_columns(more: More) -> Shown {
 /// Runs the statement.
 pub async fn show(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
     let access = &show.options.access;
-    if access.encryption_passphrase.is_some() || !access.kms.is_empty() || !access.incremental_location.is_empty() {
-        let option = show.options.names().first().copied().unwrap_or_default();
+    let refused = [(!access.kms.is_empty(), "kms"), (!access.incremental_location.is_empty(), "incremental_location")];
+    if let Some((_, option)) = refused.into_iter().find(|(given, _)| *given) {
         return Err(Error::unsupported(format!("option {option} of SHOW BACKUP")));
     }
     let is_plain = matches!(show.details, None | Some(BackupDetails::Schemas));
@@ -106,6 +106,7 @@ pub async fn show(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
     }
     let (_, collection) = planner.collection(&show.backup.collection)?;
     let full = planner.resolve(&collection, &show.backup.subdirectory).await?;
+    let collection = planner.unlocked(collection, &full, access).await?;
     let mut shown = columns(show);
     let as_json = show.options.flags.contains(&"as_json");
     match show.details {

@@ -4,6 +4,7 @@
 //! scheme of this version; the others are known and answer that they are not supported yet.
 
 mod nodelocal;
+pub mod seal;
 
 use std::fmt;
 use std::path::PathBuf;

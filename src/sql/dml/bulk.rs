@@ -152,7 +152,7 @@ impl BulkSorter {
         let location = self.location();
         let mut readers = Vec::new();
         for meta in &self.spilled {
-            readers.push(RunReader::open(&location, &meta.id.to_string(), meta).await?);
+            readers.push(RunReader::open(&location, &meta.id.to_string(), meta, None).await?);
         }
         let mut spaces: Vec<SpaceId> = self.table.all_indexes().map(|index| index.space).collect();
         spaces.sort();
