@@ -70,6 +70,21 @@ async fn every_instant_a_backup_covers_can_be_restored_with_the_schema_of_then()
     let (sqlstate, message) = fail(&client, &refused).await;
     assert_eq!(sqlstate, "22023");
     assert!(message.contains("does not cover"), "{message}");
+    run(&client, "INSERT INTO d.t VALUES (9)").await;
+    let before_drop = now(&client).await;
+    // The database itself is made anew.
+    run(&client, "DROP DATABASE d CASCADE").await;
+    let dropped = now(&client).await;
+    run(&client, "CREATE DATABASE d; CREATE TABLE d.t (other INT PRIMARY KEY); INSERT INTO d.t VALUES (99)").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/c' WITH revision_history").await;
+    restore(&client, "", "s0").await;
+    assert_eq!(rows(&client, "SELECT * FROM s0.t").await, [["99"]]);
+    let gone = format!(
+        "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/c' AS OF SYSTEM TIME {dropped} WITH new_db_name = 'x'"
+    );
+    assert_eq!(fail(&client, &gone).await.0, "3D000");
+    restore(&client, &before_drop, "s1").await;
+    assert_eq!(rows(&client, "SELECT * FROM s1.t ORDER BY 1").await, [["7"], ["8"], ["9"]]);
     assert_eq!(value(&client, "SELECT count(*) FROM system.protected_ts_records").await, "0");
     server.terminate();
     store.assert_sound();

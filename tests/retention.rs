@@ -83,6 +83,9 @@ async fn history_older_than_its_ttl_is_refused_and_the_rest_stays() {
     assert_eq!(rows(&client, "SELECT * FROM short").await, [["1", "10"]]);
     let past = rows(&client, &format!("SELECT * FROM long AS OF SYSTEM TIME {filled} ORDER BY a")).await;
     assert_eq!(past, [["1", "1"], ["2", "2"]]);
+    let backup = format!("BACKUP TABLE short INTO 'nodelocal://1/s' AS OF SYSTEM TIME {filled}");
+    assert_eq!(fail(&client, &backup).await.0, "72000", "a backup is refused, not short of rows");
+    run(&client, &format!("BACKUP TABLE long INTO 'nodelocal://1/l' AS OF SYSTEM TIME {filled}")).await;
     // A dropped table's history goes as the table said; its name is still known then.
     run(&client, "DROP TABLE short").await;
     let dropped = value(&client, "SELECT cluster_logical_timestamp()").await;

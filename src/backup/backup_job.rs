@@ -15,7 +15,7 @@ use super::revisions;
 use super::work::{Checkpoint, Progress, parallelism, run_all};
 use super::{Error, Result};
 use crate::catalog::protection::Protection;
-use crate::catalog::{Catalog, Descriptor, DescriptorCache};
+use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId};
 use crate::jobs::{self, Failure, JobHandle, JobType};
 use crate::kv::{self, BatchStream, Direction, SpaceId, Span, Store};
 use crate::runfile::{Error as RunError, Merged, RunWriter, merge};
@@ -108,10 +108,14 @@ impl BackupJob {
         let revisions = match payload.history_start {
             None => None,
             Some(start) => {
-                let revisions = revisions::read(&**store, payload, &descriptors, start).await?;
+                let revisions = revisions::read(&**store, payload, start).await?;
                 // What was dropped meanwhile has a history until then.
                 let changed = revisions.changes.iter().filter_map(|revision| revision.descriptor.as_ref());
-                let with_data = changed.filter(|descriptor| !descriptor.is_excluded_from_backup());
+                // What is kept out at the end is kept out altogether: its history is not protected.
+                let out = descriptors.iter().filter(|descriptor| descriptor.is_excluded_from_backup());
+                let out: HashSet<DescriptorId> = out.map(Descriptor::id).collect();
+                let is_in = |found: &&Descriptor| !found.is_excluded_from_backup() && !out.contains(&found.id());
+                let with_data = changed.filter(is_in);
                 spaces.extend(with_data.flat_map(Descriptor::spaces));
                 Some(revisions)
             }
@@ -126,12 +130,16 @@ impl BackupJob {
             let whole = !contents.covered.contains(&space);
             let all = Span::all(space);
             let mut rows = 0;
-            // A space that was dropped before the end has a history only: its rows are counted as they are now.
+            // A space that was dropped before the end has a history only.
             let mut first = store.scan(all.clone(), payload.end_time, Direction::Forward, Some(SMALL_SPACE_ROWS));
             loop {
                 match first.try_next().await {
                     Ok(Some(batch)) => rows += batch.len(),
-                    Ok(None) | Err(kv::Error::Dropped(_)) => break,
+                    Ok(None) => break,
+                    Err(kv::Error::Dropped(_)) => {
+                        rows = store.stats(space).await?.rows as usize;
+                        break;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -439,7 +447,9 @@ impl JobType for BackupJob {
     async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure> {
         let undo = async {
             let payload: BackupPayload = from_json(job.record().await.map_err(Error::Job)?.payload)?;
-            let collection = Collection::new(self.storage.open(&payload.uri)?);
+            // The backup may be complete already, which only its key can tell.
+            let key = job.secret().await.map_err(Error::Job)?.map(|secret| chain_key(&secret)).transpose()?;
+            let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
             let (found, _) = collection.put_record(&payload.directory, &Record::Aborted { job: job.id().0 }).await?;
             if matches!(found, Record::Aborted { .. }) {
                 collection.delete_data(&payload.directory).await?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{self, DataFile, Manifest, Record, digest};
 use super::{Error, Result};
+use crate::catalog::Descriptor;
 use crate::parser::Subdirectory;
 use crate::storage::seal::{self, ChainKey, EncryptionInfo};
 use crate::storage::{self, Location};
@@ -48,7 +49,16 @@ impl Layer {
     pub fn manifest_at(&self, at: Timestamp) -> Manifest {
         let mut manifest = self.manifest.clone();
         if let Some(revisions) = manifest.revisions.as_ref().filter(|_| at < manifest.end_time) {
-            manifest.descriptors = revisions.descriptors_at(at);
+            let mut descriptors = revisions.descriptors_at(at);
+            // The rows of a table that is kept out at the layer's end are not in the layer.
+            for descriptor in &mut descriptors {
+                let is_out =
+                    manifest.descriptors.iter().any(|end| end.id() == descriptor.id() && end.is_excluded_from_backup());
+                if let Descriptor::Table(table) = descriptor {
+                    table.exclude_data_from_backup |= is_out;
+                }
+            }
+            manifest.descriptors = descriptors;
             manifest.end_time = at;
         }
         manifest

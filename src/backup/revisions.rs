@@ -1,6 +1,6 @@
 //! The history of descriptors: what a backup with revision history keeps of the catalog.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use futures::TryStreamExt;
 
@@ -12,14 +12,8 @@ use crate::catalog::{Descriptor, DescriptorId, decode_descriptor, decode_row};
 use crate::kv::{Direction, Entry, Span, Store};
 use crate::time::Timestamp;
 
-/// Descriptors at `start`, and every change up to the end of the backup, of what the backup is of. `at_end` are the descriptors
-/// it has at its end.
-pub async fn read(
-    store: &dyn Store,
-    payload: &BackupPayload,
-    at_end: &[Descriptor],
-    start: Timestamp,
-) -> Result<Revisions> {
+/// Descriptors at `start`, and every change up to the end of the backup, of what the backup is of.
+pub async fn read(store: &dyn Store, payload: &BackupPayload, start: Timestamp) -> Result<Revisions> {
     let span = Span::all(DESCRIPTOR.space());
     let mut changes = Vec::new();
     let base = store.scan(span.clone(), start, Direction::Forward, None);
@@ -32,7 +26,7 @@ pub async fn read(
         }
     }
     changes.sort_by_key(|revision| revision.time);
-    keep_targets(&mut changes, payload, at_end);
+    keep_targets(&mut changes, payload);
     Ok(Revisions { start, changes })
 }
 
@@ -50,27 +44,40 @@ fn decode(entry: Entry<'_>) -> Result<Revision> {
     Ok(Revision { time: entry.time, id: DescriptorId(id as u64), descriptor })
 }
 
-/// Leaves what the backup's targets name, or named at some time.
-fn keep_targets(changes: &mut Vec<Revision>, payload: &BackupPayload, at_end: &[Descriptor]) {
-    let roots: HashSet<DescriptorId> = payload.roots.iter().copied().collect();
+/// Leaves what the backup's targets name, or named at some time: a database or table may have been dropped and made again.
+fn keep_targets(changes: &mut Vec<Revision>, payload: &BackupPayload) {
     let mut kept: BTreeSet<DescriptorId> = payload.all.iter().copied().collect();
-    let schemas: HashSet<_> = at_end.iter().map(Descriptor::parents).filter(|(_, schema)| schema.is_some()).collect();
-    for descriptor in changes.iter().filter_map(|revision| revision.descriptor.as_ref()) {
-        let (database, schema) = descriptor.parents();
-        let is_named = match &payload.targets {
-            TargetSpec::Cluster => true,
-            TargetSpec::Databases(_) => database.is_some_and(|database| roots.contains(&database)),
-            // A table of the same name as one that is named, or any where the pattern is a star.
-            TargetSpec::Tables(names) => {
-                let matches = |name: &String| {
-                    let last = name.rsplit('.').next().unwrap_or_default();
-                    last == "*" || last == descriptor.name()
-                };
-                schema.is_some() && schemas.contains(&(database, schema)) && names.iter().any(matches)
+    let descriptors = || changes.iter().filter_map(|revision| revision.descriptor.as_ref());
+    match &payload.targets {
+        TargetSpec::Cluster => kept.extend(changes.iter().map(|revision| revision.id)),
+        TargetSpec::Databases(names) => {
+            let is_named = |found: &&Descriptor| {
+                matches!(found, Descriptor::Database(_)) && names.iter().any(|name| name == found.name())
+            };
+            let databases: BTreeSet<DescriptorId> = descriptors().filter(is_named).map(Descriptor::id).collect();
+            let inside = descriptors().filter(|found| found.parents().0.is_some_and(|id| databases.contains(&id)));
+            kept.extend(inside.map(Descriptor::id));
+            kept.extend(databases);
+        }
+        TargetSpec::Tables(patterns) => {
+            let mut names: HashMap<DescriptorId, BTreeSet<&str>> = HashMap::new();
+            for found in descriptors() {
+                names.entry(found.id()).or_default().insert(found.name());
             }
-        };
-        if is_named {
-            kept.insert(descriptor.id());
+            for found in descriptors() {
+                let (Some(database), Some(schema)) = found.parents() else { continue };
+                let (Some(databases), Some(schemas)) = (names.get(&database), names.get(&schema)) else { continue };
+                let places = databases
+                    .iter()
+                    .flat_map(|database| schemas.iter().map(move |schema| format!("{database}.{schema}")));
+                let matches = |place: &String| {
+                    let (one, all) = (format!("{place}.{}", found.name()), format!("{place}.*"));
+                    patterns.iter().any(|pattern| *pattern == one || *pattern == all)
+                };
+                if places.into_iter().any(|place| matches(&place)) {
+                    kept.extend([found.id(), database, schema]);
+                }
+            }
         }
     }
     changes.retain(|revision| kept.contains(&revision.id));

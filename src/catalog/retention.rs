@@ -91,6 +91,10 @@ impl Rules {
         protected.map_or(expired, |protected| protected.min(expired))
     }
 
+    fn current_threshold(&self, space: SpaceId) -> Timestamp {
+        self.current.get(&space).map_or(Timestamp::MIN, |history| history.threshold)
+    }
+
     /// Spaces that somebody could see, and that have been dropped.
     fn dropped(&self) -> impl Iterator<Item = SpaceId> {
         let was_seen = |history: &&SpaceHistory| history.dropped.is_some_and(|dropped| dropped > Timestamp::MIN);
@@ -99,7 +103,7 @@ impl Rules {
 
     /// Whether it is worth raising a space's threshold to this.
     fn is_due(&self, space: SpaceId, threshold: Timestamp, ttl: Duration) -> bool {
-        let current = self.current.get(&space).map_or(Timestamp::MIN, |history| history.threshold);
+        let current = self.current_threshold(space);
         let dropped = self.current.get(&space).and_then(|history| history.dropped);
         let passes_drop = dropped.is_some_and(|dropped| current < dropped && dropped <= threshold);
         threshold.0 > 0 && (passes_drop || threshold >= current.plus(ttl / STEPS_PER_TTL))
@@ -130,13 +134,15 @@ async fn try_advance(store: &dyn Store, cache: &Arc<DescriptorCache>) -> Result<
     let default = rules.zones.gc_ttl(&[]);
     let protected = rules.protections.iter().map(|protection| protection.timestamp);
     let mut lowest = protected.fold(rules.now.minus(default), Timestamp::min);
-    let mut raise = |space: SpaceId, holder: &Holder| -> Result<Timestamp> {
+    let mut raise = |space: SpaceId, holder: &Holder| -> Result<()> {
         let threshold = rules.threshold(holder);
-        lowest = lowest.min(threshold);
-        if rules.is_due(space, threshold, rules.zones.gc_ttl(&holder.path())) {
+        let is_due = rules.is_due(space, threshold, rules.zones.gc_ttl(&holder.path()));
+        if is_due {
             txn.set_threshold(space, threshold)?;
         }
-        Ok(threshold)
+        // What can still be read must still have its name.
+        lowest = lowest.min(if is_due { threshold } else { rules.current_threshold(space).min(threshold) });
+        Ok(())
     };
     let catalog = Catalog::new(past.clone(), cache.clone());
     let mut known: HashSet<DescriptorId> = HashSet::from([DEFAULT_ZONE]);

@@ -383,3 +383,51 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::protection::ProtectedTarget;
+    use crate::kv::embedded::Embedded;
+    use crate::time::SystemClock;
+
+    #[tokio::test]
+    async fn a_protected_timestamp_goes_when_its_job_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(directory.path(), clock.clone(), 100).unwrap());
+        let secrets = Secrets::open(&directory.path().join("key")).unwrap();
+        let registry = Registry::new(store.clone(), secrets, clock).unwrap();
+        let txn = store.begin().await.unwrap();
+        let job = NewJob {
+            job_type: "BACKUP",
+            description: String::new(),
+            user: "root",
+            payload: serde_json::Value::Null,
+            secret: None,
+        };
+        let running = registry.create(&*txn, job).unwrap();
+        for (id, owner) in [
+            (1, ProtectionOwner::Job(running.0)),
+            (2, ProtectionOwner::Job(12345)),
+            (3, ProtectionOwner::Schedule(12345)),
+        ] {
+            let protection = Protection { id, timestamp: txn.snapshot(), target: ProtectedTarget::Cluster, owner };
+            protection.write(&*txn).unwrap();
+        }
+        txn.commit().await.unwrap();
+        let held = async || {
+            let txn = store.begin().await.unwrap();
+            Protection::read_all(&*txn).await.unwrap().iter().map(|protection| protection.id).collect::<Vec<_>>()
+        };
+        registry.release_orphans().await.unwrap();
+        assert_eq!(held().await, [1, 3], "what a schedule protects is not a job's to release");
+        let txn = store.begin().await.unwrap();
+        let mut record = JobRecord::read(&*txn, running).await.unwrap();
+        record.status = Status::Failed;
+        record.write(&*txn).unwrap();
+        txn.commit().await.unwrap();
+        registry.release_orphans().await.unwrap();
+        assert_eq!(held().await, [3]);
+    }
+}

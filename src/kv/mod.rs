@@ -137,7 +137,7 @@ pub trait Store: Read {
     /// Gives up spaces that nobody ever saw, such as those of a load that failed.
     async fn discard_spaces(&self, spaces: &[SpaceId]) -> Result<()>;
 
-    /// Forgets that there ever were these spaces, whose thresholds have passed their drops. Reads of them find nothing
+    /// Forgets that there ever were these spaces, those of them that have been collected whole. Reads of them find nothing
     /// from then on instead of failing, so it is for when no descriptor that names them can be read any more.
     async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()>;
 

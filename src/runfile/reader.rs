@@ -233,6 +233,9 @@ fn parse_footer(bytes: &[u8], meta: &RunMeta, guard: &Guard) -> Result<Footer, &
     if footer.len() != FOOTER_BYTES {
         return Err("the footer has a wrong size");
     }
+    if u32::from_be_bytes(array(&footer[12..])) as usize > MAX_BLOCK_BYTES {
+        return Err("its index is larger than any can be");
+    }
     let counts = [16, 24, 32].map(|at| u64::from_be_bytes(array(&footer[at..])));
     if counts != [meta.entries, meta.rows, meta.data_bytes] {
         return Err("its counts are not what the manifest says");
@@ -252,7 +255,9 @@ fn parse_index(mut rest: &[u8], index_offset: u64, overhead: u64) -> Option<Vec<
         let (entries, space, key_length) = (u32::try_from(number()?).ok()?, SpaceId(number()?), number()? as usize);
         let first_key = Bytes::copy_from_slice(varint::take(&mut rest, key_length)?);
         let end = offset.checked_add(length)?.checked_add(overhead)?;
-        if end > index_offset || raw_length > MAX_BLOCK_BYTES {
+        let begins =
+            index.last().map_or(HEADER_BYTES as u64, |before: &BlockEntry| before.offset + before.length + overhead);
+        if offset < begins || end > index_offset || raw_length > MAX_BLOCK_BYTES {
             return None;
         }
         index.push(BlockEntry { offset, length, raw_length, entries, space, first_key });

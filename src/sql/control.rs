@@ -40,6 +40,8 @@ pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<
     let id = create(context, BACKUP, description, &payload, secret)?;
     // History at the backup's time stays until the job has ended.
     let target = match payload.targets {
+        // The history of a table may be that of one that was dropped, and is named no more.
+        _ if payload.history_start.is_some() => ProtectedTarget::Cluster,
         TargetSpec::Cluster => ProtectedTarget::Cluster,
         TargetSpec::Databases(_) => ProtectedTarget::Databases(payload.roots),
         TargetSpec::Tables(_) => ProtectedTarget::Tables(payload.roots),

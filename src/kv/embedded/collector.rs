@@ -44,11 +44,28 @@ struct State {
     done: HashMap<SpaceId, Timestamp>,
     /// Dropped spaces of which nothing is left.
     emptied: HashSet<SpaceId>,
+    /// Where the last round stopped. Entries that cannot go yet are passed over, and must not be passed over again and again.
+    cursor: Option<Cursor>,
     /// Bytes of versions removed since the last compaction.
     removed_bytes: u64,
 }
 
+/// A place in the change index, on the way to a threshold of a space.
+#[derive(Clone, PartialEq, Eq)]
+struct Cursor {
+    space: SpaceId,
+    threshold: Timestamp,
+    bucket: u64,
+    after: Option<Vec<u8>>,
+}
+
 impl Collector {
+    /// Of these spaces those of which nothing is left.
+    pub fn emptied(&self, spaces: &[SpaceId]) -> Vec<SpaceId> {
+        let state = self.lock();
+        spaces.iter().filter(|space| state.emptied.contains(space)).copied().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,7 +78,10 @@ pub fn collect(engine: &Engine, keys: usize) -> Result<Collected> {
     let outcome = round.run(&mut state);
     state.removed_bytes += round.removed_bytes;
     outcome?;
-    if !round.collected.more && is_worth_compacting(state.removed_bytes, engine.data.disk_space()) {
+    let store_bytes = engine.data.disk_space();
+    // Compacting needs room for all of it once more.
+    let is_worth_it = is_worth_compacting(state.removed_bytes, store_bytes) && engine.disk.has_room_for(store_bytes);
+    if !round.collected.more && is_worth_it {
         engine.flush()?;
         engine.data.major_compact()?;
         state.removed_bytes = 0;
@@ -111,9 +131,13 @@ impl Round<'_> {
                 }
                 continue;
             }
-            let from = done.map_or(0, bucket_of);
+            let stopped = state.cursor.take().filter(|at| at.space == space && at.threshold == threshold);
+            let from = stopped.as_ref().map_or_else(|| done.map_or(0, bucket_of), |at| at.bucket);
             for &bucket in buckets.iter().filter(|bucket| (from..=bucket_of(threshold)).contains(bucket)) {
-                if !self.collect_bucket(bucket, bucket < open_bucket, space, done, threshold)? {
+                let after = stopped.as_ref().filter(|at| at.bucket == bucket).and_then(|at| at.after.clone());
+                let mut cursor = Cursor { space, threshold, bucket, after };
+                if !self.collect_bucket(&mut cursor, bucket < open_bucket, done)? {
+                    state.cursor = Some(cursor);
                     self.collected.more = true;
                     return Ok(());
                 }
@@ -127,24 +151,17 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Removes what the entries of a space in a bucket say has been superseded; whether it came to the end.
-    fn collect_bucket(
-        &mut self,
-        bucket: u64,
-        is_closed: bool,
-        space: SpaceId,
-        done: Option<Timestamp>,
-        threshold: Timestamp,
-    ) -> Result<bool> {
+    /// Removes what the entries of a space in a bucket say has been superseded, from the cursor on; whether it came to the end.
+    fn collect_bucket(&mut self, cursor: &mut Cursor, is_closed: bool, done: Option<Timestamp>) -> Result<bool> {
         let changes = &self.engine.changes;
-        let mut after = None;
+        let (bucket, threshold) = (cursor.bucket, cursor.threshold);
         loop {
             if self.left == 0 {
                 return Ok(false);
             }
-            let entries = changes.entries_of(bucket, space, after.as_deref(), SLICE)?;
+            let entries = changes.entries_of(bucket, cursor.space, cursor.after.as_deref(), SLICE)?;
             let Some((last, _)) = entries.last() else { return Ok(true) };
-            after = Some(last.clone());
+            let last = last.clone();
             self.left = self.left.saturating_sub(entries.len());
             let mut later = self.engine.database.batch();
             let mut hidden = self.engine.database.batch().durability(Some(PersistMode::SyncData));
@@ -154,12 +171,14 @@ impl Round<'_> {
                 if done.is_none_or(|done| *newest > done) {
                     let versions = with_time(prefix, threshold)..=with_time(prefix, Timestamp::MIN);
                     let mut versions = self.engine.data.range(versions);
-                    let Some(survivor) = versions.next() else { continue };
-                    let (key, value) = survivor.into_inner()?;
-                    if decode_value(&value)?.is_none() {
-                        self.removed_bytes += (key.len() + value.len()) as u64;
-                        self.collected.versions += 1;
-                        later.remove(&self.engine.data, key);
+                    // Of a key that was deleted nothing may be left: another bucket's entry came first.
+                    if let Some(survivor) = versions.next() {
+                        let (key, value) = survivor.into_inner()?;
+                        if decode_value(&value)?.is_none() {
+                            self.removed_bytes += (key.len() + value.len()) as u64;
+                            self.collected.versions += 1;
+                            later.remove(&self.engine.data, key);
+                        }
                     }
                     for version in versions {
                         let (key, value) = version.into_inner()?;
@@ -178,6 +197,7 @@ impl Round<'_> {
                 hidden.commit()?;
             }
             later.commit()?;
+            cursor.after = Some(last);
         }
     }
 

@@ -53,6 +53,19 @@ impl Disk {
 
     /// Fails if a write must not be done now. `essential` ones may go further.
     pub fn check(&self, essential: bool) -> Result<()> {
+        let (free, reserve) = self.look();
+        let needed = if essential { reserve / LAST_PART } else { reserve };
+        if free < needed { Err(Error::DiskFull { free }) } else { Ok(()) }
+    }
+
+    /// Whether so many bytes can be written without touching the reserve.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        let (free, reserve) = self.look();
+        free >= bytes.saturating_add(reserve)
+    }
+
+    /// Free bytes, and how many of them are in reserve.
+    fn look(&self) -> (u64, u64) {
         let now = self.clock.monotonic_nanos();
         let looked_at = self.looked_at.load(Ordering::Relaxed);
         if now.saturating_sub(looked_at) >= LOOK_EVERY.as_nanos() as i64 {
@@ -66,8 +79,6 @@ impl Disk {
             }
             self.looked_at.store(now, Ordering::Relaxed);
         }
-        let (free, reserve) = (self.free.load(Ordering::Relaxed), self.reserve.load(Ordering::Relaxed));
-        let needed = if essential { reserve / LAST_PART } else { reserve };
-        if free < needed { Err(Error::DiskFull { free }) } else { Ok(()) }
+        (self.free.load(Ordering::Relaxed), self.reserve.load(Ordering::Relaxed))
     }
 }

@@ -57,7 +57,7 @@ impl Handle {
         self.engine()?.close()
     }
 
-    fn reopen(&self, failed: &mpsc::Sender<()>) {
+    fn reopen(&self, failures: &Receiver<()>, failed: &mpsc::Sender<()>) {
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(engine) = engine {
             engine.committer.abandon();
@@ -71,6 +71,8 @@ impl Handle {
                 }
             }
         }
+        // What the former engine had still to say is of no interest; what the next one says is.
+        while failures.try_recv().is_ok() {}
         while !self.closed.load(Ordering::Acquire) {
             match Engine::open(&self.options, failed.clone()) {
                 Ok(engine) => {
@@ -94,9 +96,7 @@ fn reopen_after_failures(handle: &Weak<Handle>, failures: &Receiver<()>, failed:
                 if handle.closed.load(Ordering::Acquire) {
                     return;
                 }
-                handle.reopen(failed);
-                // What the former engine had still to say is of no interest.
-                while failures.try_recv().is_ok() {}
+                handle.reopen(failures, failed);
             }
             Err(_) if handle.strong_count() == 0 => return,
             Err(_) => {}

@@ -312,7 +312,8 @@ impl Store for Embedded {
     }
 
     async fn forget_spaces(&self, spaces: &[SpaceId]) -> Result<()> {
-        self.engine()?.spaces.forget(spaces)
+        let engine = self.engine()?;
+        engine.spaces.forget(&engine.collector.emptied(spaces))
     }
 
     fn histories(&self) -> Result<Vec<SpaceHistory>> {

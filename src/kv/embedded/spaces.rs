@@ -56,6 +56,14 @@ pub struct Load {
     pub counts: Counts,
 }
 
+/// Adds the removal of a load's record, as this version writes it and as one before statistics did.
+fn remove_load(batch: &mut OwnedWriteBatch, meta: &Keyspace, space: SpaceId, load: &Load) {
+    batch.remove(meta, loaded_key(space, load));
+    if load.number == 0 {
+        batch.remove(meta, format!("{LOADED_PREFIX}{space}/{}", load.at.0));
+    }
+}
+
 fn loaded_key(space: SpaceId, load: &Load) -> String {
     format!("{LOADED_PREFIX}{space}/{}/{:016x}", load.at.0, load.number)
 }
@@ -233,7 +241,7 @@ impl Spaces {
             batch.remove(&self.meta, dropped_key(space));
             batch.remove(&self.meta, threshold_key(space));
             for load in self.limits().get(&space).map(|limits| limits.loaded.clone()).unwrap_or_default() {
-                batch.remove(&self.meta, loaded_key(space, &load));
+                remove_load(&mut batch, &self.meta, space, &load);
             }
             self.stats.forget(&mut batch, space);
         }
@@ -252,7 +260,7 @@ impl Spaces {
             return Ok(());
         }
         let mut batch = self.database.batch();
-        gone.iter().for_each(|load| batch.remove(&self.meta, loaded_key(space, load)));
+        gone.iter().for_each(|load| remove_load(&mut batch, &self.meta, space, load));
         let writing = self.stats.write(&mut batch, gone.iter().map(|load| (space, load.counts)));
         batch.commit()?;
         self.update(space, |limits| limits.loaded.retain(|load| !gone.contains(load)));

@@ -337,3 +337,38 @@ async fn the_disk_gets_its_space_back() {
     let found = store.scan(Span::all(SPACE), store.now().unwrap(), Direction::Forward, None);
     assert_eq!(entries(found).await.len(), 1000);
 }
+
+#[tokio::test]
+async fn what_cannot_go_yet_does_not_keep_a_round_from_coming_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = at_noon();
+    let store = open_at(directory.path(), &clock);
+    let txn = store.begin().await.unwrap();
+    (0..3000_u32).for_each(|key| txn.put(SPACE, &key.to_be_bytes(), "1".into()).unwrap());
+    txn.commit().await.unwrap();
+    drop(txn);
+    let threshold = store.now().unwrap();
+    let txn = store.begin().await.unwrap();
+    (0..3000_u32).for_each(|key| txn.put(SPACE, &key.to_be_bytes(), "2".into()).unwrap());
+    txn.commit().await.unwrap();
+    drop(txn);
+    // Every entry of the bucket is newer than the threshold, and a round looks at fewer than there are.
+    set_threshold(&store, SPACE, threshold).await;
+    let mut rounds = 0;
+    while store.collect(1000).await.unwrap().more {
+        rounds += 1;
+        assert!(rounds < 10, "it never ends");
+    }
+    // A key that is put in one bucket and deleted in the next leaves no entry in either.
+    for _ in 0..2 {
+        clock.advance(SECOND * 900);
+        let txn = store.begin().await.unwrap();
+        (0..3000_u32).for_each(|key| txn.delete(SPACE, &key.to_be_bytes()).unwrap());
+        txn.commit().await.unwrap();
+    }
+    clock.advance(SECOND * 1800);
+    set_threshold(&store, SPACE, store.now().unwrap()).await;
+    while store.collect(1000).await.unwrap().more {}
+    assert_eq!(store.engine().unwrap().data.iter().count(), 0);
+    assert!(store.engine().unwrap().changes.all_buckets().unwrap().is_empty());
+}
