@@ -276,8 +276,6 @@ async fn what_is_not_there_yet_names_itself() {
     for (sql, what) in [
         ("ALTER BACKUP LATEST IN 'x' ADD NEW_KMS = 'a' WITH OLD_KMS = 'b'", "ALTER BACKUP"),
         ("SHOW BACKUP CONNECTION 'x'", "SHOW BACKUP CONNECTION"),
-        ("SHOW BACKUP SCHEMAS FROM LATEST IN 'nodelocal://1/x'", "SHOW BACKUP SCHEMAS"),
-        ("SHOW BACKUP FROM LATEST IN 'nodelocal://1/x' WITH as_json", "option as_json of SHOW BACKUP"),
         ("CREATE SCHEDULE FOR BACKUP INTO 'x' RECURRING '@daily'", "CREATE SCHEDULE"),
         ("ALTER BACKUP SCHEDULE 1 EXECUTE IMMEDIATELY", "ALTER BACKUP SCHEDULE"),
         ("SHOW SCHEDULES", "SHOW SCHEDULES"),
@@ -296,10 +294,15 @@ async fn what_is_not_there_yet_names_itself() {
         ("CREATE EXTERNAL CONNECTION a AS 'b'", "CREATE EXTERNAL CONNECTION"),
         ("SHOW EXTERNAL CONNECTIONS", "SHOW EXTERNAL CONNECTIONS"),
         ("CHECK EXTERNAL CONNECTION 'x'", "CHECK EXTERNAL CONNECTION"),
-        ("ALTER TABLE t CONFIGURE ZONE USING gc.ttlseconds = 1", "CONFIGURE ZONE"),
-        ("SHOW ZONE CONFIGURATION FROM TABLE t", "SHOW ZONE CONFIGURATION"),
         ("EXPLAIN BACKUP INTO 'x'", "EXPLAIN of a statement that is not ordinary SQL"),
         ("BACKUP INTO 'nodelocal://1/y' WITH kms = 'k'", "option kms"),
+        ("BACKUP INTO 'nodelocal://1/y' WITH incremental_location = 'i'", "option incremental_location"),
+        ("SHOW BACKUP FROM LATEST IN 'nodelocal://1/x' WITH kms = 'k'", "option kms of SHOW BACKUP"),
+        (
+            "SHOW BACKUP FILES FROM LATEST IN 'nodelocal://1/x' WITH as_json",
+            "option as_json of this form of SHOW BACKUP",
+        ),
+        ("ALTER TABLE t CONFIGURE ZONE USING num_replicas = 3", "zone configuration parameter \"num_replicas\""),
         (
             "BACKUP INTO 'nodelocal://1/y' WITH include_all_virtual_clusters = false",
             "option include_all_virtual_clusters",
