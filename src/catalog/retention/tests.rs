@@ -245,7 +245,10 @@ impl Model {
             table.floor = table.floor.max(allowed);
             // It may lag by a step, and by the moment that passed since the round.
             table.gone_before = table.gone_before.max(allowed.minus(ttl / STEPS_PER_TTL + Duration::from_secs(1)));
-            lowest = lowest.min(allowed);
+            // What is gone altogether keeps nothing else.
+            if table.dropped.is_none_or(|dropped| dropped > table.floor) {
+                lowest = lowest.min(allowed);
+            }
         }
         let protected = self.protections.iter().map(|held| held.timestamp);
         self.system_floor = self.system_floor.max(protected.fold(lowest, Timestamp::min));

@@ -57,6 +57,8 @@ use crate::time::{Clock, Timestamp};
 const FORMAT_VERSION: u8 = 3;
 const FORMAT_KEY: &str = "format";
 const CACHE_BYTES: u64 = 256 << 20;
+/// Journals are kept up to this size, and replayed after a crash at about 50 MB a second.
+const JOURNAL_BYTES: u64 = 192 << 20;
 /// A flush that takes longer is not waited for.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -87,7 +89,8 @@ impl Engine {
     /// Opens the store in a directory, creating it if there is none. The sender is told if the engine fails.
     fn open(options: &Options, failed: mpsc::Sender<()>) -> Result<Engine> {
         let directory = options.directory.as_path();
-        let database = Database::builder(directory).cache_size(CACHE_BYTES).open().map_err(|error| match error {
+        let database = Database::builder(directory).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES);
+        let database = database.open().map_err(|error| match error {
             fjall::Error::Locked => {
                 Error::Unopenable(format!("the store {} is in use by another process", directory.display()))
             }
