@@ -11,6 +11,7 @@ use super::{Error, Result};
 use crate::catalog::{Descriptor, DescriptorId};
 use crate::kv::SpaceId;
 use crate::runfile::RunMeta;
+pub use crate::storage::hex::{hex, unhex};
 use crate::time::Timestamp;
 
 const FORMAT: u32 = 1;
@@ -139,17 +140,6 @@ pub fn digest(bytes: &[u8]) -> String {
 
 fn digest_with_format(format: u32, json: &[u8]) -> String {
     hex(&Sha256::new().chain_update(format.to_be_bytes()).chain_update(json).finalize())
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes from hexadecimal.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    (0..text.len()).step_by(2).map(pair).collect()
 }
 
 /// A file of a collection: a line with format and digest, then JSON.

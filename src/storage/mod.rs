@@ -3,6 +3,7 @@
 //! A [`Location`] is a place inside an object store; every backup file is named relative to one. `nodelocal` is the only
 //! scheme of this version; the others are known and answer that they are not supported yet.
 
+pub mod hex;
 mod nodelocal;
 pub mod seal;
 

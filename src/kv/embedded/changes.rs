@@ -122,7 +122,7 @@ impl ChangeIndex {
         while let Some(guard) = self.entries.range(next.to_be_bytes()..).next() {
             let found = read_u64(guard.key()?.get(..8))?;
             buckets.push(found);
-            next = found + 1;
+            next = found.checked_add(1).ok_or_else(|| Error::Corrupt("a bucket lies at the end of time".into()))?;
         }
         Ok(buckets)
     }

@@ -23,7 +23,9 @@ use bytes::Bytes;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use super::Engine;
-use super::encoding::{decode_value, push_user_key, space_of, span_bounds, split_time, user_key_bytes};
+use super::encoding::{
+    MIN_PREFIX_BYTES, decode_value, push_user_key, space_of, span_bounds, split_time, user_key_bytes,
+};
 use crate::kv::{Error, Result, SpaceId, SpaceStats, Span};
 
 /// One key in so many is a sample.
@@ -226,8 +228,12 @@ impl Stats {
             return Ok(Vec::new());
         }
         let key = |guard: fjall::Guard| {
+            let prefix = guard.key()?;
+            if prefix.len() < MIN_PREFIX_BYTES {
+                return Err(Error::Corrupt("a sampled key is too short".into()));
+            }
             let mut key = Vec::new();
-            push_user_key(&mut key, &guard.key()?);
+            push_user_key(&mut key, &prefix);
             Ok(Bytes::from(key))
         };
         self.samples.range(start..end).map(key).collect()
