@@ -88,18 +88,17 @@ pub fn time_of(versioned_key: &[u8]) -> Result<Timestamp> {
 /// Appends the user key inside a version prefix to `buffer`.
 pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
     let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
-    if !escaped.contains(&0) {
-        buffer.extend_from_slice(escaped);
-        return;
-    }
-    buffer.reserve(escaped.len());
-    let mut after_zero = false;
+    let start = buffer.len();
+    buffer.resize(start + escaped.len(), 0);
+    // Without a branch a byte: keys of numbers are half zeros.
+    let (mut length, mut after_zero) = (0, false);
+    let target = &mut buffer[start..];
     for &byte in escaped {
-        if !after_zero {
-            buffer.push(byte);
-        }
+        target[length] = byte;
+        length += usize::from(!after_zero);
         after_zero = byte == 0 && !after_zero;
     }
+    buffer.truncate(start + length);
 }
 
 /// Bytes of the user key inside a version prefix.
