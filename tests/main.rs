@@ -11,6 +11,7 @@ mod harness;
 mod history_backup;
 mod jobs;
 mod main_job;
+mod model;
 mod power;
 mod retention;
 mod show_backup;

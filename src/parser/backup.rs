@@ -4,7 +4,7 @@ use sqlparser::tokenizer::Token;
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::option::{self, Access, Given, OptionWriter, STRICT, STRICT_STORAGE_LOCALITY};
-use super::render::{Render, Secrets, display_redacted};
+use super::render::{Render, Secrets, display_redacted, sql_text};
 use super::target::{Subdirectory, Targets};
 use super::text::{Flag, Text, Uri};
 
@@ -137,7 +137,7 @@ impl Render for Backup {
         }
         (&self.collection[..]).render(out, secrets);
         if let Some(time) = &self.as_of {
-            out.push_str(&format!(" AS OF SYSTEM TIME {time}"));
+            out.push_str(&format!(" AS OF SYSTEM TIME {}", sql_text(time)));
         }
         self.options.write(secrets).finish(out);
     }

@@ -52,6 +52,12 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<usize> {
             Token::Word(word) if word.quote_style.is_some() && word.value.contains(['\n', '\r']) => {
                 return Err(Error::unsupported("a line break in a name", span.start));
             }
+            // sqlparser would write it back as another name.
+            Token::Word(word)
+                if word.quote_style.is_some() && ["\"\"", "\\\""].iter().any(|odd| word.value.contains(odd)) =>
+            {
+                return Err(Error::unsupported("a quote after a quote or a backslash in a name", span.start));
+            }
             Token::Word(word) if is_set_operator(word.keyword) => open[innermost].set_operators += 1,
             token if is_operator(token) => open[innermost].operators += 1,
             _ => {}

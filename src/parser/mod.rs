@@ -44,7 +44,7 @@ pub use maintenance::Maintenance;
 pub use option::Access;
 pub use ordinary::{InlineIndex, Ordinary, ShowRelation};
 pub use redact::{Redacted, redact_uri};
-pub use render::{quote_ident_in_sql, quote_name};
+pub use render::{quote_ident_in_sql, quote_name, sql_text};
 pub use restore::{Restore, RestoreOptions};
 pub use schedule::{
     AlterSchedule, ControlSchedules, CreateSchedule, FullBackup, ScheduleChange, ScheduleCommand, ScheduleOptions,

@@ -23,7 +23,7 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 use super::cursor::{Cursor, is_word};
 use super::dialect::Postgres;
 use super::error::{Error, Result};
-use super::render::{Render, Secrets, push_list, quote_ident_in_sql};
+use super::render::{Render, Secrets, push_list, quote_ident_in_sql, sql_text};
 use super::statement::{self, Statement};
 use super::text::Integer;
 
@@ -74,7 +74,7 @@ impl Render for Ordinary {
     fn render(&self, out: &mut String, secrets: Secrets) {
         out.push_str(&respell::respell(self, secrets));
         if let Some(time) = &self.as_of {
-            out.push_str(&format!(" AS OF SYSTEM TIME {time}"));
+            out.push_str(&format!(" AS OF SYSTEM TIME {}", sql_text(time)));
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Writing statements in canonical form.
 
+use std::fmt::Display;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Value, ValueWithSpan, VisitMut, VisitorMut};
+
 use super::reserved::{is_reserved, is_reserved_in_sql};
 
 /// Whether secrets are written.
@@ -43,6 +48,31 @@ pub fn quote_literal(text: &str) -> String {
         format!("E'{escaped}'")
     } else {
         format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+/// A syntax tree as SQL that reads back as the same tree.
+///
+/// `sqlparser` alone takes two quotes in a row, and a quote after a backslash, for quotes that are doubled already; it
+/// writes the strings `''` and `\\'` in ways that are other strings, or none. Quotes that come in pairs it leaves alone.
+pub fn sql_text<T: Clone + VisitMut + Display>(tree: &T) -> String {
+    let mut tree = tree.clone();
+    let _ = tree.visit(&mut DoubledQuotes);
+    tree.to_string()
+}
+
+struct DoubledQuotes;
+
+impl VisitorMut for DoubledQuotes {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Value::SingleQuotedString(text) | Value::NationalStringLiteral(text) = &mut value.value
+            && text.contains('\'')
+        {
+            *text = text.replace('\'', "''");
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -3,7 +3,7 @@ use sqlparser::ast::Expr;
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::option::{self, Access, Given, OptionWriter};
-use super::render::{Render, Secrets, display_redacted};
+use super::render::{Render, Secrets, display_redacted, sql_text};
 use super::target::{BackupPlace, Targets};
 use super::text::Text;
 
@@ -132,7 +132,7 @@ impl Render for Restore {
         out.push_str(" FROM ");
         self.backup.render(out, secrets);
         if let Some(time) = &self.as_of {
-            out.push_str(&format!(" AS OF SYSTEM TIME {time}"));
+            out.push_str(&format!(" AS OF SYSTEM TIME {}", sql_text(time)));
         }
         let options = &self.options;
         let mut written = OptionWriter::new(secrets);

@@ -54,7 +54,7 @@ pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<
 
 /// Plans `RESTORE` and writes its job into the transaction.
 pub async fn restore(context: &Context, statement: &Restore, parameters: &[Option<String>]) -> Result<JobId> {
-    let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
+    let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate_for_restore(context, time)).transpose()?;
     let planner = planner(context, parameters);
     let planned: Planned<RestorePayload> = planner.restore(statement, as_of, &context.session().user).await?;
     create(context, RESTORE, planned.description, &planned.payload, planned.secret)

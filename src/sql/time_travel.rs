@@ -12,9 +12,24 @@ use crate::time::Timestamp;
 /// How far back `follower_read_timestamp()` is: as far as CockroachDB's default.
 const FOLLOWER_READ_DELAY_MICROS: i64 = 4_800_000;
 
-/// Evaluates the time, which may be an interval before now, a date and time, or nanoseconds since the epoch.
+/// A time to read the store at, which must not lie in the future.
 pub fn evaluate(context: &Context, time: &Expr) -> Result<Timestamp> {
     let now = context.engine().store().now()?;
+    let time = instant(context, time, now)?;
+    if time > now {
+        let message = format!("AS OF SYSTEM TIME: {} lies in the future", shown(time));
+        return Err(Error::new(code::INVALID_PARAMETER, message));
+    }
+    Ok(time)
+}
+
+/// A time to restore. The backup may come from a cluster whose clock is ahead of this one's, and knows itself what it covers.
+pub fn evaluate_for_restore(context: &Context, time: &Expr) -> Result<Timestamp> {
+    instant(context, time, context.engine().store().now()?)
+}
+
+/// An interval before now, a date and time, or nanoseconds since the epoch.
+fn instant(context: &Context, time: &Expr, now: Timestamp) -> Result<Timestamp> {
     let time = match time {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => from_text(text, now)?,
@@ -41,10 +56,6 @@ pub fn evaluate(context: &Context, time: &Expr) -> Result<Timestamp> {
             _ => return Err(bad()),
         },
     };
-    if time > now {
-        let message = format!("AS OF SYSTEM TIME: {} lies in the future", shown(time));
-        return Err(Error::new(code::INVALID_PARAMETER, message));
-    }
     if time <= Timestamp::MIN {
         return Err(Error::new(code::INVALID_PARAMETER, "AS OF SYSTEM TIME: the time is before 1970"));
     }

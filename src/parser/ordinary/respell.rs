@@ -7,13 +7,13 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::super::cursor::is_word;
 use super::super::places::Places;
-use super::super::render::{Render, Secrets, quote_literal};
+use super::super::render::{Render, Secrets, quote_literal, sql_text};
 use super::super::text::HIDDEN_LITERAL;
 use super::Ordinary;
 
 /// The canonical text of a statement, its `AS OF SYSTEM TIME` apart.
 pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
-    let text = statement.ast.to_string();
+    let text = sql_text(&statement.ast);
     let may_have_secrets = secrets == Secrets::Hidden && may_have_secrets(&text);
     let is_one_line = !text.contains(['\n', '\r']);
     let as_it_was = !statement.upsert && statement.shows.is_empty() && statement.indexes.is_empty();

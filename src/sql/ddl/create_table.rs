@@ -18,7 +18,7 @@ use crate::catalog::{
     TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
-use crate::parser::InlineIndex;
+use crate::parser::{InlineIndex, sql_text};
 
 /// `CREATE TABLE`
 pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
@@ -243,7 +243,7 @@ pub async fn add_unique(
 
 /// Adds a check constraint.
 pub fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
-    let condition = check.expr.to_string();
+    let condition = sql_text(&check.expr);
     let compiled = compile(context, expression::parse(&condition)?, &row_schema(table))?;
     if compiled.column_type != ColumnType::Bool {
         return Err(Error::new(code::DATATYPE_MISMATCH, "the condition of a CHECK must be boolean"));

@@ -10,6 +10,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result};
 use super::super::query::expression::compile;
 use crate::catalog::{Descriptor, DescriptorId};
+use crate::parser::sql_text;
 
 /// A default as the descriptor keeps it: its SQL, with sequences named by schema, and the sequences it uses.
 pub async fn normalize(
@@ -38,7 +39,7 @@ pub async fn normalize(
     let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };
     let _ = expression.visit(&mut rename);
     compile(context, expression.clone(), &Arc::new(Schema::empty()))?;
-    Ok((expression.to_string(), sequences))
+    Ok((sql_text(&expression), sequences))
 }
 
 /// Finds the names given to `nextval`, or replaces them.

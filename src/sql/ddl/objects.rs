@@ -21,7 +21,7 @@ use crate::catalog::{
     ViewDescriptor,
 };
 use crate::kv::LockMode;
-use crate::parser::quote_ident_in_sql;
+use crate::parser::{quote_ident_in_sql, sql_text};
 
 async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
     let id = DescriptorId(context.engine().store().create_space().await?.0);
@@ -184,7 +184,7 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
         context.catalog().write(&changed)?;
     }
     let view =
-        ViewDescriptor { identity, database, schema, query: query.to_string(), columns, depends_on, views: Vec::new() };
+        ViewDescriptor { identity, database, schema, query: sql_text(&query), columns, depends_on, views: Vec::new() };
     context.catalog().create(&Descriptor::View(view)).await?;
     Ok(Outcome::done("CREATE VIEW"))
 }
