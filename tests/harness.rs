@@ -175,3 +175,9 @@ pub async fn eventually(client: &Client, sql: &str, expected: &str) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// What `psql` prints to standard error.
+pub fn notices(server: &Server, sql: &str) -> String {
+    let output = server.program("psql").args(["-XqAt", "-c", sql]).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chains;
 mod command_line;
 mod crash;
 mod damage;

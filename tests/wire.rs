@@ -296,7 +296,6 @@ async fn what_is_not_there_yet_names_itself() {
         ("CHECK EXTERNAL CONNECTION 'x'", "CHECK EXTERNAL CONNECTION"),
         ("EXPLAIN BACKUP INTO 'x'", "EXPLAIN of a statement that is not ordinary SQL"),
         ("BACKUP INTO 'nodelocal://1/y' WITH kms = 'k'", "option kms"),
-        ("BACKUP INTO 'nodelocal://1/y' WITH incremental_location = 'i'", "option incremental_location"),
         ("SHOW BACKUP FROM LATEST IN 'nodelocal://1/x' WITH kms = 'k'", "option kms of SHOW BACKUP"),
         (
             "SHOW BACKUP FILES FROM LATEST IN 'nodelocal://1/x' WITH as_json",

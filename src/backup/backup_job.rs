@@ -165,7 +165,7 @@ impl BackupJob {
         let payload: BackupPayload = from_json(record.payload)?;
         let store = job.store().clone();
         let key = job.secret().await?.map(|secret| chain_key(&secret)).transpose()?;
-        let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
+        let collection = payload.collection(&self.storage)?.with_key(key);
         // Before anything is written: a second layer on the same one must not come to be.
         let now = || store.now().map(Timestamp::micros);
         collection.lock(&payload.full, job.id().0, now()?).await?;
@@ -263,7 +263,7 @@ impl BackupJob {
         let list = collection.encode(&files)?;
         let list_name = format!("FILES-{:032x}", rand::random::<u128>());
         let list_digest = manifest::digest(&list);
-        collection.location().write(&format!("{}/{list_name}", payload.directory), list).await?;
+        collection.place(&payload.directory).write(&format!("{}/{list_name}", payload.directory), list).await?;
         let whole = contents.spaces.iter().copied().filter(|space| !contents.covered.contains(space)).collect();
         Ok(Manifest {
             layer_id: payload.layer_id.clone(),
@@ -428,7 +428,7 @@ impl OpenFile {
 
     async fn store(self, collection: &Collection, directory: &str) -> Result<DataFile> {
         let run = self.writer.finish().map_err(|error| Error::corrupt("a data file", error.to_string()))?;
-        collection.location().create(&data_file_name(directory, &run.meta.id.to_string()), run.bytes).await?;
+        collection.place(directory).create(&data_file_name(directory, &run.meta.id.to_string()), run.bytes).await?;
         Ok(DataFile { run: run.meta, first: self.first, last: self.last })
     }
 }
@@ -449,7 +449,7 @@ impl JobType for BackupJob {
             let payload: BackupPayload = from_json(job.record().await.map_err(Error::Job)?.payload)?;
             // The backup may be complete already, which only its key can tell.
             let key = job.secret().await.map_err(Error::Job)?.map(|secret| chain_key(&secret)).transpose()?;
-            let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
+            let collection = payload.collection(&self.storage)?.with_key(key);
             let (found, _) = collection.put_record(&payload.directory, &Record::Aborted { job: job.id().0 }).await?;
             if matches!(found, Record::Aborted { .. }) {
                 collection.delete_data(&payload.directory).await?;

@@ -76,9 +76,13 @@ impl Chain {
         let opened = async move {
             let mut runs = Vec::new();
             for (name, file) in chain.files_of(&span) {
-                let reader =
-                    RunReader::open(chain.inner.collection.location(), &name, &file.run, chain.inner.collection.key())
-                        .await?;
+                let reader = RunReader::open(
+                    chain.inner.collection.place(&name),
+                    &name,
+                    &file.run,
+                    chain.inner.collection.key(),
+                )
+                .await?;
                 runs.push(reader.read(span.clone()));
             }
             Ok::<_, crate::runfile::Error>(merge(runs, merged))
@@ -97,7 +101,7 @@ impl Chain {
         let mut runs = Vec::new();
         for (name, file) in self.files_of(&span) {
             let reader =
-                RunReader::open(self.inner.collection.location(), &name, &file.run, self.inner.collection.key())
+                RunReader::open(self.inner.collection.place(&name), &name, &file.run, self.inner.collection.key())
                     .await
                     .map_err(missing_is_corrupt)?;
             runs.push(reader.read(span.clone()));

@@ -9,7 +9,7 @@ use super::{Error, Result};
 use crate::catalog::Descriptor;
 use crate::parser::Subdirectory;
 use crate::storage::seal::{self, ChainKey, EncryptionInfo};
-use crate::storage::{self, Location};
+use crate::storage::{self, Location, Storage};
 use crate::time::Timestamp;
 
 /// The commit point of a layer.
@@ -29,6 +29,8 @@ pub const LOCK_STALE_MICROS: i64 = 10 * 60 * 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Collection {
     location: Location,
+    /// Where the incremental layers are, if not beside the full ones.
+    incrementals: Option<Location>,
     /// With it, every manifest and file list is sealed.
     key: Option<ChainKey>,
 }
@@ -72,6 +74,9 @@ struct IndexEntry {
     digest: String,
     previous_digest: Option<String>,
     end_time: Timestamp,
+    /// Whether it is in another place than the collection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +116,13 @@ fn index_name(full: &str) -> String {
 impl Collection {
     /// The collection at a location.
     pub fn new(location: Location) -> Collection {
-        Collection { location, key: None }
+        Collection { location, incrementals: None, key: None }
+    }
+
+    /// The collection that URIs name, and where its incremental layers are, if that is another place.
+    pub fn open(storage: &Storage, uri: &str, incrementals: Option<&str>) -> Result<Collection> {
+        let incrementals = incrementals.map(|uri| storage.open(uri)).transpose()?;
+        Ok(Collection { incrementals, ..Collection::new(storage.open(uri)?) })
     }
 
     /// The same collection, to read or write an encrypted chain in it.
@@ -171,7 +182,7 @@ impl Collection {
     /// Whether a layer is complete, which can be told without its key.
     async fn is_complete(&self, directory: &str) -> Result<bool> {
         let name = format!("{directory}/{MANIFEST}");
-        match self.location.read(&name).await {
+        match self.place(&name).read(&name).await {
             Ok(file) if file.starts_with(SEALED_MAGIC) => Ok(true),
             Ok(file) => Ok(matches!(manifest::decode(&self.shown(&name), &file)?, Record::Complete(_))),
             Err(storage::Error::NotFound(_)) => Ok(false),
@@ -209,23 +220,23 @@ impl Collection {
         Ok(self.with_key(key))
     }
 
-    /// The place.
-    pub fn location(&self) -> &Location {
-        &self.location
+    /// Where a file of the collection is.
+    pub fn place(&self, name: &str) -> &Location {
+        self.incrementals.as_ref().filter(|_| name.starts_with(INCREMENTALS)).unwrap_or(&self.location)
     }
 
     fn shown(&self, name: &str) -> String {
-        format!("{}/{name}", self.location.to_string().trim_end_matches('/'))
+        format!("{}/{name}", self.place(name).to_string().trim_end_matches('/'))
     }
 
     /// Takes a directory for a layer to be written; `false` if it is taken.
     pub async fn claim(&self, directory: &str) -> Result<bool> {
-        match self.location.size(&format!("{directory}/{MANIFEST}")).await {
+        match self.place(directory).size(&format!("{directory}/{MANIFEST}")).await {
             Ok(_) => return Ok(false),
             Err(storage::Error::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        match self.location.create(&format!("{directory}/{CLAIM}"), Bytes::new()).await {
+        match self.place(directory).create(&format!("{directory}/{CLAIM}"), Bytes::new()).await {
             Ok(()) => Ok(true),
             Err(storage::Error::Exists(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -235,7 +246,7 @@ impl Collection {
     /// What stands where the manifest of a layer would be; `None` if the layer is unfinished.
     pub async fn record(&self, directory: &str) -> Result<Option<(Record, String)>> {
         let name = format!("{directory}/{MANIFEST}");
-        match self.location.read(&name).await {
+        match self.place(&name).read(&name).await {
             Ok(file) => {
                 // That a layer was given up is not sealed: whoever gives it up need not have the key.
                 let given_up = manifest::decode(&self.shown(&name), &file).ok();
@@ -256,7 +267,7 @@ impl Collection {
             Record::Complete(_) => self.encode(record)?,
             Record::Aborted { .. } => manifest::encode(record)?,
         };
-        match self.location.create(&format!("{directory}/{MANIFEST}"), file.clone()).await {
+        match self.place(directory).create(&format!("{directory}/{MANIFEST}"), file.clone()).await {
             Ok(()) => Ok((record.clone(), digest(&file))),
             Err(storage::Error::Exists(_)) => {
                 let found = self.record(directory).await?;
@@ -274,6 +285,7 @@ impl Collection {
             digest: layer.digest.clone(),
             previous_digest: layer.manifest.previous_digest.clone(),
             end_time: layer.manifest.end_time,
+            elsewhere: self.incrementals.is_some() && layer.manifest.start_time.is_some(),
         };
         let name = format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0);
         self.location.write(&name, manifest::encode(&entry)?).await?;
@@ -343,7 +355,7 @@ impl Collection {
     pub async fn chain(&self, full: &str) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
         let mut directories = vec![full.to_string()];
-        for name in self.location.list(&format!("{INCREMENTALS}/{full}")).await? {
+        for name in self.place(INCREMENTALS).list(&format!("{INCREMENTALS}/{full}")).await? {
             if let Some(directory) = name.strip_suffix(&format!("/{MANIFEST}")) {
                 directories.push(directory.to_string());
             }
@@ -356,6 +368,9 @@ impl Collection {
         layers.sort_by_key(|layer| layer.manifest.end_time);
         for name in self.location.list(&format!("{INDEX}/{}", index_name(full))).await? {
             let entry: IndexEntry = manifest::decode(&self.shown(&name), &self.location.read(&name).await?)?;
+            if entry.directory.starts_with(INCREMENTALS) {
+                self.check_place(&entry)?;
+            }
             let Some(layer) = layers.iter().find(|layer| layer.directory == entry.directory) else {
                 let file = self.shown(&format!("{}/{MANIFEST}", entry.directory));
                 return Err(Error::corrupt(file, "the file is missing, though the collection's index has it"));
@@ -376,11 +391,27 @@ impl Collection {
         Ok(layers)
     }
 
+    /// All incremental layers of a chain are in one place, which a statement must name if it is not the collection.
+    fn check_place(&self, entry: &IndexEntry) -> Result<()> {
+        match (entry.elsewhere, &self.incrementals) {
+            (true, None) => {
+                let message = "the incremental layers of this backup are in another place";
+                let hint = "Say where: WITH incremental_location = '...'.";
+                Err(Error::refused_with_hint("22023", message, hint))
+            }
+            (false, Some(_)) => {
+                let message = "the incremental layers of this backup are in its collection";
+                Err(Error::refused_with_hint("22023", message, "Leave out option incremental_location."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The data files of a layer, in order.
     pub async fn files(&self, layer: &Layer) -> Result<Vec<DataFile>> {
         let (name, expected) = &layer.manifest.file_list;
         let name = format!("{}/{name}", layer.directory);
-        let file = match self.location.read(&name).await {
+        let file = match self.place(&name).read(&name).await {
             Err(storage::Error::NotFound(_)) => return Err(Error::corrupt(self.shown(&name), "the file is missing")),
             other => other?,
         };
@@ -424,9 +455,9 @@ impl Collection {
 
     /// Deletes everything in a layer's directory but what stands where its manifest would be.
     pub async fn delete_data(&self, directory: &str) -> Result<()> {
-        for name in self.location.list(directory).await? {
+        for name in self.place(directory).list(directory).await? {
             if name != format!("{directory}/{MANIFEST}") {
-                self.location.delete(&name).await?;
+                self.place(directory).delete(&name).await?;
             }
         }
         Ok(())

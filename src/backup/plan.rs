@@ -36,6 +36,9 @@ pub struct Planner<'a> {
 pub struct BackupPayload {
     /// The collection.
     pub uri: String,
+    /// Where its incremental layers are, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incremental_uri: Option<String>,
     /// The full backup of the chain.
     pub full: String,
     /// The layer's own directory; the same for a full backup.
@@ -63,6 +66,9 @@ pub struct BackupPayload {
 pub struct RestorePayload {
     /// The collection.
     pub uri: String,
+    /// Where its incremental layers are, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incremental_uri: Option<String>,
     /// The full backup of the chain.
     pub full: String,
     /// The instant to restore.
@@ -108,6 +114,23 @@ pub struct Skips {
     pub views: bool,
 }
 
+/// A collection, and the URIs that name it.
+pub struct Named {
+    /// Its URI.
+    pub uri: String,
+    /// Where its incremental layers are, if not there.
+    pub incremental_uri: Option<String>,
+    /// The collection.
+    pub collection: Collection,
+}
+
+impl BackupPayload {
+    /// The collection to write to.
+    pub fn collection(&self, storage: &Storage) -> Result<Collection> {
+        Collection::open(storage, &self.uri, self.incremental_uri.as_deref())
+    }
+}
+
 /// A planned job.
 pub struct Planned<P> {
     /// What it is to do.
@@ -147,12 +170,20 @@ impl Planner<'_> {
         collection.unlocked(full, self.passphrase(access)?).await
     }
 
-    /// The collection a statement names.
-    pub fn collection(&self, uris: &[Uri]) -> Result<(String, Collection)> {
+    fn uri(&self, uris: &[Uri]) -> Result<String> {
         let [uri] = uris else { return unsupported("a backup in more than one place") };
-        let uri = self.text(uri.expose())?.to_string();
-        let location = self.storage.open(&uri)?;
-        Ok((uri, Collection::new(location)))
+        Ok(self.text(uri.expose())?.to_string())
+    }
+
+    /// The collection a statement names.
+    pub fn collection(&self, uris: &[Uri], access: &Access) -> Result<Named> {
+        let uri = self.uri(uris)?;
+        let elsewhere = &access.incremental_location;
+        let incremental_uri = if elsewhere.is_empty() { None } else { Some(self.uri(elsewhere)?) };
+        // The same place is no other place.
+        let incremental_uri = incremental_uri.filter(|incrementals| *incrementals != uri);
+        let collection = Collection::open(self.storage, &uri, incremental_uri.as_deref())?;
+        Ok(Named { uri, incremental_uri, collection })
     }
 
     /// The full backup a statement names.
@@ -169,7 +200,6 @@ impl Planner<'_> {
         let options = &statement.options;
         let refused = [
             (!options.access.kms.is_empty(), "option kms"),
-            (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
             (options.strict_storage_locality, "option strict storage locality"),
             (
@@ -181,7 +211,7 @@ impl Planner<'_> {
         if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
             return unsupported(what);
         }
-        let (uri, mut collection) = self.collection(&statement.collection)?;
+        let Named { uri, incremental_uri, mut collection } = self.collection(&statement.collection, &options.access)?;
         let mut end_time = self.end_time(as_of).await?;
         let resolved = self.targets_at(&statement.targets, end_time).await?;
         let below = match &statement.subdirectory {
@@ -225,6 +255,7 @@ impl Planner<'_> {
         let secret = collection.key().map(ChainKey::to_bytes);
         let payload = BackupPayload {
             uri,
+            incremental_uri,
             full: full.clone(),
             directory,
             layer_id: uuid::Uuid::new_v4().to_string(),
@@ -310,7 +341,6 @@ impl Planner<'_> {
         let options = &statement.options;
         let refused = [
             (!options.access.kms.is_empty(), "option kms"),
-            (!options.access.incremental_location.is_empty(), "option incremental_location"),
             (options.execution_locality.is_some(), "option execution locality"),
         ];
         if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
@@ -333,7 +363,8 @@ impl Planner<'_> {
             let message = "option verify_backup_table_data needs option schema_only";
             return Err(Error::refused("22023", message));
         }
-        let (uri, collection) = self.collection(&statement.backup.collection)?;
+        let Named { uri, incremental_uri, collection } =
+            self.collection(&statement.backup.collection, &options.access)?;
         let full = self.resolve(&collection, &statement.backup.subdirectory).await?;
         let collection = self.unlocked(collection, &full, &options.access).await?;
         let layers = collection.chain(&full).await?;
@@ -369,6 +400,7 @@ impl Planner<'_> {
         };
         let payload = RestorePayload {
             uri,
+            incremental_uri,
             full: full.clone(),
             at,
             digest: layer.digest.clone(),

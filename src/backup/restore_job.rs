@@ -76,7 +76,8 @@ impl RestoreJob {
 
     async fn open(&self, job: &JobHandle, payload: &RestorePayload) -> Result<(Chain, Manifest)> {
         let key = job.secret().await?.map(|secret| chain_key(&secret)).transpose()?;
-        let collection = Collection::new(self.storage.open(&payload.uri)?).with_key(key);
+        let collection =
+            Collection::open(&self.storage, &payload.uri, payload.incremental_uri.as_deref())?.with_key(key);
         let mut layers = collection.chain(&payload.full).await?;
         let planned = layers.iter().position(|layer| layer.digest == payload.digest);
         layers.truncate(planned.map_or(0, |planned| planned + 1));

@@ -100,7 +100,7 @@ async fn check_layer(collection: &Collection, layer: &Layer, damaged: &mut Vec<S
     let mut file_bytes = 0;
     for file in collection.files(layer).await? {
         let name = data_file_name(&layer.directory, &file.run.id.to_string());
-        match collection.location().size(&name).await {
+        match collection.place(&name).size(&name).await {
             Ok(size) if size == file.run.size_bytes => file_bytes += size,
             Ok(size) => damaged.push(format!("{name} ({size} bytes instead of {})", file.run.size_bytes)),
             Err(storage::Error::NotFound(_)) => damaged.push(format!("{name} (missing)")),
@@ -187,7 +187,7 @@ pub async fn files(collection: &Collection, full: &str) -> Result<Vec<FileRow>> 
                 rows.push(row(&file.first, file.last.clone(), run.rows, run.data_bytes, run.size_bytes));
                 continue;
             }
-            let reader = RunReader::open(collection.location(), &path, &file.run, collection.key()).await?;
+            let reader = RunReader::open(collection.place(&path), &path, &file.run, collection.key()).await?;
             for space in reader.spaces() {
                 let (count, bytes) = layer.manifest.size_of(space);
                 let start = if space == file.first.0 { file.first.clone() } else { (space, String::new()) };
@@ -209,7 +209,7 @@ pub async fn validate(collection: &Collection, full: &str) -> Result<Vec<ValidLa
         let mut file_bytes = 0;
         for file in &files {
             let name = data_file_name(&layer.directory, &file.run.id.to_string());
-            let reader = RunReader::open(collection.location(), &name, &file.run, collection.key())
+            let reader = RunReader::open(collection.place(&name), &name, &file.run, collection.key())
                 .await
                 .map_err(missing_is_corrupt)?;
             reader.verify().await.map_err(missing_is_corrupt)?;

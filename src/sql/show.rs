@@ -16,7 +16,7 @@ use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_c
 use super::{show_backup, zone};
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
-use crate::parser::{Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
+use crate::parser::{Access, Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
 
 /// A small result that is there as a whole.
 pub struct Shown {
@@ -79,7 +79,7 @@ pub async fn show(
         Statement::Show(show) => catalog(context, show, settings).await?,
         Statement::ShowBackups(show) => {
             let planner = control::planner(context, parameters);
-            let (_, collection) = planner.collection(&show.collection)?;
+            let collection = planner.collection(&show.collection, &Access::default())?.collection;
             let mut shown = Shown::new(&[("path", ColumnType::Text)]);
             shown.rows =
                 crate::backup::show::backups(&collection).await?.into_iter().map(|path| vec![path.into()]).collect();

@@ -96,15 +96,14 @@ fn object_columns(more: More) -> Shown {
 /// Runs the statement.
 pub async fn show(planner: &Planner<'_>, show: &ShowBackup) -> Result<Shown> {
     let access = &show.options.access;
-    let refused = [(!access.kms.is_empty(), "kms"), (!access.incremental_location.is_empty(), "incremental_location")];
-    if let Some((_, option)) = refused.into_iter().find(|(given, _)| *given) {
-        return Err(Error::unsupported(format!("option {option} of SHOW BACKUP")));
+    if !access.kms.is_empty() {
+        return Err(Error::unsupported("option kms of SHOW BACKUP"));
     }
     let is_plain = matches!(show.details, None | Some(BackupDetails::Schemas));
     if let Some(flag) = show.options.flags.first().filter(|_| !is_plain) {
         return Err(Error::unsupported(format!("option {flag} of this form of SHOW BACKUP")));
     }
-    let (_, collection) = planner.collection(&show.backup.collection)?;
+    let collection = planner.collection(&show.backup.collection, access)?.collection;
     let full = planner.resolve(&collection, &show.backup.subdirectory).await?;
     let collection = planner.unlocked(collection, &full, access).await?;
     let mut shown = columns(show);

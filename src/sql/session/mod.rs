@@ -348,6 +348,9 @@ impl Session {
             let (columns, batches) = shown.into_batches()?;
             Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
         };
+        if uses_incremental_location(statement) {
+            self.notices.push("option incremental_location is deprecated".into());
+        }
         match statement {
             Statement::Sql(ordinary) => Ok((self.run_ordinary(context, ordinary, parameters, &texts).await?, None)),
             Statement::Backup(backup) => {
@@ -492,4 +495,15 @@ fn text_values(parameters: &[Parameter]) -> Vec<Option<String>> {
         (!datum.is_null()).then_some(out)
     };
     parameters.iter().map(text).collect()
+}
+
+/// Whether a statement has the option that CockroachDB has deprecated.
+fn uses_incremental_location(statement: &Statement) -> bool {
+    let access = match statement {
+        Statement::Backup(backup) => &backup.options.access,
+        Statement::Restore(restore) => &restore.options.access,
+        Statement::ShowBackup(show) => &show.options.access,
+        _ => return false,
+    };
+    !access.incremental_location.is_empty()
 }
