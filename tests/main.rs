@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod demo;
 mod encryption;
+mod faults;
 mod harness;
 mod history_backup;
 mod jobs;

@@ -42,12 +42,16 @@ pub struct Node {
 impl Node {
     /// Opens the store, makes what a fresh one needs, and goes on with the jobs that were not done.
     pub async fn open(config: &Config) -> Result<Node> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let storage = Storage::new(config.external_io_dir.clone());
+        Node::open_on(config, storage, Arc::new(SystemClock::default())).await
+    }
+
+    /// The same, on other storage and another clock than the machine's.
+    pub async fn open_on(config: &Config, storage: Storage, clock: Arc<dyn Clock>) -> Result<Node> {
         let store = open_store(&config.store, clock.clone())?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         catalog::bootstrap(&*shared).await?;
         let descriptors = Arc::new(DescriptorCache::default());
-        let storage = Storage::new(config.external_io_dir.clone());
         let key_file = config.store.join("secrets.key");
         let secrets = Secrets::open(&key_file).map_err(|error| cannot(&key_file, &error))?;
         let jobs = Registry::new(shared.clone(), secrets, clock.clone());

@@ -60,12 +60,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub struct Storage {
     external_io_dir: Option<PathBuf>,
+    /// Object stores that were brought along, by scheme.
+    mounted: Vec<(String, Arc<dyn ObjectStore>)>,
 }
 
 impl Storage {
     /// Storage whose `nodelocal` files are under `external_io_dir`; `None` disables them.
     pub fn new(external_io_dir: Option<PathBuf>) -> Storage {
-        Storage { external_io_dir }
+        Storage { external_io_dir, mounted: Vec::new() }
+    }
+
+    /// The same, with one more kind of storage: `scheme://path` is a path in `store`. For programs that embed keepsafe, and
+    /// tests of storage that fails.
+    pub fn mount(mut self, scheme: &str, store: Arc<dyn ObjectStore>) -> Storage {
+        self.mounted.push((scheme.into(), store));
+        self
     }
 
     /// The place a URI names.
@@ -73,6 +82,10 @@ impl Storage {
         let bad = |why| Error::BadUri { uri: redact_uri(uri), why };
         let (scheme, rest) =
             uri.split_once("://").ok_or_else(|| bad("it has no scheme, such as nodelocal://1/path"))?;
+        let parse = |path: &str| Path::parse(path).map_err(|_| bad("its path has characters that are not allowed"));
+        if let Some((_, store)) = self.mounted.iter().find(|(mounted, _)| mounted == scheme) {
+            return Ok(Location { store: store.clone(), root: parse(rest)?, shown: redact_uri(uri) });
+        }
         match scheme {
             "nodelocal" => {}
             "s3" | "gs" | "azure" | "azure-blob" | "azure-storage" | "userfile" | "external" | "http" | "https" => {
@@ -91,7 +104,7 @@ impl Storage {
             return Err(bad("its path may not leave the external directory"));
         }
         let directory = self.external_io_dir.as_ref().ok_or(Error::Disabled)?;
-        let root = Path::parse(path).map_err(|_| bad("its path has characters that are not allowed"))?;
+        let root = parse(path)?;
         Ok(Location { store: Arc::new(NodeLocal::new(directory.clone())), root, shown: redact_uri(uri) })
     }
 }
