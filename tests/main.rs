@@ -9,6 +9,7 @@ mod damage;
 mod demo;
 mod encryption;
 mod faults;
+mod format;
 mod harness;
 mod history_backup;
 mod jobs;
