@@ -181,3 +181,11 @@ pub fn notices(server: &Server, sql: &str) -> String {
     let output = server.program("psql").args(["-XqAt", "-c", sql]).output().unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+/// Compiles `shim/<name>.c`, to be loaded into a server with LD_PRELOAD.
+pub fn compile_shim(name: &str, directory: &Path) -> PathBuf {
+    let shim = directory.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim").join(name).with_extension("c");
+    succeed(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).arg("-ldl"));
+    shim
+}

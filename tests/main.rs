@@ -19,5 +19,6 @@ mod power;
 mod retention;
 mod show_backup;
 mod slt;
+mod steps;
 mod time_travel;
 mod wire;

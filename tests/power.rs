@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
 
-use crate::harness::{Server, Store, keepsafe, rows, run, succeed, value};
+use crate::harness::{Server, Store, compile_shim, keepsafe, rows, run, succeed, value};
 
 const WRITERS: usize = 6;
 /// Kills, unless `KEEPSAFE_TEST_SECONDS` asks for more.
@@ -29,10 +29,7 @@ impl LossyDisk {
     fn new() -> LossyDisk {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("shadow")).unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/lossy.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(directory.path().join("lossy.so")).arg(source).arg("-ldl");
-        succeed(&mut cc);
+        compile_shim("lossy", directory.path());
         LossyDisk { store: Store::new(), directory }
     }
 

@@ -1,13 +1,12 @@
 //! The server of the model test: on a clock that can be set, killed and started again.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use tokio_postgres::Client;
 
-use crate::harness::{Server, Store, eventually, rows, run, succeed, value};
+use crate::harness::{Server, Store, compile_shim, eventually, rows, run, value};
 
 pub struct Cluster {
     store: Store,
@@ -29,10 +28,7 @@ pub enum Answer {
 impl Cluster {
     pub async fn start() -> Cluster {
         let directory = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/clock.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(directory.path().join("clock.so")).arg(source).arg("-ldl");
-        succeed(&mut cc);
+        compile_shim("clock", directory.path());
         let external = directory.path().join("extern");
         Cluster::start_in(directory, external).await
     }
