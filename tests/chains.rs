@@ -1,6 +1,68 @@
 //! Which layers belong together, and where they are.
 
-use crate::harness::{Store, fail, rows, run};
+use std::time::Duration;
+
+use crate::harness::{Server, Store, compile_shim, copy, eventually, fail, rows, run};
+
+/// Begins a layer in a chain and loses the server while the layer is written.
+async fn abandon_a_layer(store: &Store, external: &str) {
+    let server = Server::start(&store.path(), &["--external-io-dir", external]);
+    let client = server.connect().await;
+    run(&client, "INSERT INTO d.t SELECT i FROM generate_series(100, 60000) AS g (i)").await;
+    let lock = std::path::Path::new(external).join("c/metadata/lock");
+    let backup = tokio::spawn(async move {
+        let _ = client.batch_execute("BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/c'").await;
+    });
+    // Files that begin with a dot are being written.
+    let is_there = |name: std::ffi::OsString| !name.to_string_lossy().starts_with('.');
+    while !std::fs::read_dir(&lock).is_ok_and(|mut locks| locks.any(|lock| is_there(lock.unwrap().file_name()))) {
+        assert!(!backup.is_finished(), "the backup was too fast for this test");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lock_of_a_cluster_that_is_gone_holds_for_ten_minutes() {
+    let (lost, other) = (Store::new(), Store::new());
+    let directory = tempfile::tempdir().unwrap();
+    let external = directory.path().join("extern").to_str().unwrap().to_string();
+    let server = Server::start(&lost.path(), &["--external-io-dir", &external]);
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY); INSERT INTO d.t VALUES (7)").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/c'").await;
+    server.terminate();
+    // Another process on a copy of the same store.
+    copy(&lost.path(), &other.path());
+    abandon_a_layer(&lost, &external).await;
+    let (shim, offset) = (compile_shim("clock", directory.path()), directory.path().join("offset"));
+    let environment = [("LD_PRELOAD", shim), ("CLOCK_OFFSET", offset.clone())];
+    let start = || Server::start_in(&other.path(), &["--external-io-dir", &external], &environment);
+    let layer = "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/c'";
+    let server = start();
+    let client = server.connect().await;
+    assert_eq!(fail(&client, layer).await.0, "55006");
+    server.terminate();
+    std::fs::write(&offset, "590").unwrap();
+    let server = start();
+    assert_eq!(fail(&server.connect().await, layer).await.0, "55006");
+    server.terminate();
+    std::fs::write(&offset, "610").unwrap();
+    let server = start();
+    let client = server.connect().await;
+    run(&client, layer).await;
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/c' WITH new_db_name = 'r'").await;
+    server.terminate();
+    // The one that was gone comes back: its layer is no longer the next one, and it leaves nothing.
+    let server = Server::start(&lost.path(), &["--external-io-dir", &external]);
+    let client = server.connect().await;
+    eventually(&client, "SELECT count(*) FROM [SHOW JOBS] WHERE status = 'failed'", "1").await;
+    run(&client, "SHOW BACKUP VALIDATE FROM LATEST IN 'nodelocal://1/c'").await;
+    assert_eq!(
+        rows(&client, "SELECT DISTINCT end_time FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/c']").await.len(),
+        2
+    );
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incremental_layers_can_be_in_another_place_that_every_statement_names() {
@@ -50,4 +112,25 @@ async fn incremental_layers_can_be_in_another_place_that_every_statement_names()
     run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/c' WITH new_db_name = 'r'").await;
     let notices = crate::harness::notices(&server, &split.replace("/more", "/c"));
     assert!(notices.contains("incremental_location is deprecated"), "{notices}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_cannot_add_to_a_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let external = ["--external-io-dir", directory.path().to_str().unwrap()];
+    let (one, other) = (Store::new(), Store::new());
+    for store in [&one, &other] {
+        let server = Server::start(&store.path(), &external);
+        let client = server.connect().await;
+        run(&client, "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY); INSERT INTO d.t VALUES (1)").await;
+        if std::ptr::eq(store, &one) {
+            run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/c'").await;
+        }
+        let added = client.batch_execute("BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/c'").await;
+        assert_eq!(added.is_ok(), std::ptr::eq(store, &one));
+        if let Err(error) = added {
+            assert_eq!(error.as_db_error().unwrap().message(), "the backup being added to is of another cluster");
+        }
+        run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/c' WITH new_db_name = 'r'").await;
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Node and server run in the test's own process, on an object store that does to every call what the test asks for.
 
+mod manifests;
 mod storage;
 
 use std::sync::Arc;

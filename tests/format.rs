@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_postgres::Client;
 
-use crate::harness::{Server, Store, fail, rows, run, value};
+use crate::harness::{Server, Store, copy, fail, rows, run, value};
 
 const SCHEMA: &str = "
     CREATE DATABASE s;
@@ -62,14 +62,6 @@ const QUESTIONS: [&str; 9] = [
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(std::fs::copy(entry.path(), to).is_ok()) }
-    }
 }
 
 /// Everything a sample must give, as text.

@@ -86,6 +86,22 @@ async fn history_older_than_its_ttl_is_refused_and_the_rest_stays() {
     let backup = format!("BACKUP TABLE short INTO 'nodelocal://1/s' AS OF SYSTEM TIME {filled}");
     assert_eq!(fail(&client, &backup).await.0, "72000", "a backup is refused, not short of rows");
     run(&client, &format!("BACKUP TABLE long INTO 'nodelocal://1/l' AS OF SYSTEM TIME {filled}")).await;
+    // What happened since the last layer must still be there.
+    run(&client, "CREATE DATABASE d; CREATE TABLE d.moved (a INT PRIMARY KEY); CREATE TABLE d.out (a INT PRIMARY KEY)")
+        .await;
+    run(&client, "ALTER TABLE d.moved CONFIGURE ZONE USING gc.ttlseconds = 1").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/d'").await;
+    let backed_up = value(&client, "SELECT cluster_logical_timestamp()").await;
+    run(&client, "INSERT INTO d.moved VALUES (1)").await;
+    fails_soon(&client, &format!("SELECT * FROM d.moved AS OF SYSTEM TIME {backed_up}")).await;
+    let (sqlstate, message) = fail(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/d'").await;
+    assert!(sqlstate == "72000" && message.starts_with("protected ts verification error"), "{message}");
+    assert_eq!(
+        value(&client, "SELECT count(*) FROM [SHOW JOBS] WHERE status = 'failed'").await,
+        "0",
+        "it is no job yet"
+    );
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/d'").await;
     // A dropped table's history goes as the table said; its name is still known then.
     run(&client, "DROP TABLE short").await;
     let dropped = value(&client, "SELECT cluster_logical_timestamp()").await;

@@ -1,4 +1,7 @@
 //! The files of `sqllogictest/`, over the wire.
+//!
+//! `KEEPSAFE_SLT_POSTGRES=postgresql://user@host:port` runs them against a PostgreSQL instead, each in a database of its own, to see
+//! that both give the same; `KEEPSAFE_SLT_FILE=json` runs one file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +73,19 @@ impl sqllogictest::AsyncDB for Wire {
     }
 }
 
+/// A client in a fresh database.
+async fn on_postgres(url: &str) -> Wire {
+    let connect = async |database: &str| {
+        let (client, connection) =
+            tokio_postgres::connect(&format!("{url}/{database}"), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    };
+    let database = format!("slt_{}", rand::random::<u32>());
+    connect("postgres").await.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    Wire { client: connect(&database).await }
+}
+
 /// Every file runs on a fresh store, so that each can be read and run alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_file_holds() {
@@ -77,13 +93,26 @@ async fn every_file_holds() {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "slt"));
     files.sort();
+    if let Ok(only) = std::env::var("KEEPSAFE_SLT_FILE") {
+        files.retain(|path| path.file_stem().is_some_and(|stem| *stem == *only));
+    }
     assert!(!files.is_empty());
+    let postgres = std::env::var("KEEPSAFE_SLT_POSTGRES").ok();
     let mut failures = Vec::new();
     for file in files {
-        let store = Store::new();
-        let server = store.start();
-        let mut runner = Runner::new(async || Ok(Wire { client: server.connect().await }));
-        if let Err(error) = runner.run_file_async(&file).await {
+        let run = match &postgres {
+            Some(url) if file.ends_with("cockroach.slt") => {
+                println!("cockroach.slt is not for {url}");
+                continue;
+            }
+            Some(url) => Runner::new(async || Ok(on_postgres(url).await)).run_file_async(&file).await,
+            None => {
+                let store = Store::new();
+                let server = store.start();
+                Runner::new(async || Ok(Wire { client: server.connect().await })).run_file_async(&file).await
+            }
+        };
+        if let Err(error) = run {
             failures.push(format!("{}: {error}", file.display()));
         }
     }

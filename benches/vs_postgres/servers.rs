@@ -67,6 +67,7 @@ pub trait Server {
 /// A running keepsafe, killed in the end.
 pub struct Keepsafe {
     directory: TempDir,
+    external: PathBuf,
     child: Child,
     port: u16,
 }
@@ -74,15 +75,27 @@ pub struct Keepsafe {
 impl Keepsafe {
     pub fn start() -> Keepsafe {
         let directory = directory();
-        let (child, port) = Keepsafe::launch(directory.path());
-        Keepsafe { directory, child, port }
+        let external = directory.path().join("extern");
+        Keepsafe::start_in(directory, external)
     }
 
-    fn launch(directory: &Path) -> (Child, u16) {
+    /// An empty one that sees the same backups.
+    pub fn another(&self) -> Keepsafe {
+        Keepsafe::start_in(directory(), self.external.clone())
+    }
+
+    fn start_in(directory: TempDir, external: PathBuf) -> Keepsafe {
+        let (child, port) = Keepsafe::launch(directory.path(), &external);
+        Keepsafe { directory, external, child, port }
+    }
+
+    fn launch(directory: &Path, external: &Path) -> (Child, u16) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keepsafe"));
         command
             .args(["start", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--store"])
-            .arg(directory.join("store"));
+            .arg(directory.join("store"))
+            .arg("--external-io-dir")
+            .arg(external);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -94,12 +107,12 @@ impl Keepsafe {
     pub fn restart(&mut self) {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
         self.child.wait().unwrap();
-        (self.child, self.port) = Keepsafe::launch(self.directory.path());
+        (self.child, self.port) = Keepsafe::launch(self.directory.path(), &self.external);
     }
 
     /// The directory of a collection under `nodelocal://1/`.
     pub fn collection(&self, name: &str) -> PathBuf {
-        self.directory.path().join("store/extern").join(name)
+        self.external.join(name)
     }
 
     /// Bytes of memory it uses now, and at most since [`Keepsafe::forget_peak`].

@@ -269,6 +269,7 @@ impl BackupJob {
             layer_id: payload.layer_id.clone(),
             start_time: payload.start_time,
             end_time: payload.end_time,
+            cluster_id: payload.cluster_id.clone(),
             previous_digest: payload.previous_digest.clone(),
             targets: payload.targets.clone(),
             descriptors: contents.descriptors,

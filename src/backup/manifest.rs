@@ -34,6 +34,9 @@ pub enum TargetSpec {
 pub struct Manifest {
     /// Names the layer; also in its index entry.
     pub layer_id: String,
+    /// The cluster it is of, by its id. Not in manifests of the first weeks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
     /// The end of the layer below, for an incremental.
     pub start_time: Option<Timestamp>,
     /// The instant it is a backup of.

@@ -1,5 +1,6 @@
 //! From a statement to a job's payload. Everything that can be refused is refused here, before there is a job.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::manifest::TargetSpec;
 use super::targets::{Names, Resolved};
 use super::{Error, Result};
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
-use crate::kv::{SpaceHistory, Store};
+use crate::kv::{SpaceHistory, SpaceId, Store};
 use crate::parser::{Access, Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
 use crate::storage::seal::ChainKey;
@@ -34,6 +35,9 @@ pub struct Planner<'a> {
 /// What a backup job is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackupPayload {
+    /// The cluster, by its id.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
     /// The collection.
     pub uri: String,
     /// Where its incremental layers are, if not there.
@@ -223,6 +227,7 @@ impl Planner<'_> {
                 Some((full, top))
             }
         };
+        self.check_history(below.as_ref().map(|(_, top)| top), &resolved, end_time).await?;
         let directory = loop {
             let directory = match &below {
                 None => full_directory(end_time),
@@ -254,6 +259,7 @@ impl Planner<'_> {
         }
         let secret = collection.key().map(ChainKey::to_bytes);
         let payload = BackupPayload {
+            cluster_id: Some(self.cluster_id().await?),
             uri,
             incremental_uri,
             full: full.clone(),
@@ -319,6 +325,11 @@ impl Planner<'_> {
     ) -> Result<Layer> {
         let mut layers = collection.chain(full).await?;
         let Some(top) = layers.pop() else { return Err(Error::corrupt(full, "the chain is empty")) };
+        // What is a new table here may have the number of another one there.
+        if top.manifest.cluster_id != Some(self.cluster_id().await?) {
+            let message = "the backup being added to is of another cluster";
+            return Err(Error::refused_with_hint("22023", message, "Take a full backup."));
+        }
         if top.manifest.targets != resolved.spec {
             let message = "the backup being added to has other targets than this statement";
             let hint = format!("The chain in {full} is of {}.", describe(&top.manifest.targets));
@@ -329,6 +340,35 @@ impl Planner<'_> {
             return Err(Error::refused("22023", message));
         }
         Ok(top)
+    }
+
+    async fn cluster_id(&self) -> Result<String> {
+        Ok(Catalog::new(self.store.begin().await?, self.descriptors.clone()).cluster_id().await?)
+    }
+
+    /// A layer needs all that happened since the one below, and the state at its end of what that does not have: refused if
+    /// some of it has been collected.
+    async fn check_history(&self, below: Option<&Layer>, resolved: &Resolved, end_time: Timestamp) -> Result<()> {
+        let covered: HashSet<SpaceId> = below.iter().flat_map(|below| below.manifest.covered.iter().copied()).collect();
+        let start = below.map_or(end_time, |below| below.manifest.end_time);
+        let needed_from = |space: SpaceId| if covered.contains(&space) { start } else { end_time };
+        let histories = self.store.histories()?.into_iter();
+        let lost = histories.filter(|history| history.threshold > needed_from(history.space));
+        let lost: HashSet<SpaceId> = lost.map(|history| history.space).collect();
+        let catalog = Catalog::new(self.store.begin_at(end_time).await?, self.descriptors.clone());
+        for id in &resolved.all {
+            let descriptor = catalog.get(*id).await?;
+            if !descriptor.is_excluded_from_backup() && descriptor.spaces().iter().any(|space| lost.contains(space)) {
+                let message = format!(
+                    "protected ts verification error: the history of \"{}\" since {} has been collected",
+                    descriptor.name(),
+                    start.to_utc().format("%Y-%m-%d %H:%M:%S%.6f")
+                );
+                let hint = "Take a full backup of now. To back up less often or of longer ago, raise gc.ttlseconds.";
+                return Err(Error::refused_with_hint("72000", message, hint));
+            }
+        }
+        Ok(())
     }
 
     /// Plans `RESTORE`; `as_of` is the time of its `AS OF SYSTEM TIME`.

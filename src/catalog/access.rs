@@ -8,13 +8,16 @@ use futures::TryStreamExt;
 use super::key::{self, KeyReader};
 use super::retention;
 use super::row::{RowReader, RowWriter};
-use super::system::{self, DESCRIPTOR, NAMESPACE, USERS};
+use super::system::{self, CLUSTER, DESCRIPTOR, NAMESPACE, USERS};
 use super::{
     DatabaseDescriptor, Datum, Descriptor, DescriptorId, Error, Identity, Index, PUBLIC_SCHEMA, ROOT_USER, Result,
     SchemaDescriptor, TableDescriptor,
 };
 use crate::kv::{Direction, LockMode, SpaceId, Span, Store, Txn};
 use crate::time::Timestamp;
+
+/// The row of [`CLUSTER`] with the cluster's id.
+const CLUSTER_ID: &str = "id";
 
 /// Decoded descriptors kept at most.
 const CACHED_DESCRIPTORS: usize = 8192;
@@ -55,6 +58,13 @@ impl Catalog {
     /// The transaction.
     pub fn txn(&self) -> &Arc<dyn Txn> {
         &self.txn
+    }
+
+    /// Names the cluster; no other has the same.
+    pub async fn cluster_id(&self) -> Result<String> {
+        let row = CLUSTER.get(&*self.txn, &[CLUSTER_ID.into()]).await?;
+        let id = row.as_ref().and_then(|row| row.get(1)?.as_text());
+        id.map(String::from).ok_or_else(|| Error::corrupt("the cluster has no id"))
     }
 
     /// The object of that name in a database and schema; `None` for the parents looks up a database or schema.
@@ -240,7 +250,12 @@ pub fn decode_descriptor(row: &[Datum<'_>]) -> Result<Descriptor> {
 pub async fn bootstrap(store: &dyn Store) -> Result<()> {
     let txn = store.begin().await?;
     let catalog = Catalog::new(txn.clone(), Arc::default());
+    if CLUSTER.get(&*txn, &[CLUSTER_ID.into()]).await?.is_none() {
+        let id = uuid::Uuid::new_v4().to_string();
+        CLUSTER.put(&*txn, &[CLUSTER_ID.into(), id.into()])?;
+    }
     if catalog.user_exists(ROOT_USER).await? {
+        txn.commit().await?;
         return Ok(());
     }
     let now = txn.snapshot().micros();

@@ -71,6 +71,8 @@ system_tables! {
     ZONES = 10 "zones" ("id" Int8, "config" Json) key 1;
     /// What jobs and schedules must keep to themselves, sealed with the key of the store.
     SECRETS = 12 "secrets" ("id" Int8, "owner_type" Text, "owner_id" Int8, "sealed" Bytes) key 1;
+    /// What is so of the cluster as a whole, such as its id. Never in a backup.
+    CLUSTER = 13 "cluster" ("name" Text, "value" Text) key 1;
     /// Spaces that were dropped and still have history: whose they were, and whether backups left them out.
     DROPPED_SPACES = 11 "dropped_spaces" ("space" Int8, "object_id" Int8, "database_id" Int8, "excluded" Bool) key 1;
 }

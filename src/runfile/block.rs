@@ -1,5 +1,6 @@
 //! The entries of one block.
 
+use super::MAX_BLOCK_BYTES;
 use crate::kv::{Batch, varint};
 use crate::time::Timestamp;
 
@@ -8,6 +9,8 @@ use crate::time::Timestamp;
 pub struct BlockWriter {
     pub bytes: Vec<u8>,
     pub entries: u32,
+    /// Bytes of keys and values, what keys share counted for each.
+    pub decoded_bytes: usize,
     last_key: Vec<u8>,
     last_time: i64,
 }
@@ -31,6 +34,7 @@ impl BlockWriter {
         self.last_key.extend_from_slice(&key[shared..]);
         self.last_time = time.0;
         self.entries += 1;
+        self.decoded_bytes += key.len() + value.map_or(0, <[u8]>::len);
     }
 
     pub fn clear(&mut self) {
@@ -38,6 +42,7 @@ impl BlockWriter {
         self.last_key.clear();
         self.last_time = 0;
         self.entries = 0;
+        self.decoded_bytes = 0;
     }
 }
 
@@ -61,6 +66,9 @@ pub fn decode(mut rest: &[u8], entries: u32) -> Option<Batch> {
             length => Some(varint::take(&mut rest, (length - 1) as usize)?),
         };
         batch.push(&key, value, Timestamp(time));
+        if batch.size_bytes() > MAX_BLOCK_BYTES {
+            return None;
+        }
     }
     rest.is_empty().then_some(batch)
 }

@@ -37,7 +37,9 @@ const FEATURE_SEALED: u16 = 1;
 const CHECKSUM_BYTES: usize = 4;
 /// A block is closed at about this many bytes of entries.
 const BLOCK_BYTES: usize = 256 << 10;
-/// No block is larger than this, whatever its index claims: a bound on what a damaged file can make a reader allocate.
+/// And when its entries are this large in memory: long keys that share nearly everything take few bytes in a block.
+const DECODED_BLOCK_BYTES: usize = 2 << 20;
+/// No block is larger than this, stored or in memory, whatever a file claims: a bound on what a damaged one can make a reader allocate.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 const ZSTD_LEVEL: i32 = 1;
 

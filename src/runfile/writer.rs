@@ -3,8 +3,8 @@ use bytes::Bytes;
 use super::block::BlockWriter;
 use super::guard::Guard;
 use super::{
-    BLOCK_BYTES, FEATURE_SEALED, FOOTER_NUMBER, FORMAT, FileId, HEADER_NUMBER, INDEX_NUMBER, MAGIC, RunMeta,
-    ZSTD_LEVEL, checksum,
+    BLOCK_BYTES, DECODED_BLOCK_BYTES, FEATURE_SEALED, FOOTER_NUMBER, FORMAT, FileId, HEADER_NUMBER, INDEX_NUMBER,
+    MAGIC, MAX_BLOCK_BYTES, RunMeta, ZSTD_LEVEL, checksum,
 };
 use crate::kv::{Entry, SpaceId, varint};
 use crate::storage::seal::{self, ChainKey};
@@ -70,7 +70,11 @@ impl RunWriter {
 
     /// Appends a version. Spaces and keys ascend, times of a key descend.
     pub fn push(&mut self, space: SpaceId, entry: Entry<'_>) -> std::io::Result<()> {
-        if self.block.entries > 0 && (space != self.space || self.block.bytes.len() >= BLOCK_BYTES) {
+        if entry.key.len() + entry.value.map_or(0, <[u8]>::len) > MAX_BLOCK_BYTES / 2 {
+            return Err(std::io::Error::other("a row is larger than a block can be"));
+        }
+        let is_full = self.block.bytes.len() >= BLOCK_BYTES || self.block.decoded_bytes >= DECODED_BLOCK_BYTES;
+        if self.block.entries > 0 && (space != self.space || is_full) {
             self.close_block()?;
         }
         if self.block.entries == 0 {

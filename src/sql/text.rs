@@ -531,6 +531,13 @@ fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType) -> s
     out.write_char('}')
 }
 
+/// The keys of an object in JSONB's order: by length, then bytes.
+pub fn json_keys(map: &serde_json::Map<String, serde_json::Value>) -> Vec<&String> {
+    let mut keys: Vec<&String> = map.keys().collect();
+    keys.sort_by(|a, b| a.len().cmp(&b.len()).then(a.cmp(b)));
+    keys
+}
+
 /// JSONB's normal form: keys sorted by length and then bytes, one space after `:` and `,`.
 pub fn format_json(value: &serde_json::Value) -> String {
     match value {
@@ -538,11 +545,9 @@ pub fn format_json(value: &serde_json::Value) -> String {
             format!("[{}]", items.iter().map(format_json).collect::<Vec<_>>().join(", "))
         }
         serde_json::Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_by(|a, b| a.len().cmp(&b.len()).then(a.cmp(b)));
             let key = |key: &String| serde_json::Value::String(key.clone()).to_string();
-            let pairs: Vec<String> =
-                keys.into_iter().map(|name| format!("{}: {}", key(name), format_json(&map[name]))).collect();
+            let pair = |name: &String| format!("{}: {}", key(name), format_json(&map[name]));
+            let pairs: Vec<String> = json_keys(map).into_iter().map(pair).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         scalar => scalar.to_string(),

@@ -111,6 +111,21 @@ impl Faulty {
         Damage { path, good }
     }
 
+    /// The files under a directory.
+    pub async fn names(&self, directory: &str) -> Vec<String> {
+        let files = self.inner.list(Some(&Path::from(directory))).map(|meta| meta.unwrap().location.to_string());
+        files.collect().await
+    }
+
+    /// A file, without faults.
+    pub async fn read(&self, name: &str) -> Bytes {
+        self.inner.get(&Path::from(name)).await.unwrap().bytes().await.unwrap()
+    }
+
+    pub async fn write(&self, name: &str, bytes: &[u8]) {
+        self.inner.put(&Path::from(name), Bytes::copy_from_slice(bytes).into()).await.unwrap();
+    }
+
     pub async fn repair(&self, damage: Damage) {
         self.inner.put(&damage.path, damage.good.into()).await.unwrap();
     }

@@ -10,6 +10,7 @@
 
 pub mod expression;
 mod functions;
+mod json;
 mod operators;
 mod provider;
 mod rewrite;

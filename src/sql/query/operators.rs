@@ -18,6 +18,7 @@ use sqlparser::ast::BinaryOperator;
 use super::super::arrays::ColumnBuilder;
 use super::super::text;
 use super::super::types::of_field;
+use super::json;
 use crate::catalog::ColumnType;
 
 /// Longest name of an operand that is spelled out.
@@ -39,12 +40,21 @@ impl ExprPlanner for Operators {
             let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
+        if let Some(call) = json::operator(&op, &of_field(&left_field), &of_field(&right_field)) {
+            let right = if is_json_operand(&op) { adopt(right, &left_field)? } else { right };
+            return Ok(PlannerResult::Planned(call(left, right)));
+        }
         let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
         match function_for(&op) {
             Some(function) if integers => Ok(PlannerResult::Planned(function.call(vec![left, right]))),
             _ => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         }
     }
+}
+
+/// Whether a literal on the right is JSON, if the left is.
+fn is_json_operand(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::AtArrow | BinaryOperator::ArrowAt | BinaryOperator::StringConcat)
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

@@ -23,6 +23,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::types::{anonymous_field, from_sql};
 use super::functions;
+use super::json;
 use super::operators::Operators;
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -132,7 +133,8 @@ impl ContextProvider for Planner {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-        let own = self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name));
+        let own =
+            self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name)).or_else(|| json::by_name(name));
         own.or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 

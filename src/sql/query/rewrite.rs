@@ -13,6 +13,7 @@ use sqlparser::ast::{
 use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::types::from_sql;
+use super::json;
 use crate::catalog::{ColumnType, Datum};
 
 /// Functions that return rows when they stand in `FROM`.
@@ -112,7 +113,12 @@ impl VisitorMut for Rewriter {
                     self.error = Some(Error::unsupported("WITH ORDINALITY"));
                 }
                 let function = name.to_string().to_ascii_lowercase();
-                if SET_FUNCTIONS.contains(&function.as_str()) {
+                if json::is_set_function(&function) {
+                    match rows_of_json(factor, &function) {
+                        Ok(rows) => *factor = rows,
+                        Err(error) => self.error = Some(error),
+                    }
+                } else if SET_FUNCTIONS.contains(&function.as_str()) {
                     name_set_function(alias, &function);
                 }
             }
@@ -197,6 +203,7 @@ fn reword(expression: &Expr) -> Result<Option<Expr>> {
             }
             _ => return Err(Error::unsupported("ALL with a subquery and another operator than <>")),
         },
+        Expr::Function(function) => each_of_json(function),
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) if digits.contains(['e', 'E']) => {
@@ -207,6 +214,45 @@ fn reword(expression: &Expr) -> Result<Option<Expr>> {
         },
         _ => None,
     })
+}
+
+/// A set-returning function on JSON in `FROM`, as `UNNEST` of its array.
+fn rows_of_json(factor: &mut TableFactor, function: &str) -> Result<TableFactor> {
+    let TableFactor::Table { alias, args: Some(given), .. } = factor else {
+        return Err(Error::unsupported(format!("{function} here")));
+    };
+    let mut args = Vec::new();
+    for arg in std::mem::take(&mut given.args) {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else {
+            return Err(Error::unsupported(format!("this argument of {function}")));
+        };
+        args.push(arg);
+    }
+    let is_keys = function.ends_with("keys");
+    let mut alias = alias.take();
+    let named = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+    name_set_function(&mut alias, function);
+    if !named && let Some(column) = alias.as_mut().and_then(|alias| alias.columns.first_mut()) {
+        column.name = Ident::new(if is_keys { function } else { "value" });
+    }
+    let array_exprs = vec![call(&format!("{}{function}", json::AS_LIST), args)];
+    Ok(TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false })
+}
+
+/// A set-returning function on JSON among other expressions.
+fn each_of_json(function: &Function) -> Option<Expr> {
+    let name = function.name.to_string().to_ascii_lowercase();
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if !json::is_set_function(&name) {
+        return None;
+    }
+    let mut array = call(&format!("{}{name}", json::AS_LIST), Vec::new());
+    if let Expr::Function(array) = &mut array {
+        array.args = FunctionArguments::List(list.clone());
+    }
+    let rows = call("unnest", vec![array]);
+    // `unnest` forgets the type of the elements.
+    Some(if name.ends_with("elements") { call("cast:JSONB", vec![rows]) } else { rows })
 }
 
 fn is_called(function: &Function, name: &str) -> bool {

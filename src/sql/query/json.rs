@@ -1,0 +1,496 @@
+//! JSONB's operators and functions. A value is its text in normal form ([`format_json`]).
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use serde_json::{Map, Value};
+use sqlparser::ast::BinaryOperator;
+
+use super::super::arrays::{ColumnBuilder, datum_at};
+use super::super::error::{Error, Result, code};
+use super::super::text::{self, format_json};
+use super::super::types::{anonymous_field, arrow_type, of_field};
+use crate::catalog::{ColumnType, Datum};
+
+type DfResult<T> = datafusion::error::Result<T>;
+type Body = fn(&[Argument<'_>]) -> Result<Datum<'static>>;
+
+/// One argument that is not NULL, and its type.
+struct Argument<'a> {
+    datum: Datum<'a>,
+    column_type: &'a ColumnType,
+}
+
+impl Argument<'_> {
+    fn json(&self) -> Result<Value> {
+        let text = self.datum.as_text().ok_or_else(|| mismatch(self.column_type))?;
+        serde_json::from_str(text).map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        text::format(&mut out, &self.datum, self.column_type);
+        out
+    }
+
+    /// The steps of a path: an array, or a literal of one.
+    fn path(&self) -> Result<Vec<String>> {
+        let parsed;
+        let items = match &self.datum {
+            Datum::Array(items) => items,
+            Datum::Text(text) => {
+                parsed = text::parse(text, &ColumnType::Array(Box::new(ColumnType::Text)))?;
+                let Datum::Array(items) = &parsed else { return Err(mismatch(self.column_type)) };
+                items
+            }
+            _ => return Err(mismatch(self.column_type)),
+        };
+        Ok(items.iter().filter_map(|item| item.as_text().map(String::from)).collect())
+    }
+
+    /// Any value as JSON.
+    fn to_json(&self) -> Result<Value> {
+        Ok(match (&self.datum, self.column_type) {
+            (Datum::Null, _) => Value::Null,
+            (_, ColumnType::Json) => self.json()?,
+            (Datum::Bool(value), _) => Value::Bool(*value),
+            (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) => Value::from(*value),
+            (Datum::Float(value), _) => Value::from(*value),
+            (Datum::Decimal(_), _) => serde_json::from_str(&self.text()).unwrap_or_else(|_| Value::from(self.text())),
+            (Datum::Array(items), ColumnType::Array(element)) => {
+                let item = |item: &Datum<'_>| Argument { datum: item.clone(), column_type: element }.to_json();
+                Value::Array(items.iter().map(item).collect::<Result<_>>()?)
+            }
+            _ => Value::from(self.text()),
+        })
+    }
+}
+
+fn mismatch(column_type: &ColumnType) -> Error {
+    Error::new(code::DATATYPE_MISMATCH, format!("this needs jsonb, not {}", super::super::types::pg_name(column_type)))
+}
+
+fn json(value: &Value) -> Datum<'static> {
+    Datum::from(format_json(value))
+}
+
+/// A value as `->>` shows it: text without quotes, nothing for null.
+fn shown(value: &Value) -> Datum<'static> {
+    match value {
+        Value::Null => Datum::Null,
+        Value::String(text) => Datum::from(text.clone()),
+        other => json(other),
+    }
+}
+
+/// A member of an object by name, or an element of an array by number, negative ones from the end.
+fn member<'v>(value: &'v Value, key: &Argument<'_>) -> Option<&'v Value> {
+    match (value, &key.datum) {
+        (Value::Array(items), Datum::Int(index)) => items.get(position(items.len(), *index)?),
+        (Value::Object(map), Datum::Text(name)) => map.get(&**name),
+        _ => None,
+    }
+}
+
+fn position(length: usize, index: i64) -> Option<usize> {
+    let index = if index < 0 { index.checked_add(length as i64)? } else { index };
+    usize::try_from(index).ok()
+}
+
+fn at_path<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, step| match value {
+        Value::Array(items) => items.get(position(items.len(), step.parse().ok()?)?),
+        Value::Object(map) => map.get(step),
+        _ => None,
+    })
+}
+
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(name, part)| whole.get(name).is_some_and(|whole| contains(whole, part)))
+        }
+        (Value::Array(whole), Value::Array(part)) => part
+            .iter()
+            .all(|part| whole.iter().any(|whole| whole.is_array() == part.is_array() && contains(whole, part))),
+        // An array contains a scalar that is one of its elements.
+        (Value::Array(whole), part) if !part.is_object() => whole.contains(part),
+        _ => whole == part,
+    }
+}
+
+fn has(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key(key),
+        Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
+        other => other.as_str() == Some(key),
+    }
+}
+
+fn concatenated(left: Value, right: Value) -> Value {
+    let items = |value: Value| match value {
+        Value::Array(items) => items,
+        other => vec![other],
+    };
+    match (left, right) {
+        (Value::Object(mut left), Value::Object(right)) => {
+            left.extend(right);
+            Value::Object(left)
+        }
+        (left, right) => Value::Array(items(left).into_iter().chain(items(right)).collect()),
+    }
+}
+
+fn without(mut value: Value, key: &Argument<'_>) -> Result<Value> {
+    match (&mut value, &key.datum) {
+        (Value::Object(map), Datum::Text(name)) => drop(map.remove(&**name)),
+        (Value::Array(items), Datum::Text(text)) => items.retain(|item| item.as_str() != Some(&**text)),
+        (Value::Array(items), Datum::Int(index)) => {
+            if let Some(at) = position(items.len(), *index).filter(|at| *at < items.len()) {
+                items.remove(at);
+            }
+        }
+        (Value::Object(map), Datum::Array(_)) => {
+            let names = key.path()?;
+            map.retain(|name, _| !names.contains(name));
+        }
+        _ => return Err(Error::new(code::INVALID_PARAMETER, "cannot delete that from such a jsonb value")),
+    }
+    Ok(value)
+}
+
+/// `jsonb_set`: puts a value at a path, where it may be new only at the end.
+fn set(value: &mut Value, path: &[String], new: Value, create: bool) {
+    let Some((step, rest)) = path.split_first() else { return };
+    let place = match value {
+        Value::Object(map) => {
+            if rest.is_empty() && (create || map.contains_key(step)) {
+                map.insert(step.clone(), new);
+                return;
+            }
+            map.get_mut(step)
+        }
+        Value::Array(items) => {
+            let Ok(index) = step.parse::<i64>() else { return };
+            match position(items.len(), index).filter(|at| *at < items.len()) {
+                Some(at) if rest.is_empty() => {
+                    items[at] = new;
+                    return;
+                }
+                Some(at) => items.get_mut(at),
+                None if rest.is_empty() && create => {
+                    let at = if index < 0 { 0 } else { items.len() };
+                    items.insert(at, new);
+                    return;
+                }
+                None => None,
+            }
+        }
+        _ => None,
+    };
+    if let Some(place) = place {
+        set(place, rest, new, create);
+    }
+}
+
+fn strip_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name, strip_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(strip_nulls).collect()),
+        other => other,
+    }
+}
+
+/// `jsonb_pretty`: four blanks a level, as PostgreSQL prints it.
+fn pretty(value: &Value, indent: usize, out: &mut String) {
+    let line = |out: &mut String, indent: usize| {
+        out.push('\n');
+        out.push_str(&" ".repeat(indent * 4));
+    };
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (number, item) in items.iter().enumerate() {
+                out.push_str(if number > 0 { "," } else { "" });
+                line(out, indent + 1);
+                pretty(item, indent + 1, out);
+            }
+            line(out, indent);
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (number, name) in text::json_keys(map).into_iter().enumerate() {
+                out.push_str(if number > 0 { "," } else { "" });
+                line(out, indent + 1);
+                out.push_str(&format!("{}: ", Value::from(name.clone())));
+                pretty(&map[name], indent + 1, out);
+            }
+            line(out, indent);
+            out.push('}');
+        }
+        other => out.push_str(&format_json(other)),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn elements(value: Value, what: &str) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(items) => Ok(items),
+        _ => Err(Error::new(code::INVALID_PARAMETER, format!("cannot {what} a value that is not an array"))),
+    }
+}
+
+fn built_object(arguments: &[Argument<'_>]) -> Result<Datum<'static>> {
+    if arguments.len() % 2 == 1 {
+        return Err(Error::new(code::INVALID_PARAMETER, "argument list must have even number of elements"));
+    }
+    let mut map = Map::new();
+    for pair in arguments.chunks(2) {
+        if pair[0].datum.is_null() {
+            return Err(Error::new(code::INVALID_PARAMETER, "a key of an object must not be null"));
+        }
+        map.insert(pair[0].text(), pair[1].to_json()?);
+    }
+    Ok(json(&Value::Object(map)))
+}
+
+/// Which numbers of arguments a function takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Takes {
+    Exactly(usize),
+    Between(usize, usize),
+    /// Any number, and NULLs are values.
+    Any,
+}
+
+/// A function or operator on JSONB.
+#[derive(Clone)]
+struct JsonFunction {
+    name: &'static str,
+    takes: Takes,
+    returns: ColumnType,
+    body: Body,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for JsonFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for JsonFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for JsonFunction {}
+
+impl std::hash::Hash for JsonFunction {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for JsonFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(arrow_type(&self.returns))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        let count = args.arg_fields.len();
+        let fits = match self.takes {
+            Takes::Exactly(wanted) => count == wanted,
+            Takes::Between(least, most) => (least..=most).contains(&count),
+            Takes::Any => true,
+        };
+        if !fits {
+            let message = format!("function {} does not take {count} arguments", self.name);
+            return Err(Error::new(code::UNDEFINED_FUNCTION, message).into());
+        }
+        Ok(Arc::new(anonymous_field(&self.returns).as_ref().clone().with_name(self.name)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let types: Vec<ColumnType> = args.arg_fields.iter().map(|field| of_field(field)).collect();
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let arrays: Vec<ArrayRef> = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<_>>()?;
+        let mut builder = ColumnBuilder::new(&self.returns);
+        for row in 0..rows {
+            let argument = |(array, column_type)| -> Result<Argument<'_>> {
+                let array: &ArrayRef = array;
+                let is_null = array.is_null(row) || array.data_type().is_null();
+                let datum = if is_null { Datum::Null } else { datum_at(array, row, column_type)? };
+                Ok(Argument { datum, column_type })
+            };
+            let arguments: Vec<Argument<'_>> = arrays.iter().zip(&types).map(argument).collect::<Result<_>>()?;
+            let strict = self.takes != Takes::Any;
+            let is_null = strict && arguments.iter().any(|argument| argument.datum.is_null());
+            builder.push(&if is_null { Datum::Null } else { (self.body)(&arguments)? })?;
+        }
+        let result = builder.finish()?;
+        Ok(match is_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+            false => ColumnarValue::Array(result),
+        })
+    }
+}
+
+fn texts(values: impl Iterator<Item = Datum<'static>>) -> Datum<'static> {
+    Datum::Array(values.collect())
+}
+
+fn all() -> Vec<JsonFunction> {
+    use ColumnType::{Bool, Int4, Json, Text};
+    use Takes::{Any, Between, Exactly};
+    let list = |element: ColumnType| ColumnType::Array(Box::new(element));
+    let functions: Vec<(&'static str, Takes, ColumnType, Body)> = vec![
+        ("->", Exactly(2), Json, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, json))),
+        ("->>", Exactly(2), Text, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, shown))),
+        ("#>", Exactly(2), Json, |args| Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, json))),
+        ("#>>", Exactly(2), Text, |args| Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, shown))),
+        ("@>", Exactly(2), Bool, |args| Ok(Datum::Bool(contains(&args[0].json()?, &args[1].json()?)))),
+        ("<@", Exactly(2), Bool, |args| Ok(Datum::Bool(contains(&args[1].json()?, &args[0].json()?)))),
+        ("?", Exactly(2), Bool, |args| Ok(Datum::Bool(has(&args[0].json()?, &args[1].text())))),
+        ("?|", Exactly(2), Bool, |args| {
+            let value = args[0].json()?;
+            Ok(Datum::Bool(args[1].path()?.iter().any(|key| has(&value, key))))
+        }),
+        ("?&", Exactly(2), Bool, |args| {
+            let value = args[0].json()?;
+            Ok(Datum::Bool(args[1].path()?.iter().all(|key| has(&value, key))))
+        }),
+        ("jsonb_concat", Exactly(2), Json, |args| Ok(json(&concatenated(args[0].json()?, args[1].json()?)))),
+        ("jsonb_delete", Exactly(2), Json, |args| Ok(json(&without(args[0].json()?, &args[1])?))),
+        ("jsonb_pretty", Exactly(1), Text, |args| {
+            let mut out = String::new();
+            pretty(&args[0].json()?, 0, &mut out);
+            Ok(Datum::from(out))
+        }),
+        ("jsonb_typeof", Exactly(1), Text, |args| Ok(Datum::text(kind(&args[0].json()?)))),
+        ("jsonb_array_length", Exactly(1), Int4, |args| {
+            Ok(Datum::Int(elements(args[0].json()?, "get array length of")?.len() as i64))
+        }),
+        // As text: `unnest` would forget what they are in any case.
+        ("jsonb_array_elements", Exactly(1), list(Text), |args| {
+            Ok(texts(elements(args[0].json()?, "extract elements from")?.iter().map(json)))
+        }),
+        ("jsonb_array_elements_text", Exactly(1), list(Text), |args| {
+            Ok(texts(elements(args[0].json()?, "extract elements from")?.iter().map(shown)))
+        }),
+        ("jsonb_object_keys", Exactly(1), list(Text), |args| match args[0].json()? {
+            Value::Object(map) => Ok(texts(text::json_keys(&map).into_iter().map(|key| Datum::from(key.clone())))),
+            other => {
+                let message = format!("cannot call jsonb_object_keys on a value of kind {}", kind(&other));
+                Err(Error::new(code::INVALID_PARAMETER, message))
+            }
+        }),
+        ("jsonb_set", Between(3, 4), Json, |args| {
+            let mut value = args[0].json()?;
+            let create = args.get(3).is_none_or(|create| create.datum == Datum::Bool(true));
+            set(&mut value, &args[1].path()?, args[2].json()?, create);
+            Ok(json(&value))
+        }),
+        ("jsonb_strip_nulls", Exactly(1), Json, |args| Ok(json(&strip_nulls(args[0].json()?)))),
+        ("to_jsonb", Exactly(1), Json, |args| Ok(json(&args[0].to_json()?))),
+        ("jsonb_build_object", Any, Json, built_object),
+        ("jsonb_build_array", Any, Json, |args| {
+            Ok(json(&Value::Array(args.iter().map(Argument::to_json).collect::<Result<_>>()?)))
+        }),
+        ("jsonb_extract_path", Any, Json, |args| extracted(args, json)),
+        ("jsonb_extract_path_text", Any, Text, |args| extracted(args, shown)),
+    ];
+    let function = |(name, takes, returns, body)| {
+        let signature = match takes {
+            Exactly(count) => Signature::any(count, Volatility::Immutable),
+            _ => Signature::variadic_any(Volatility::Immutable),
+        };
+        JsonFunction { name, takes, returns, body, signature }
+    };
+    functions.into_iter().map(function).collect()
+}
+
+fn extracted(args: &[Argument<'_>], shown: fn(&Value) -> Datum<'static>) -> Result<Datum<'static>> {
+    let Some((value, path)) = args.split_first().filter(|(value, _)| !value.datum.is_null()) else {
+        return Ok(Datum::Null);
+    };
+    let path: Vec<String> = path.iter().map(Argument::text).collect();
+    Ok(at_path(&value.json()?, &path).map_or(Datum::Null, shown))
+}
+
+static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> =
+    LazyLock::new(|| all().into_iter().map(|function| Arc::new(ScalarUDF::from(function))).collect());
+
+/// A function on JSONB; those on `json` are the same.
+pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
+    let find = |name: &str| FUNCTIONS.iter().find(|function| function.name() == name).cloned();
+    let name = name.strip_prefix(AS_LIST).unwrap_or(name);
+    find(name).or_else(|| find(&name.strip_prefix("json_").map(|rest| format!("jsonb_{rest}"))?))
+}
+
+/// Before the name of a set-returning function: the same, giving an array.
+pub const AS_LIST: &str = "list:";
+
+/// Whether a function gives a row for every element.
+pub fn is_set_function(name: &str) -> bool {
+    let set = ["array_elements", "array_elements_text", "object_keys"];
+    name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_")).is_some_and(|rest| set.contains(&rest))
+}
+
+/// The call that an operator stands for when its operands are of these types.
+pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> Option<fn(Expr, Expr) -> Expr> {
+    macro_rules! call {
+        ($name:literal) => {
+            Some(|left, right| match by_name($name) {
+                Some(function) => function.call(vec![left, right]),
+                None => left,
+            })
+        };
+    }
+    let is_json = *left == ColumnType::Json;
+    // What `unnest` gives has lost its type.
+    let may_be_json = is_json || *left == ColumnType::Text;
+    match op {
+        BinaryOperator::Arrow if may_be_json => call!("->"),
+        BinaryOperator::LongArrow if may_be_json => call!("->>"),
+        BinaryOperator::HashArrow if may_be_json => call!("#>"),
+        BinaryOperator::HashLongArrow if may_be_json => call!("#>>"),
+        BinaryOperator::AtArrow if is_json => call!("@>"),
+        BinaryOperator::ArrowAt if is_json || *right == ColumnType::Json => call!("<@"),
+        BinaryOperator::Question if is_json => call!("?"),
+        BinaryOperator::QuestionPipe if is_json => call!("?|"),
+        BinaryOperator::QuestionAnd if is_json => call!("?&"),
+        BinaryOperator::StringConcat if is_json && !right.is_character() => call!("jsonb_concat"),
+        BinaryOperator::Minus if is_json => call!("jsonb_delete"),
+        _ => None,
+    }
+}
