@@ -2,6 +2,7 @@
 //!
 //! Node and server run in the test's own process, on an object store that does to every call what the test asks for.
 
+mod control;
 mod manifests;
 mod storage;
 
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-use crate::harness::{fail, rows, run, value};
+use crate::harness::{eventually, fail, rows, run, value};
 use storage::{Fault, Faulty};
 
 /// Seconds of random faults, unless `KEEPSAFE_TEST_SECONDS` says otherwise.
@@ -29,6 +30,7 @@ struct Local {
     directory: tempfile::TempDir,
     storage: Arc<Faulty>,
     node: Node,
+    url: String,
     client: Client,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -47,7 +49,14 @@ impl Local {
         let serving = tokio::spawn(server.run(stopped));
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        Local { directory, storage, node, client, stop, serving }
+        Local { directory, storage, node, url, client, stop, serving }
+    }
+
+    /// One more client.
+    async fn connect(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     async fn stop(self) {
@@ -153,7 +162,7 @@ async fn storage_that_is_gone_for_good_fails_jobs_and_leaves_nothing() {
         run(&local.client, "SET statement_timeout = 0").await;
         local.storage.set(Vec::new());
         let unfinished = "SELECT count(*) FROM [SHOW JOBS] WHERE status NOT IN ('succeeded', 'failed')";
-        crate::harness::eventually(&local.client, unfinished, "0").await;
+        eventually(&local.client, unfinished, "0").await;
         if local.client.batch_execute("DROP DATABASE r CASCADE").await.is_err() {
             local.assert_nothing_left("r").await;
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chains;
+mod cluster;
 mod command_line;
 mod crash;
 mod damage;

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::collection::{Collection, Layer};
 use super::manifest::{self, DataFile, Manifest, Record, Revisions, SpaceSize, TargetSpec, hex, unhex};
-use super::plan::{BackupPayload, cluster_system_tables};
+use super::plan::BackupPayload;
 use super::revisions;
+use super::system_tables;
 use super::work::{Checkpoint, Progress, parallelism, run_all};
 use super::{Error, Result};
 use crate::catalog::protection::Protection;
@@ -29,7 +30,7 @@ const FILE_BYTES: usize = 32 << 20;
 const SMALL_SPACE_ROWS: usize = 20_000;
 /// Small spaces in one task at most.
 const SPACES_PER_TASK: usize = 64;
-/// Parts a large space is cut into, per core.
+/// Parts a large space is cut into, per core, if it is backed up whole.
 const PARTS_PER_CORE: usize = 4;
 const LOCK_REFRESH: Duration = Duration::from_secs(60);
 
@@ -102,7 +103,7 @@ impl BackupJob {
         let backed_up = descriptors.iter().filter(|descriptor| !descriptor.is_excluded_from_backup());
         let mut spaces: BTreeSet<SpaceId> = backed_up.flat_map(Descriptor::spaces).collect();
         if payload.targets == TargetSpec::Cluster {
-            spaces.extend(cluster_system_tables().map(|table| table.space()));
+            spaces.extend(system_tables::backed_up().map(|table| table.space()));
         }
         let covered = below.map(|layer| layer.manifest.covered.iter().copied().collect()).unwrap_or_default();
         let revisions = match payload.history_start {
@@ -153,7 +154,9 @@ impl BackupJob {
                 small.push(task_span(&all));
                 continue;
             }
-            let points = store.split_points(&all, parallelism() * PARTS_PER_CORE).await?;
+            // Mostly little of a space has changed, and every part is a file of its own.
+            let parts = if whole { PARTS_PER_CORE } else { 1 };
+            let points = store.split_points(&all, parallelism() * parts).await?;
             tasks.extend(all.split(&points).iter().map(|span| Task { spans: vec![task_span(span)] }));
         }
         tasks.extend(small.chunks(SPACES_PER_TASK).map(|spans| Task { spans: spans.to_vec() }));
@@ -447,11 +450,22 @@ impl JobType for BackupJob {
 
     async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure> {
         let undo = async {
-            let payload: BackupPayload = from_json(job.record().await.map_err(Error::Job)?.payload)?;
+            let record = job.record().await.map_err(Error::Job)?;
+            let payload: BackupPayload = from_json(record.payload)?;
             // The backup may be complete already, which only its key can tell.
             let key = job.secret().await.map_err(Error::Job)?.map(|secret| chain_key(&secret)).transpose()?;
             let collection = payload.collection(&self.storage)?.with_key(key);
-            let (found, _) = collection.put_record(&payload.directory, &Record::Aborted { job: job.id().0 }).await?;
+            let aborted = Record::Aborted { job: job.id().0 };
+            let (mut found, digest) = collection.put_record(&payload.directory, &aborted).await?;
+            if let Record::Complete(manifest) = &found
+                && record.canceled
+            {
+                // It was completed before its job heard that nobody wants it.
+                let layer = Layer { directory: payload.directory.clone(), manifest: (**manifest).clone(), digest };
+                if collection.retract(&payload.full, &layer).await? {
+                    (found, _) = collection.put_record(&payload.directory, &aborted).await?;
+                }
+            }
             if matches!(found, Record::Aborted { .. }) {
                 collection.delete_data(&payload.directory).await?;
             }

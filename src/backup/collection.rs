@@ -113,6 +113,16 @@ fn index_name(full: &str) -> String {
     full.replace('/', "-")
 }
 
+/// Where the index has a layer.
+fn index_entry(full: &str, layer: &Layer) -> String {
+    format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0)
+}
+
+/// What makes a full backup the latest: the newest is first in a listing.
+fn latest_marker(layer: &Layer) -> String {
+    format!("{LATEST}/LATEST-{:020}", u64::MAX - layer.manifest.end_time.0 as u64)
+}
+
 impl Collection {
     /// The collection at a location.
     pub fn new(location: Location) -> Collection {
@@ -287,14 +297,24 @@ impl Collection {
             end_time: layer.manifest.end_time,
             elsewhere: self.incrementals.is_some() && layer.manifest.start_time.is_some(),
         };
-        let name = format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0);
-        self.location.write(&name, manifest::encode(&entry)?).await?;
+        self.location.write(&index_entry(full, layer), manifest::encode(&entry)?).await?;
         if layer.manifest.start_time.is_none() {
-            let newest_first = u64::MAX - layer.manifest.end_time.0 as u64;
-            let name = format!("{LATEST}/LATEST-{newest_first:020}");
-            self.location.write(&name, manifest::encode(&full.to_string())?).await?;
+            self.location.write(&latest_marker(layer), manifest::encode(&full.to_string())?).await?;
         }
         Ok(())
+    }
+
+    /// Takes a complete layer back, if it is the last of its chain: whether it was.
+    pub async fn retract(&self, full: &str, layer: &Layer) -> Result<bool> {
+        if self.chain(full).await?.last().is_some_and(|last| last.digest != layer.digest) {
+            return Ok(false);
+        }
+        self.location.delete(&index_entry(full, layer)).await?;
+        if layer.manifest.start_time.is_none() {
+            self.location.delete(&latest_marker(layer)).await?;
+        }
+        self.place(&layer.directory).delete(&format!("{}/{MANIFEST}", layer.directory)).await?;
+        Ok(true)
     }
 
     /// The directories of the complete full backups, oldest first.

@@ -24,6 +24,7 @@ pub mod plan;
 mod restore_job;
 mod revisions;
 pub mod show;
+mod system_tables;
 mod targets;
 mod work;
 

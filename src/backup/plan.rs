@@ -11,7 +11,7 @@ use super::collection::{Collection, Layer, full_directory, incremental_directory
 use super::manifest::TargetSpec;
 use super::targets::{Names, Resolved};
 use super::{Error, Result};
-use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId, system};
+use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId};
 use crate::kv::{SpaceHistory, SpaceId, Store};
 use crate::parser::{Access, Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
@@ -83,6 +83,9 @@ pub struct RestorePayload {
     pub restore: Vec<DescriptorId>,
     /// Whether it is the whole cluster.
     pub cluster: bool,
+    /// Whether it is users and roles, and nothing else.
+    #[serde(default)]
+    pub system_users: bool,
     /// Restore the database under this name.
     pub new_db_name: Option<String>,
     /// Restore tables into this database.
@@ -418,6 +421,11 @@ impl Planner<'_> {
             let hint = format!("This is a backup of {}; name what to restore.", describe(&layer.manifest.targets));
             return Err(Error::refused_with_hint("22023", message, hint));
         }
+        let system_users = statement.targets == Targets::SystemUsers;
+        if system_users && layer.manifest.targets != TargetSpec::Cluster {
+            let message = "users are only in a backup of the whole cluster";
+            return Err(Error::refused("22023", message));
+        }
         let resolved = names.resolve(&statement.targets, self.current_database).map_err(|error| match error {
             Error::Refused { sqlstate, message, hint } => {
                 Error::Refused { sqlstate, message: format!("in the backup: {message}"), hint }
@@ -436,6 +444,7 @@ impl Planner<'_> {
             |text: &Option<Text>| text.as_ref().map(|text| self.text(text).map(str::to_string)).transpose();
         let restore = match statement.targets {
             Targets::Tables(_) => resolved.roots,
+            Targets::SystemUsers => Vec::new(),
             _ => resolved.all.into_iter().collect(),
         };
         let payload = RestorePayload {
@@ -446,6 +455,7 @@ impl Planner<'_> {
             digest: layer.digest.clone(),
             restore,
             cluster,
+            system_users,
             new_db_name: resolve_name(&options.new_db_name)?,
             into_db: resolve_name(&options.into_db)?,
             skip: Skips {
@@ -511,9 +521,4 @@ pub async fn all_descriptors(catalog: &Catalog) -> Result<Vec<Arc<Descriptor>>> 
         all.push(database);
     }
     Ok(all)
-}
-
-/// The system tables that a cluster backup has.
-pub fn cluster_system_tables() -> [&'static system::SystemTable; 2] {
-    [&system::USERS, &system::SETTINGS]
 }

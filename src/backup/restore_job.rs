@@ -14,7 +14,8 @@ use super::backup_job::{chain_key, from_json};
 use super::chain::{Chain, missing_is_corrupt};
 use super::collection::Collection;
 use super::manifest::{Manifest, hex, unhex};
-use super::plan::{RestorePayload, TableData, cluster_system_tables};
+use super::plan::{RestorePayload, TableData};
+use super::system_tables::SystemRows;
 use super::work::{Checkpoint, Progress, run_all};
 use super::{Error, Result};
 use crate::catalog::{
@@ -52,6 +53,8 @@ struct State {
     tasks: Vec<Vec<Part>>,
     /// Rows, index entries and bytes of finished tasks.
     done: BTreeMap<usize, Counts>,
+    /// Written by versions in which publishing was not yet the end of the job.
+    #[serde(default)]
     published: bool,
 }
 
@@ -178,30 +181,35 @@ impl RestoreJob {
             total.index_entries += counts.index_entries;
             total.bytes += counts.bytes;
         }
-        if !state.published {
-            self.publish(job, &payload, &chain, &manifest, &state).await?;
+        let system_rows = match (payload.cluster, payload.system_users) {
+            (true, _) => SystemRows::of_cluster(&chain, payload.at).await?,
+            (_, true) => SystemRows::of_users(&chain, payload.at).await?,
+            _ => SystemRows::default(),
+        };
+        if payload.system_users {
+            total.rows = system_rows.len() as u64;
         }
-        Ok(serde_json::json!({ "rows": total.rows, "index_entries": total.index_entries, "bytes": total.bytes }))
+        let result = serde_json::json!({
+            "rows": total.rows,
+            "index_entries": total.index_entries,
+            "bytes": total.bytes,
+        });
+        if !state.published {
+            self.publish(job, &payload, &system_rows, &manifest, &state, &result).await?;
+        }
+        Ok(result)
     }
 
-    /// Makes everything visible at once, and notes in the same transaction that it is.
+    /// Makes everything visible at once; in the same transaction the job is done.
     async fn publish(
         &self,
         job: &JobHandle,
         payload: &RestorePayload,
-        chain: &Chain,
+        system_rows: &SystemRows,
         manifest: &Manifest,
         state: &State,
+        result: &serde_json::Value,
     ) -> Result<()> {
-        let mut system_rows = Vec::new();
-        if payload.cluster {
-            for table in cluster_system_tables() {
-                let mut rows = chain.rows(Span::all(table.space()), payload.at).await?;
-                while let Some(batch) = rows.try_next().await.map_err(missing_is_corrupt)? {
-                    system_rows.extend(batch.to_pairs().into_iter().map(|(key, value)| (table.space(), key, value)));
-                }
-            }
-        }
         let id = |old: DescriptorId| state.ids.get(&old.0).copied().unwrap_or(old);
         let space = |old: SpaceId| state.spaces.get(&old.0).copied().unwrap_or(old);
         loop {
@@ -213,13 +221,10 @@ impl RestoreJob {
             for descriptor in rewrite(&catalog, payload, manifest, &id, &space).await? {
                 catalog.create(&descriptor).await?;
             }
-            for (space, key, value) in &system_rows {
-                txn.put(*space, key, value.clone())?;
-            }
-            if let Some(checkpoint) = &mut record.checkpoint {
-                checkpoint["published"] = serde_json::Value::Bool(true);
-            }
-            record.running_status = Some("published".into());
+            let new_id = |old: DescriptorId| state.ids.get(&old.0).copied();
+            system_rows.write(&*txn, &new_id, payload.system_users).await?;
+            // Whoever wants to cancel the job is too late from here on, or was in time.
+            record.succeed(txn.snapshot(), result.clone());
             if job.commit(&txn, record).await? {
                 return Ok(());
             }

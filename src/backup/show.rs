@@ -9,7 +9,7 @@ use super::backup_job::{data_file_name, layer_counts};
 use super::chain::missing_is_corrupt;
 use super::collection::{Collection, Layer};
 use super::manifest::{DataFile, TargetSpec};
-use super::plan::cluster_system_tables;
+use super::system_tables;
 use super::{Error, Result};
 use crate::catalog::{Descriptor, DescriptorId, system};
 use crate::kv::{SpaceId, Span};
@@ -116,7 +116,7 @@ fn layer_rows(layer: &Layer, file_bytes: Option<u64>) -> Vec<BackupRow> {
     let mut descriptors: Vec<Arc<Descriptor>> = manifest.descriptors.iter().cloned().map(Arc::new).collect();
     if is_full_cluster {
         let is_backed_up = |found: &&Arc<Descriptor>| match &***found {
-            Descriptor::Table(_) => cluster_system_tables().iter().any(|table| table.descriptor.id() == found.id()),
+            Descriptor::Table(_) => system_tables::backed_up().iter().any(|table| table.descriptor.id() == found.id()),
             _ => true,
         };
         descriptors.extend(system::descriptors().iter().filter(is_backed_up).cloned());

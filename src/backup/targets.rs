@@ -105,7 +105,9 @@ impl Names {
                     all,
                 })
             }
-            Targets::SystemUsers => Err(Error::refused("0A000", "RESTORE SYSTEM USERS is not supported")),
+            Targets::SystemUsers => {
+                Ok(Resolved { spec: TargetSpec::Tables(Vec::new()), roots: Vec::new(), all: BTreeSet::new() })
+            }
         }
     }
 

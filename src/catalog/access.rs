@@ -223,6 +223,12 @@ impl Catalog {
     pub async fn user_exists(&self, name: &str) -> Result<bool> {
         Ok(USERS.get(&*self.txn, &[name.into()]).await?.is_some())
     }
+
+    /// Whether somebody may connect under a name: users may, roles may not.
+    pub async fn may_log_in(&self, name: &str) -> Result<bool> {
+        let row = USERS.get(&*self.txn, &[name.into()]).await?;
+        Ok(row.is_some_and(|row| row.get(1) != Some(&Datum::Bool(true))))
+    }
 }
 
 fn namespace_key<'a>(database: Option<DescriptorId>, schema: Option<DescriptorId>, name: &'a str) -> [Datum<'a>; 3] {

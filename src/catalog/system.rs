@@ -56,7 +56,7 @@ system_tables! {
     JOBS = 7 "jobs" (
         "id" Int8, "status" Text, "job_type" Text, "description" Text, "user_name" Text, "created" TimestampTz,
         "started" TimestampTz, "finished" TimestampTz, "error" Text, "payload" Json, "claim_session" Text,
-        "claim_epoch" Int8, "claim_expires" TimestampTz
+        "claim_epoch" Int8, "claim_expires" TimestampTz, "canceled" Bool, "pause_reason" Text
     ) key 1;
     /// Jobs: how far they are, and where to go on.
     JOB_PROGRESS = 8 "job_progress" (
@@ -133,6 +133,11 @@ impl SystemTable {
             Some((value, _)) => decode_row(self.table(), &key, &value).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// A row out of its key and value, one value per column.
+    pub fn decode(&self, key: &[u8], value: &[u8]) -> Result<Vec<Datum<'static>>> {
+        decode_row(self.table(), key, value)
     }
 
     /// The rows whose key begins with these values, in key order.

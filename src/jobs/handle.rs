@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Error, JobId, JobRecord, Registry, Result};
+use super::{Error, JobId, JobRecord, Registry, Result, Status};
 use crate::catalog::protection::Protection;
 use crate::catalog::secrets::Secrets;
 use crate::kv::{self, Store, Txn};
@@ -51,18 +51,53 @@ impl JobHandle {
         if ours { Ok(record) } else { Err(Error::LostLease(self.id)) }
     }
 
+    /// The job, if nobody wants it to stop.
+    async fn undisturbed(&self, txn: &dyn Txn) -> Result<JobRecord> {
+        let record = self.claimed(txn).await?;
+        match record.status {
+            Status::Running | Status::Reverting => Ok(record),
+            _ => Err(Error::Interrupted(self.id)),
+        }
+    }
+
     /// What the job must keep to itself.
     pub async fn secret(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let txn = self.store().begin().await?;
         Ok(self.registry.secrets().get(&*txn, self.id.0).await?)
     }
 
-    /// Begins a transaction that changes the job along with other things, and checks the claim.
+    /// Begins a transaction that changes the job along with other things; checks the claim, and that nobody wants the job to
+    /// stop.
     pub async fn begin(&self) -> Result<(Arc<dyn Txn>, JobRecord)> {
         self.registry.check_running()?;
         let txn = self.store().begin().await?;
-        let record = self.claimed(&*txn).await?;
+        let record = self.undisturbed(&*txn).await?;
         Ok((txn, record))
+    }
+
+    /// Does what was asked for while nobody worked on the job: pauses it, or begins to undo it.
+    pub(super) async fn obey(&self) -> Result<JobRecord> {
+        for _ in 0..ATTEMPTS {
+            let txn = self.store().begin().await?;
+            let mut record = self.claimed(&*txn).await?;
+            match record.status {
+                Status::PauseRequested => {
+                    record.status = Status::Paused;
+                    record.claim_session = None;
+                    record.running_status.clone_from(&record.pause_reason);
+                }
+                Status::CancelRequested => {
+                    record.status = Status::Reverting;
+                    record.canceled = true;
+                    record.error = Some("57014 the job was canceled".into());
+                }
+                _ => return Ok(record),
+            }
+            if self.commit(&txn, record.clone()).await? {
+                return Ok(record);
+            }
+        }
+        Err(kv::Error::Retry("a job's rows are in great demand").into())
     }
 
     /// Commits such a transaction; `false` if it lost a race and has to be begun again.

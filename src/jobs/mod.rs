@@ -5,13 +5,21 @@
 //! rows checks the claim in the same transaction, so a process that lost it can change nothing more.
 //!
 //! ```text
-//!   running --> succeeded
-//!      |
-//!      +------> reverting --> failed
+//!      +--- pause-requested --> paused
+//!      |                          | resume
+//!   running <---------------------+
+//!      |---> succeeded
+//!      |---> reverting --> failed
+//!      +---> cancel-requested --> reverting --> canceled
 //! ```
+//!
+//! `PAUSE`, `RESUME` and `CANCEL` change the row ([`control`]); the worker hears of it, stops wherever it is, and the job is
+//! claimed anew, so that nothing of the former work can change the job any more. A job that is done in the transaction in
+//! which it would be canceled is done: the two exclude each other.
 //!
 //! The registry knows job types only by name; what they do is behind [`JobType`].
 
+pub mod control;
 mod handle;
 mod record;
 mod registry;
@@ -50,6 +58,23 @@ pub enum Error {
     /// Another process has taken the job over.
     #[error("the claim on job {0} was lost")]
     LostLease(JobId),
+    /// The job is to be paused or canceled.
+    #[error("job {0} is to stop")]
+    Interrupted(JobId),
+    /// It is in a state in which that cannot be done to it.
+    #[error("job with status {status} cannot be {done}")]
+    WrongState {
+        /// Its state.
+        status: &'static str,
+        /// What was to be done to it.
+        done: &'static str,
+    },
+    /// Whoever waits for the job waits no longer: it was paused.
+    #[error("job {0} was paused before it completed")]
+    Paused(JobId),
+    /// Somebody canceled the job.
+    #[error("job {0} was canceled")]
+    Canceled(JobId),
     /// The server is being stopped; the job goes on when it is started again.
     #[error("the server is shutting down; the job will go on when it starts again")]
     Stopping,
@@ -91,7 +116,7 @@ pub enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::LostLease(_) | Error::Stopping => Failure::Abandoned,
+            Error::LostLease(_) | Error::Interrupted(_) | Error::Stopping => Failure::Abandoned,
             Error::Failed { message, sqlstate } => Failure::Permanent { message, sqlstate },
             Error::Catalog(catalog::Error::Store(error)) if error.may_pass() => Failure::Retry(error.to_string()),
             other => Failure::Permanent { message: other.to_string(), sqlstate: "XX000".into() },

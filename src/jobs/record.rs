@@ -2,36 +2,63 @@ use super::{Error, JobId, Result};
 use crate::catalog::system::{JOB_PROGRESS, JOBS};
 use crate::catalog::{self, Datum};
 use crate::kv::Txn;
+use crate::time::Timestamp;
 
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Being worked on, or waiting for a worker.
     Running,
+    /// To be left where it is, as soon as its worker hears of it.
+    PauseRequested,
+    /// Left where it is, until it is resumed.
+    Paused,
+    /// To be undone, as soon as its worker hears of it.
+    CancelRequested,
     /// Being undone.
     Reverting,
     /// Done.
     Succeeded,
     /// Undone after an error.
     Failed,
+    /// Undone because somebody wanted it.
+    Canceled,
 }
 
 impl Status {
-    const ALL: [Status; 4] = [Status::Running, Status::Reverting, Status::Succeeded, Status::Failed];
+    const ALL: [Status; 8] = [
+        Status::Running,
+        Status::PauseRequested,
+        Status::Paused,
+        Status::CancelRequested,
+        Status::Reverting,
+        Status::Succeeded,
+        Status::Failed,
+        Status::Canceled,
+    ];
 
     /// As `SHOW JOBS` prints it.
     pub fn name(self) -> &'static str {
         match self {
             Status::Running => "running",
+            Status::PauseRequested => "pause-requested",
+            Status::Paused => "paused",
+            Status::CancelRequested => "cancel-requested",
             Status::Reverting => "reverting",
             Status::Succeeded => "succeeded",
             Status::Failed => "failed",
+            Status::Canceled => "canceled",
         }
     }
 
     /// Whether nothing more will happen.
     pub fn is_final(self) -> bool {
-        matches!(self, Status::Succeeded | Status::Failed)
+        matches!(self, Status::Succeeded | Status::Failed | Status::Canceled)
+    }
+
+    /// Whether somebody has to do something about it.
+    pub fn needs_worker(self) -> bool {
+        !self.is_final() && self != Status::Paused
     }
 }
 
@@ -62,6 +89,10 @@ pub struct JobRecord {
     pub claim_epoch: i64,
     /// When the claim ends unless renewed.
     pub claim_expires: i64,
+    /// Whether it is being undone, or was, because somebody wanted it.
+    pub canceled: bool,
+    /// Why it is paused, if whoever paused it said so.
+    pub pause_reason: Option<String>,
     /// From 0 to 1.
     pub fraction_completed: f64,
     /// What is happening.
@@ -120,6 +151,8 @@ impl JobRecord {
             claim_session: text(10),
             claim_epoch: row[11].as_int().unwrap_or_default(),
             claim_expires: row[12].as_int().unwrap_or_default(),
+            canceled: row[13] == Datum::Bool(true),
+            pause_reason: text(14),
             fraction_completed: fraction,
             running_status: progress[2].as_text().map(str::to_string),
             modified: progress[3].as_int().unwrap_or_default(),
@@ -144,6 +177,8 @@ impl JobRecord {
             self.claim_session.as_deref().into(),
             self.claim_epoch.into(),
             self.claim_expires.into(),
+            Datum::Bool(self.canceled),
+            self.pause_reason.as_deref().into(),
         ];
         Ok(JOBS.put(txn, &row)?)
     }
@@ -159,6 +194,16 @@ impl JobRecord {
             self.result.as_ref().map(serde_json::Value::to_string).into(),
         ];
         Ok(JOB_PROGRESS.put(txn, &row)?)
+    }
+
+    /// It is done.
+    pub fn succeed(&mut self, now: Timestamp, result: serde_json::Value) {
+        self.status = Status::Succeeded;
+        self.finished = Some(now.micros());
+        self.fraction_completed = 1.0;
+        self.running_status = None;
+        self.checkpoint = None;
+        self.result = Some(result);
     }
 
     /// The error it failed with.

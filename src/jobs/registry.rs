@@ -1,10 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
@@ -72,7 +72,8 @@ pub struct Registry {
     /// Names this process in claims.
     session: String,
     types: OnceLock<HashMap<&'static str, Arc<dyn JobType>>>,
-    working: Mutex<HashSet<JobId>>,
+    /// The jobs that are being worked on here, each with what tells its worker to look at it again.
+    working: Mutex<HashMap<JobId, Arc<Notify>>>,
     changed: watch::Sender<u64>,
     stopping: AtomicBool,
     /// Where jobs compute. Batch after batch keeps a thread busy; on threads of their own they cannot keep the server from
@@ -168,6 +169,8 @@ impl Registry {
             claim_session: None,
             claim_epoch: 0,
             claim_expires: created,
+            canceled: false,
+            pause_reason: None,
             fraction_completed: 0.0,
             running_status: None,
             modified: created,
@@ -184,19 +187,58 @@ impl Registry {
 
     /// Claims a job that has no worker and works on it, all in the background: whoever asks may go away at any time.
     pub fn run(self: &Arc<Self>, id: JobId) {
-        if !self.working.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
+        let interrupt = Arc::new(Notify::new());
+        {
+            let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+            if working.contains_key(&id) {
+                return;
+            }
+            working.insert(id, interrupt.clone());
         }
         let Some(runtime) = &self.runtime else { return };
         let working = Working { registry: self.clone(), id };
         runtime.spawn(async move {
-            match working.registry.claim(id).await {
-                Ok(Some(handle)) => working.registry.work(handle).await,
-                Ok(None) => {}
-                // The next heartbeat finds it again.
-                Err(error) => tracing::warn!(job = id.0, %error, "cannot claim a job now"),
+            loop {
+                let handle = match working.registry.claim(id).await {
+                    Ok(Some(handle)) => handle,
+                    Ok(None) => break,
+                    Err(error) => {
+                        // The next heartbeat finds it again.
+                        tracing::warn!(job = id.0, %error, "cannot claim a job now");
+                        break;
+                    }
+                };
+                tokio::select! {
+                    () = working.registry.work(handle) => {
+                        if !working.registry.is_asked(id).await {
+                            break;
+                        }
+                    }
+                    // The work is dropped where it is; the next claim keeps what may be left of it from the job's rows.
+                    () = interrupt.notified() => {}
+                }
             }
         });
+    }
+
+    /// Whether a job is to be paused or canceled.
+    async fn is_asked(&self, id: JobId) -> bool {
+        let read = async { JobRecord::read(&*self.store.begin().await?, id).await };
+        let asked = |record: JobRecord| matches!(record.status, Status::PauseRequested | Status::CancelRequested);
+        self.check_running().is_ok() && read.await.is_ok_and(asked)
+    }
+
+    /// Sees to it that what has been asked of a job is done: its worker is interrupted, or it gets one.
+    pub fn attend(self: &Arc<Self>, id: JobId) {
+        let worker = self.working.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        match worker {
+            Some(interrupt) => interrupt.notify_one(),
+            None => self.run(id),
+        }
+    }
+
+    fn is_working(&self, id: JobId) -> bool {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
     fn forget(&self, id: JobId) {
@@ -208,7 +250,7 @@ impl Registry {
         loop {
             let txn = self.store.begin().await?;
             let mut record = JobRecord::read(&*txn, id).await?;
-            if record.status.is_final() {
+            if !record.status.needs_worker() {
                 return Ok(None);
             }
             record.claim_session = Some(self.session.clone());
@@ -228,8 +270,11 @@ impl Registry {
         let now = self.now_micros()?;
         for record in JobRecord::read_all(&*txn).await? {
             let ours = record.claim_session.as_deref() == Some(&self.session);
-            let orphaned = record.claim_expires <= now || (void_others && !ours);
-            if !record.status.is_final() && orphaned {
+            let is_asked = matches!(record.status, Status::PauseRequested | Status::CancelRequested);
+            // Somebody may have asked in the instant in which its worker left.
+            let left = ours && is_asked && !self.is_working(record.id);
+            let orphaned = record.claim_expires <= now || (void_others && !ours) || left;
+            if record.status.needs_worker() && orphaned {
                 tracing::info!(job = record.id.0, "adopting a job");
                 self.run(record.id);
             }
@@ -238,7 +283,7 @@ impl Registry {
     }
 
     async fn beat(self: &Arc<Self>) -> Result<()> {
-        let working: Vec<JobId> = self.working.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let working: Vec<JobId> = self.working.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         for id in working {
             let txn = self.store.begin().await?;
             let mut record = JobRecord::read(&*txn, id).await?;
@@ -268,7 +313,10 @@ impl Registry {
     }
 
     async fn work_to_the_end(&self, handle: &JobHandle) -> Result<(), Failure> {
-        let record = handle.record().await?;
+        let record = handle.obey().await?;
+        if record.status == Status::Paused {
+            return Ok(());
+        }
         let job_type = self.types.get().and_then(|types| types.get(record.job_type.as_str())).cloned();
         let job_type = job_type.ok_or_else(|| Failure::Permanent {
             message: format!("unknown job type {}", record.job_type),
@@ -277,15 +325,11 @@ impl Registry {
         if record.status == Status::Running {
             match self.attempt(handle, &*job_type, Phase::Resume).await {
                 Ok(result) => {
-                    let succeed = |record: &mut JobRecord, now: Timestamp| {
-                        record.status = Status::Succeeded;
-                        record.finished = Some(now.micros());
-                        record.fraction_completed = 1.0;
-                        record.running_status = None;
-                        record.checkpoint = None;
-                        record.result = Some(result.clone());
-                    };
-                    return Ok(handle.update(succeed).await?);
+                    // A job that was done in a transaction of its own is done already.
+                    if handle.record().await?.status.is_final() {
+                        return Ok(());
+                    }
+                    return Ok(handle.update(|record, now| record.succeed(now, result.clone())).await?);
                 }
                 Err(Failure::Permanent { message, sqlstate }) => {
                     tracing::warn!(job = handle.id().0, %message, "a job failed and is being reverted");
@@ -300,7 +344,7 @@ impl Registry {
         }
         self.attempt(handle, &*job_type, Phase::Revert).await?;
         let fail = |record: &mut JobRecord, now: Timestamp| {
-            record.status = Status::Failed;
+            record.status = if record.canceled { Status::Canceled } else { Status::Failed };
             record.finished = Some(now.micros());
             record.running_status = None;
             record.checkpoint = None;
@@ -365,7 +409,23 @@ impl Registry {
         Ok(oldest.unwrap_or_else(|| txn.snapshot()))
     }
 
-    /// Waits for a job's end.
+    /// Waits until a job has ended in any way.
+    pub async fn wait_until_ended(&self, id: JobId) -> Result<()> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let txn = self.store.begin().await?;
+            if JobRecord::read(&*txn, id).await?.status.is_final() {
+                return Ok(());
+            }
+            self.check_running()?;
+            if changed.changed().await.is_err() {
+                return Err(Error::Stopping);
+            }
+        }
+    }
+
+    /// Waits for a job's success; an error if it fails, or is paused or canceled.
     pub async fn wait(&self, id: JobId) -> Result<JobRecord> {
         let mut changed = self.changed.subscribe();
         loop {
@@ -375,6 +435,8 @@ impl Registry {
             match record.status {
                 Status::Succeeded => return Ok(record),
                 Status::Failed => return Err(record.failure()),
+                Status::Canceled => return Err(Error::Canceled(id)),
+                Status::Paused => return Err(Error::Paused(id)),
                 _ => self.check_running()?,
             }
             if changed.changed().await.is_err() {

@@ -57,6 +57,7 @@ impl Batch {
     }
 
     /// Whether a reader should hand it over now.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.buffer.len() >= BATCH_BYTES || self.slots.len() >= BATCH_ENTRIES
     }
@@ -67,6 +68,7 @@ impl Batch {
     }
 
     /// Appends an entry whose key is written by `write_key`.
+    #[inline]
     pub fn push_with(&mut self, write_key: impl FnOnce(&mut Vec<u8>), value: Option<&[u8]>, time: Timestamp) {
         write_key(&mut self.buffer);
         let key_end = self.buffer.len();

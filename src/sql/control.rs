@@ -14,8 +14,9 @@ use crate::backup::plan::{Planned, Planner, RestorePayload};
 use crate::backup::{BACKUP, RESTORE, TargetSpec};
 use crate::catalog::protection::{ProtectedTarget, Protection, ProtectionOwner};
 use crate::catalog::{ColumnType, Datum};
+use crate::jobs::control::Command;
 use crate::jobs::{self, JobId, JobRecord, NewJob, Status};
-use crate::parser::{Backup, Ordinary, Restore, ShowJobs, ShownJobs};
+use crate::parser::{Backup, ControlJobs, ControlledJobs, JobCommand, Ordinary, Restore, ShowJobs, ShownJobs};
 
 /// Descriptions in `SHOW JOBS` are cut to this many characters.
 const SHORT_DESCRIPTION: usize = 100;
@@ -152,11 +153,16 @@ pub async fn show_jobs(
     settings: &SessionSettings,
     parameters: &[Option<String>],
 ) -> Result<Shown> {
-    if show.when_complete {
-        return Err(Error::unsupported("SHOW JOBS WHEN COMPLETE"));
-    }
     let mut shown = jobs_columns();
-    let mut records = JobRecord::read_all(&**context.txn()).await?;
+    let mut txn = context.txn().clone();
+    if let (true, ShownJobs::Ids(query)) = (show.when_complete, &show.jobs) {
+        for id in job_ids(context, query, settings, parameters).await? {
+            context.engine().jobs().wait_until_ended(id).await?;
+        }
+        // What has ended meanwhile is not in the transaction's snapshot.
+        txn = context.engine().store().begin().await?;
+    }
+    let mut records = JobRecord::read_all(&*txn).await?;
     let mut cut = true;
     match &show.jobs {
         ShownJobs::Recent => {
@@ -175,13 +181,53 @@ pub async fn show_jobs(
                 }
             }
         }
-        ShownJobs::Automatic => return Err(Error::unsupported("SHOW AUTOMATIC JOBS")),
+        // Nothing that keepsafe does by itself is a job.
+        ShownJobs::Automatic => records.clear(),
         ShownJobs::OfSchedules(_) => return Err(Error::unsupported("SHOW JOBS FOR SCHEDULES")),
     }
     // Running ones first, by when they began; then those that ended, by when they did.
     records.sort_by_key(|record| (record.finished.is_some(), record.finished.unwrap_or(record.created)));
     shown.rows = records.iter().map(|record| job_row(record, cut)).collect();
     Ok(shown)
+}
+
+/// `PAUSE`, `RESUME` and `CANCEL JOBS`: writes what is asked into the transaction, of all of them or of none. The jobs that were asked.
+pub async fn control_jobs(
+    context: &Context,
+    statement: &ControlJobs,
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<Vec<JobId>> {
+    let command = match statement.command {
+        JobCommand::Pause => Command::Pause,
+        JobCommand::Resume => Command::Resume,
+        JobCommand::Cancel => Command::Cancel,
+    };
+    let of_type = async |job_type: &str| -> Result<Vec<JobId>> {
+        let all = JobRecord::read_all(&**context.txn()).await?.into_iter();
+        // Of all jobs, those are meant to which it can be done.
+        let meant = all.filter(|record| record.job_type == job_type && command.changes(record.status));
+        Ok(meant.map(|record| record.id).collect())
+    };
+    let mut ids = match &statement.jobs {
+        ControlledJobs::Ids(query) => job_ids(context, query, settings, parameters).await?,
+        ControlledJobs::AllBackups => of_type(BACKUP).await?,
+        ControlledJobs::AllRestores => of_type(RESTORE).await?,
+        ControlledJobs::OfSchedules(_) => {
+            return Err(Error::unsupported(format!("{} JOBS FOR SCHEDULES", statement.command.name())));
+        }
+    };
+    ids.sort();
+    ids.dedup();
+    let reason = statement.reason.as_ref().map(|reason| {
+        let missing = || Error::new(code::INVALID_PARAMETER, "the reason is missing or NULL");
+        reason.resolve(parameters).ok_or_else(missing)
+    });
+    let reason = reason.transpose()?;
+    for id in &ids {
+        jobs::control::apply(&**context.txn(), *id, command, reason).await?;
+    }
+    Ok(ids)
 }
 
 /// Whether a query is a list of values.

@@ -211,6 +211,13 @@ impl From<jobs::Error> for Error {
             jobs::Error::Catalog(error) => error.into(),
             jobs::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
             jobs::Error::LostLease(_) | jobs::Error::Stopping => Error::new(code::SHUTDOWN, error.to_string()),
+            jobs::Error::WrongState { .. } => Error::new(code::NOT_IN_PREREQUISITE_STATE, error.to_string()),
+            jobs::Error::Interrupted(_) | jobs::Error::Canceled(_) => {
+                Error::new(code::QUERY_CANCELED, error.to_string())
+            }
+            jobs::Error::Paused(job) => {
+                Error::new(code::QUERY_CANCELED, error.to_string()).hint(format!("RESUME JOB {job} goes on with it."))
+            }
             jobs::Error::Failed { message, sqlstate } => Error::new(intern(&sqlstate), message),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use object_store::{
 };
 use rand::Rng;
 use rand::rngs::StdRng;
+use tokio::sync::watch;
 
 /// What happens at one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub enum Fault {
     Gone,
     /// It takes its time.
     Slow,
+    /// It waits until other faults are set.
+    Hang,
     /// It fails, though it was done.
     DoneAndFail,
     /// It fails, and half of the file is there.
@@ -58,6 +62,9 @@ impl Fault {
 pub struct Faulty {
     inner: InMemory,
     plan: Mutex<Plan>,
+    /// Counts the times faults were set.
+    set: watch::Sender<usize>,
+    hanging: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +77,13 @@ impl Faulty {
     /// The faults of the calls from now on, counted from 0.
     pub fn set(&self, faults: Vec<(usize, Fault)>) {
         *self.plan.lock().unwrap() = Plan { calls: 0, faults };
+        self.hanging.store(false, Ordering::SeqCst);
+        self.set.send_modify(|count| *count += 1);
+    }
+
+    /// Whether a call hangs.
+    pub fn is_hanging(&self) -> bool {
+        self.hanging.load(Ordering::SeqCst)
     }
 
     /// Calls since then.
@@ -90,6 +104,13 @@ impl Faulty {
         match self.next() {
             Some(Fault::Fail | Fault::Gone) => Err(failed()),
             Some(Fault::NotFound) => Err(Error::NotFound { path: path.to_string(), source: "the test says so".into() }),
+            Some(Fault::Hang) => {
+                let mut set = self.set.subscribe();
+                set.borrow_and_update();
+                self.hanging.store(true, Ordering::SeqCst);
+                set.changed().await.unwrap();
+                Ok(None)
+            }
             Some(Fault::Slow) => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 Ok(None)
@@ -206,6 +227,14 @@ impl ObjectStore for Faulty {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.next() {
             Some(Fault::Fail | Fault::Gone) => stream::iter([Err(failed())]).boxed(),
+            Some(Fault::Hang) => {
+                let mut set = self.set.subscribe();
+                set.borrow_and_update();
+                self.hanging.store(true, Ordering::SeqCst);
+                let listed = self.inner.list(prefix);
+                let wait = stream::once(async move { set.changed().await.unwrap() }).filter_map(|()| async { None });
+                wait.chain(listed).boxed()
+            }
             Some(Fault::Stale(missing)) => {
                 let all: Vec<_> = futures::executor::block_on(self.inner.list(prefix).collect());
                 let known = all.len().saturating_sub(missing);

@@ -64,6 +64,7 @@ pub fn span_bounds(span: &Span) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Splits a fjall key into its version prefix and its time.
+#[inline]
 pub fn split_time(versioned_key: &[u8]) -> Result<(&[u8], Timestamp)> {
     if versioned_key.len() < SPACE_BYTES + TERMINATOR.len() + TIME_BYTES {
         return Err(Error::Corrupt("a key is too short".into()));
@@ -86,6 +87,7 @@ pub fn time_of(versioned_key: &[u8]) -> Result<Timestamp> {
 }
 
 /// Appends the user key inside a version prefix to `buffer`.
+#[inline]
 pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
     let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
     let start = buffer.len();
@@ -117,6 +119,7 @@ pub fn encode_value(value: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// The value inside its stored form.
+#[inline]
 pub fn decode_value(stored: &[u8]) -> Result<Option<&[u8]>> {
     match stored {
         [VALUE_FORMAT, PUT, bytes @ ..] => Ok(Some(bytes)),

@@ -4,7 +4,7 @@ use sqlparser::ast::ObjectType;
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::{locked_table, refuse_system};
+use super::{locked_table, refuse_system, roles};
 use crate::catalog::{Descriptor, DescriptorId, TableDescriptor};
 use crate::kv::LockMode;
 
@@ -23,6 +23,7 @@ pub async fn drop_named(
         ObjectType::Index => drop_index(context, parts).await,
         ObjectType::Schema => drop_schema(context, parts, cascade).await,
         ObjectType::Database => drop_database(context, parts, restrict).await,
+        ObjectType::Role | ObjectType::User => roles::drop_role(context, parts).await,
         other => Err(Error::unsupported(format!("DROP {other}"))),
     }
 }

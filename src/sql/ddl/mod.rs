@@ -8,6 +8,7 @@ mod drop;
 mod index;
 mod objects;
 mod parameter;
+mod roles;
 mod truncate;
 
 use sqlparser::ast::{ObjectType, Statement as Ast};
@@ -46,6 +47,8 @@ pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<O
                 .await
                 .map(Some);
         }
+        Ast::CreateRole(create) => return roles::create_role(context, create).await.map(Some),
+        Ast::CreateUser(create) => return roles::create_user(context, create).await.map(Some),
         Ast::AlterTable(alter) => {
             alter_table::alter(context, alter).await?;
             "ALTER TABLE"
@@ -73,6 +76,8 @@ pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<O
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
                 ObjectType::Database => "DROP DATABASE",
+                ObjectType::Role => "DROP ROLE",
+                ObjectType::User => "DROP ROLE",
                 _ => "DROP SEQUENCE",
             };
             return Ok(Some(Outcome { tag, notices }));

@@ -19,7 +19,7 @@ use datafusion::arrow::array::RecordBatch;
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::watch;
 
-use self::transaction::{Open, State, failed_transaction, is_transaction_control};
+use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
 use super::context::{Context, FreshSpaces, SessionFacts};
 use super::describe::{self, Description};
@@ -109,6 +109,10 @@ impl Session {
         let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), FreshSpaces::default());
         if !context.catalog().user_exists(user).await? {
             return Err(Error::new(code::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist")));
+        }
+        if !context.catalog().may_log_in(user).await? {
+            let message = format!("role \"{user}\" is not permitted to log in");
+            return Err(Error::new(code::INVALID_AUTHORIZATION, message));
         }
         context.current_database().await?;
         let mut settings = SessionSettings::default();
@@ -310,8 +314,11 @@ impl Session {
         }
         let is_read =
             matches!(&response, Response::Rows { .. } | Response::CopyOut { .. }) && open.txn.pending_writes() == 0;
-        let job = open.jobs.first().copied();
-        if !is_read || job.is_some() {
+        let created = open.jobs.first().and_then(|change| match change {
+            JobChange::Created(job) => Some(*job),
+            JobChange::Asked(_) => None,
+        });
+        if !is_read || !open.jobs.is_empty() {
             self.commit(open).await?;
         }
         let detached = match statement {
@@ -319,7 +326,7 @@ impl Session {
             Statement::Restore(restore) => restore.options.detached,
             _ => true,
         };
-        match job {
+        match created {
             Some(job) if !detached => self.wait_for_job(job).await,
             _ => Ok(response),
         }
@@ -336,13 +343,13 @@ impl Session {
         Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
     }
 
-    /// Runs a statement in a transaction; the second value is a job to be started after the commit.
+    /// Runs a statement in a transaction; the second value is what the registry of jobs has to know after the commit.
     async fn run(
         &mut self,
         context: &Context,
         statement: &Statement,
         parameters: &[Parameter],
-    ) -> Result<(Response, Option<JobId>)> {
+    ) -> Result<(Response, Vec<JobChange>)> {
         let texts = text_values(parameters);
         let rows = |shown: Shown| -> Result<Response> {
             let (columns, batches) = shown.into_batches()?;
@@ -352,14 +359,21 @@ impl Session {
             self.notices.push("option incremental_location is deprecated".into());
         }
         match statement {
-            Statement::Sql(ordinary) => Ok((self.run_ordinary(context, ordinary, parameters, &texts).await?, None)),
+            Statement::Sql(ordinary) => {
+                Ok((self.run_ordinary(context, ordinary, parameters, &texts).await?, Vec::new()))
+            }
             Statement::Backup(backup) => {
                 let job = control::backup(context, backup, &texts).await?;
-                Ok((rows(control::detached(job))?, Some(job)))
+                Ok((rows(control::detached(job))?, vec![JobChange::Created(job)]))
             }
             Statement::Restore(restore) => {
                 let job = control::restore(context, restore, &texts).await?;
-                Ok((rows(control::detached(job))?, Some(job)))
+                Ok((rows(control::detached(job))?, vec![JobChange::Created(job)]))
+            }
+            Statement::ControlJobs(control) => {
+                let jobs = control::control_jobs(context, control, &self.settings, &texts).await?;
+                let tag = format!("{} JOBS {}", control.command.name(), jobs.len());
+                Ok((Response::Done(tag), jobs.into_iter().map(JobChange::Asked).collect()))
             }
             Statement::SetClusterSetting(set) => {
                 let value = match &set.value {
@@ -367,15 +381,15 @@ impl Session {
                     Some(value) => Some(setting_value(context, value)?),
                 };
                 write_cluster_setting(context, &set.name, value)?;
-                Ok((Response::Done("SET CLUSTER SETTING".into()), None))
+                Ok((Response::Done("SET CLUSTER SETTING".into()), Vec::new()))
             }
             Statement::ConfigureZone(statement) => {
                 zone::configure(context, statement).await?;
-                Ok((Response::Done("CONFIGURE ZONE".into()), None))
+                Ok((Response::Done("CONFIGURE ZONE".into()), Vec::new()))
             }
-            Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), None)),
+            Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), Vec::new())),
             other => match show::show(context, other, &self.settings, &texts).await? {
-                Some(shown) => Ok((rows(shown)?, None)),
+                Some(shown) => Ok((rows(shown)?, Vec::new())),
                 None => Err(Error::unsupported(other.name())),
             },
         }

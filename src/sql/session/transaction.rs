@@ -19,6 +19,15 @@ pub(super) enum State {
     Failed(Open),
 }
 
+/// What a transaction did with a job, and the registry has to know once it is committed.
+#[derive(Clone, Copy)]
+pub enum JobChange {
+    /// It is new.
+    Created(JobId),
+    /// It is to be paused, resumed or canceled.
+    Asked(JobId),
+}
+
 /// An open transaction.
 pub(super) struct Open {
     pub(super) txn: Arc<dyn Txn>,
@@ -28,7 +37,7 @@ pub(super) struct Open {
     /// Made by a group of statements sent at once, not by `BEGIN`.
     pub(super) implicit: bool,
     /// Jobs that begin with the commit.
-    pub(super) jobs: Vec<JobId>,
+    pub(super) jobs: Vec<JobChange>,
 }
 
 impl Session {
@@ -75,7 +84,12 @@ impl Session {
             self.committing.send_replace(false);
             return Err(error.into());
         }
-        open.jobs.into_iter().for_each(|job| self.engine.jobs().run(job));
+        for change in open.jobs {
+            match change {
+                JobChange::Created(job) => self.engine.jobs().run(job),
+                JobChange::Asked(job) => self.engine.jobs().attend(job),
+            }
+        }
         Ok(())
     }
 
