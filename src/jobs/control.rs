@@ -42,18 +42,19 @@ impl Command {
     }
 }
 
-/// Does it. What is so already is left as it is; what cannot be is an error. After the commit, the registry must
-/// [attend](super::Registry::attend) to the job.
-pub async fn apply(txn: &dyn Txn, id: JobId, command: Command, reason: Option<&str>) -> Result<()> {
+/// Does it; whether that changed anything. What is so already is left as it is, what cannot be is an error. After the commit of
+/// a change, the registry must [attend](super::Registry::attend) to the job.
+pub async fn apply(txn: &dyn Txn, id: JobId, command: Command, reason: Option<&str>) -> Result<bool> {
     let mut record = JobRecord::read(txn, id).await?;
     let next = command.leads_to(record.status);
     let next = next.ok_or(Error::WrongState { status: record.status.name(), done: command.done() })?;
-    if next != record.status {
-        record.status = next;
-        record.pause_reason = reason.map(String::from).filter(|_| command == Command::Pause);
-        record.write(txn)?;
+    if next == record.status {
+        return Ok(false);
     }
-    Ok(())
+    record.status = next;
+    record.pause_reason = reason.map(String::from).filter(|_| command == Command::Pause);
+    record.write(txn)?;
+    Ok(true)
 }
 
 #[cfg(test)]

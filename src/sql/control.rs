@@ -191,13 +191,14 @@ pub async fn show_jobs(
     Ok(shown)
 }
 
-/// `PAUSE`, `RESUME` and `CANCEL JOBS`: writes what is asked into the transaction, of all of them or of none. The jobs that were asked.
+/// `PAUSE`, `RESUME` and `CANCEL JOBS`: writes what is asked into the transaction, of all of them or of none. How many jobs were
+/// named, and those about which something changed.
 pub async fn control_jobs(
     context: &Context,
     statement: &ControlJobs,
     settings: &SessionSettings,
     parameters: &[Option<String>],
-) -> Result<Vec<JobId>> {
+) -> Result<(usize, Vec<JobId>)> {
     let command = match statement.command {
         JobCommand::Pause => Command::Pause,
         JobCommand::Resume => Command::Resume,
@@ -224,10 +225,13 @@ pub async fn control_jobs(
         reason.resolve(parameters).ok_or_else(missing)
     });
     let reason = reason.transpose()?;
+    let mut changed = Vec::new();
     for id in &ids {
-        jobs::control::apply(&**context.txn(), *id, command, reason).await?;
+        if jobs::control::apply(&**context.txn(), *id, command, reason).await? {
+            changed.push(*id);
+        }
     }
-    Ok(ids)
+    Ok((ids.len(), changed))
 }
 
 /// Whether a query is a list of values.

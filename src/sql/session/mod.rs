@@ -371,9 +371,9 @@ impl Session {
                 Ok((rows(control::detached(job))?, vec![JobChange::Created(job)]))
             }
             Statement::ControlJobs(control) => {
-                let jobs = control::control_jobs(context, control, &self.settings, &texts).await?;
-                let tag = format!("{} JOBS {}", control.command.name(), jobs.len());
-                Ok((Response::Done(tag), jobs.into_iter().map(JobChange::Asked).collect()))
+                let (count, changed) = control::control_jobs(context, control, &self.settings, &texts).await?;
+                let tag = format!("{} JOBS {count}", control.command.name());
+                Ok((Response::Done(tag), changed.into_iter().map(JobChange::Asked).collect()))
             }
             Statement::SetClusterSetting(set) => {
                 let value = match &set.value {
