@@ -456,7 +456,11 @@ impl JobType for BackupJob {
             let key = job.secret().await.map_err(Error::Job)?.map(|secret| chain_key(&secret)).transpose()?;
             let collection = payload.collection(&self.storage)?.with_key(key);
             let aborted = Record::Aborted { job: job.id().0 };
-            let (mut found, digest) = collection.put_record(&payload.directory, &aborted).await?;
+            let (mut found, digest) = match collection.put_record(&payload.directory, &aborted).await {
+                // What cannot be read, such as half a manifest, completes nothing.
+                Err(Error::Corrupt { .. }) => collection.replace_record(&payload.directory, &aborted).await?,
+                put => put?,
+            };
             if let Record::Complete(manifest) = &found
                 && record.canceled
             {

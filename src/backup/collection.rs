@@ -287,6 +287,13 @@ impl Collection {
         }
     }
 
+    /// Puts a record in the place of one that cannot be read.
+    pub async fn replace_record(&self, directory: &str, record: &Record) -> Result<(Record, String)> {
+        let file = manifest::encode(record)?;
+        self.place(directory).write(&format!("{directory}/{MANIFEST}"), file.clone()).await?;
+        Ok((record.clone(), digest(&file)))
+    }
+
     /// Notes a complete layer in the index, and a full one as the latest.
     pub async fn publish(&self, full: &str, layer: &Layer) -> Result<()> {
         let entry = IndexEntry {
