@@ -176,9 +176,8 @@ async fn storage_that_is_gone_for_good_fails_jobs_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_storage_does_a_restore_is_right_or_an_error() {
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = crate::harness::seed();
     let seconds = std::env::var("KEEPSAFE_TEST_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
-    println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let end = Instant::now() + Duration::from_secs(seconds);
     let local = Local::start().await;
@@ -238,8 +237,7 @@ async fn whatever_storage_does_a_restore_is_right_or_an_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_cut_short_or_changed_while_written_are_found() {
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("seed {seed}");
+    let seed = crate::harness::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let local = Local::start().await;
     run(&local.client, "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY, b TEXT, INDEX (b))").await;

@@ -198,3 +198,10 @@ pub fn copy(from: &Path, to: &Path) {
         if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(std::fs::copy(entry.path(), to).is_ok()) }
     }
 }
+
+/// The seed of a random test, printed: `KEEPSAFE_TEST_SEED`, or a fresh one.
+pub fn seed() -> u64 {
+    let seed = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    seed
+}

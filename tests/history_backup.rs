@@ -93,8 +93,7 @@ async fn every_instant_a_backup_covers_can_be_restored_with_the_schema_of_then()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_changes_are_restored_to_random_instants() {
     use rand::{Rng, SeedableRng};
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("seed {seed}");
+    let seed = crate::harness::seed();
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let store = Store::new();
     let server = store.start();

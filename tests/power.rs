@@ -234,11 +234,10 @@ fn the_disk_of_these_tests_forgets_what_was_not_synced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn power_failures_lose_nothing_that_was_acknowledged() {
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = crate::harness::seed();
     let seconds = std::env::var("KEEPSAFE_TEST_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut random = StdRng::seed_from_u64(seed);
-    println!("seed {seed}");
     let disk = LossyDisk::new();
     let server = disk.start();
     create(&server).await;

@@ -64,6 +64,13 @@ pub trait Server {
     }
 }
 
+fn client(name: &str, port: u16, database: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string()).env("PGUSER", "root");
+    command.env("PGDATABASE", database);
+    command
+}
+
 /// A running keepsafe, killed in the end.
 pub struct Keepsafe {
     directory: TempDir,
@@ -133,10 +140,7 @@ impl Keepsafe {
 
 impl Server for Keepsafe {
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(name);
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string()).env("PGUSER", "root");
-        command.env("PGDATABASE", "defaultdb");
-        command
+        client(name, self.port, "defaultdb")
     }
 }
 
@@ -158,7 +162,7 @@ impl Postgres {
         let directory = directory();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let postgres = Postgres { directory, port };
-        if nobody_but_root() {
+        if is_root() {
             run(Command::new("chown").arg("postgres").arg(postgres.directory.path()));
         }
         run(postgres.owned("initdb").args(["-U", "root", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]));
@@ -176,11 +180,11 @@ impl Postgres {
         let program = run(Command::new("pg_config").arg("--bindir"));
         let program = Path::new(program.trim()).join(name);
         let program = if program.exists() { program } else { newest_version().join(name) };
-        let mut command = match nobody_but_root() {
+        let mut command = match is_root() {
             true => Command::new("runuser"),
             false => Command::new(&program),
         };
-        if nobody_but_root() {
+        if is_root() {
             command.args(["-u", "postgres", "--"]).arg(program);
         }
         command.arg("-D").arg(self.directory.path().join("data")).current_dir(self.directory.path());
@@ -193,7 +197,7 @@ impl Postgres {
     }
 }
 
-fn nobody_but_root() -> bool {
+fn is_root() -> bool {
     run(Command::new("id").arg("-u")).trim() == "0"
 }
 
@@ -205,10 +209,7 @@ fn newest_version() -> PathBuf {
 
 impl Server for Postgres {
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(name);
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string()).env("PGUSER", "root");
-        command.env("PGDATABASE", "postgres");
-        command
+        client(name, self.port, "postgres")
     }
 }
 

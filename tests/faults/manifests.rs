@@ -110,9 +110,8 @@ async fn replace(storage: &Faulty, directory: &str, name: &str, forged: Vec<u8>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn made_up_manifests_with_right_digests_hurt_nobody() {
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = crate::harness::seed();
     let seconds = std::env::var("KEEPSAFE_TEST_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
-    println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     count_panics();
     let local = Local::start().await;

@@ -408,9 +408,8 @@ fn without_excluded(world: &World, end: Option<&World>) -> World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_done_restores_are_what_the_model_says() {
-    let seed: u64 = std::env::var("KEEPSAFE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = crate::harness::seed();
     let seconds = std::env::var("KEEPSAFE_TEST_SECONDS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
-    println!("seed {seed}");
     let mut model = Model::new(seed).await;
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {

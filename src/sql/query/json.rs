@@ -6,7 +6,7 @@ use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use serde_json::{Map, Value};
 use sqlparser::ast::BinaryOperator;
@@ -466,31 +466,23 @@ pub fn is_set_function(name: &str) -> bool {
     name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_")).is_some_and(|rest| set.contains(&rest))
 }
 
-/// The call that an operator stands for when its operands are of these types.
-pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> Option<fn(Expr, Expr) -> Expr> {
-    macro_rules! call {
-        ($name:literal) => {
-            Some(|left, right| match by_name($name) {
-                Some(function) => function.call(vec![left, right]),
-                None => left,
-            })
-        };
-    }
+/// The function that an operator stands for when its operands are of these types.
+pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> Option<Arc<ScalarUDF>> {
     let is_json = *left == ColumnType::Json;
     // What `unnest` gives has lost its type.
     let may_be_json = is_json || *left == ColumnType::Text;
-    match op {
-        BinaryOperator::Arrow if may_be_json => call!("->"),
-        BinaryOperator::LongArrow if may_be_json => call!("->>"),
-        BinaryOperator::HashArrow if may_be_json => call!("#>"),
-        BinaryOperator::HashLongArrow if may_be_json => call!("#>>"),
-        BinaryOperator::AtArrow if is_json => call!("@>"),
-        BinaryOperator::ArrowAt if is_json || *right == ColumnType::Json => call!("<@"),
-        BinaryOperator::Question if is_json => call!("?"),
-        BinaryOperator::QuestionPipe if is_json => call!("?|"),
-        BinaryOperator::QuestionAnd if is_json => call!("?&"),
-        BinaryOperator::StringConcat if is_json && !right.is_character() => call!("jsonb_concat"),
-        BinaryOperator::Minus if is_json => call!("jsonb_delete"),
-        _ => None,
-    }
+    by_name(match op {
+        BinaryOperator::Arrow if may_be_json => "->",
+        BinaryOperator::LongArrow if may_be_json => "->>",
+        BinaryOperator::HashArrow if may_be_json => "#>",
+        BinaryOperator::HashLongArrow if may_be_json => "#>>",
+        BinaryOperator::AtArrow if is_json => "@>",
+        BinaryOperator::ArrowAt if is_json || *right == ColumnType::Json => "<@",
+        BinaryOperator::Question if is_json => "?",
+        BinaryOperator::QuestionPipe if is_json => "?|",
+        BinaryOperator::QuestionAnd if is_json => "?&",
+        BinaryOperator::StringConcat if is_json && !right.is_character() => "jsonb_concat",
+        BinaryOperator::Minus if is_json => "jsonb_delete",
+        _ => return None,
+    })
 }

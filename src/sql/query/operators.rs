@@ -40,9 +40,9 @@ impl ExprPlanner for Operators {
             let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
-        if let Some(call) = json::operator(&op, &of_field(&left_field), &of_field(&right_field)) {
+        if let Some(function) = json::operator(&op, &of_field(&left_field), &of_field(&right_field)) {
             let right = if is_json_operand(&op) { adopt(right, &left_field)? } else { right };
-            return Ok(PlannerResult::Planned(call(left, right)));
+            return Ok(PlannerResult::Planned(function.call(vec![left, right])));
         }
         let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
         match function_for(&op) {
