@@ -15,7 +15,8 @@ const VALUE_FORMAT: u8 = 1;
 const TOMBSTONE: u8 = 0;
 const PUT: u8 = 1;
 const TIME_BYTES: usize = 8;
-const SPACE_BYTES: usize = 8;
+/// Bytes of the space that a fjall key begins with.
+pub const SPACE_BYTES: usize = 8;
 const TERMINATOR: [u8; 2] = [0x00, 0x01];
 const ESCAPED_ZERO: [u8; 2] = [0x00, 0xff];
 
@@ -89,7 +90,23 @@ pub fn time_of(versioned_key: &[u8]) -> Result<Timestamp> {
 /// Appends the user key inside a version prefix to `buffer`.
 #[inline]
 pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
-    let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
+    push_unescaped(buffer, &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()]);
+}
+
+/// Bytes of the user key inside a version prefix.
+pub fn user_key_bytes(version_prefix: &[u8]) -> usize {
+    unescaped_bytes(&version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()])
+}
+
+/// The escaped key inside a fjall key.
+#[inline]
+pub fn escaped_key(versioned_key: &[u8]) -> &[u8] {
+    &versioned_key[SPACE_BYTES..versioned_key.len() - TERMINATOR.len() - TIME_BYTES]
+}
+
+/// Appends an escaped key, or the end of one from a [`key_boundary`] on.
+#[inline]
+pub fn push_unescaped(buffer: &mut Vec<u8>, escaped: &[u8]) {
     let start = buffer.len();
     buffer.resize(start + escaped.len(), 0);
     // Without a branch a byte: keys of numbers are half zeros.
@@ -103,10 +120,17 @@ pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
     buffer.truncate(start + length);
 }
 
-/// Bytes of the user key inside a version prefix.
-pub fn user_key_bytes(version_prefix: &[u8]) -> usize {
-    let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
+/// Bytes of the key that such an escaped one stands for.
+#[inline]
+pub fn unescaped_bytes(escaped: &[u8]) -> usize {
     escaped.len() - escaped.iter().filter(|byte| **byte == 0).count()
+}
+
+/// The last place at or before `at` that does not part a zero from what escapes it.
+#[inline]
+pub fn key_boundary(escaped: &[u8], at: usize) -> usize {
+    let at = at.min(escaped.len());
+    if at > 0 && escaped[at - 1] == 0 { at - 1 } else { at }
 }
 
 /// The stored form of a value, `None` being a tombstone.

@@ -24,6 +24,7 @@ mod spaces;
 mod stats;
 mod txn;
 mod verify;
+mod walked_key;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};

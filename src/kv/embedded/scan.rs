@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::encoding::{decode_value, push_user_key, span_bounds, split_time, with_time};
+use super::walked_key::WalkedKey;
 use super::{Engine, REOPENED};
 use crate::kv::{Batch, Direction, MAX_KEY_BYTES, Result, Span, successor_of_prefix};
 use crate::time::Timestamp;
@@ -48,8 +49,9 @@ pub struct Scan {
     left: usize,
     end: Vec<u8>,
     iter: fjall::Iter,
-    /// A version of the key the walk is in, once it needs no more of its versions.
-    done_with: Option<fjall::UserKey>,
+    key: WalkedKey,
+    /// Whether no more versions of that key are needed.
+    done_with_key: bool,
     skipped: usize,
     /// Backward only: the newest fitting version of the key the walk is in.
     candidate: Option<(Vec<u8>, Timestamp, fjall::UserValue)>,
@@ -71,7 +73,8 @@ impl Scan {
             left,
             end,
             iter,
-            done_with: None,
+            key: WalkedKey::default(),
+            done_with_key: false,
             skipped: 0,
             candidate: None,
             finished,
@@ -125,8 +128,8 @@ impl Scan {
         };
         let (key, value) = guard.into_inner()?;
         let (prefix, time) = split_time(&key)?;
-        let is_done = |done: &fjall::UserKey| done.len() == key.len() && done.starts_with(prefix);
-        if self.done_with.as_ref().is_some_and(is_done) {
+        let shared = self.key.shared_with(prefix);
+        if self.done_with_key && shared == prefix.len() {
             self.skipped += 1;
             if self.skipped >= STEPS_BEFORE_SEEK {
                 self.seek_past(engine, with_time(prefix, Timestamp::MIN));
@@ -141,14 +144,13 @@ impl Scan {
             Select::Newest { .. } => value.is_some(),
             Select::Versions { after, .. } | Select::Changes { after, .. } => time > after,
         };
+        self.key.advance(key, shared);
         if fits {
-            batch.push_with(|buffer| push_user_key(buffer, prefix), value, time);
+            batch.push(self.key.user(), value, time);
             self.left -= 1;
         }
-        if !fits || !matches!(self.select, Select::Versions { .. }) {
-            self.done_with = Some(key);
-            self.skipped = 0;
-        }
+        self.done_with_key = !fits || !matches!(self.select, Select::Versions { .. });
+        self.skipped = 0;
         Ok(())
     }
 
