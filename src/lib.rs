@@ -1,6 +1,6 @@
 //! keepsafe: a Postgres-wire server whose speciality is backup and restore as SQL.
 //!
-//! `docs/architecture.md` is the map of the code. Imports only point down: `node`, `check`, `server`, `sql`, `backup`, `jobs`, `catalog`,
+//! `docs/architecture.md` is the map of the code. Imports only point down: `node`, `check`, `server`, `sql`, `schedule`, `backup`, `jobs`, `catalog`,
 //! `runfile`, `kv`, `storage`, `parser`, `time`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -13,6 +13,7 @@ pub mod kv;
 pub mod node;
 pub mod parser;
 pub mod runfile;
+pub mod schedule;
 pub mod server;
 pub mod sql;
 pub mod storage;

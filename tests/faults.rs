@@ -4,7 +4,7 @@
 
 mod control;
 mod manifests;
-mod storage;
+pub mod storage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use keepsafe::node::{Config, Node};
 use keepsafe::server::Server;
 use keepsafe::storage::Storage;
-use keepsafe::time::SystemClock;
+use keepsafe::time::{Clock, SystemClock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -26,12 +26,12 @@ use storage::{Fault, Faulty};
 const SECONDS: u64 = 15;
 
 /// A node in this process.
-struct Local {
+pub struct Local {
     directory: tempfile::TempDir,
-    storage: Arc<Faulty>,
+    pub storage: Arc<Faulty>,
     node: Node,
     url: String,
-    client: Client,
+    pub client: Client,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
@@ -39,10 +39,14 @@ struct Local {
 impl Local {
     async fn start() -> Local {
         let directory = tempfile::tempdir().unwrap();
-        let storage = Arc::new(Faulty::default());
+        Local::start_on(directory, Arc::new(Faulty::default()), Arc::new(SystemClock::default())).await
+    }
+
+    /// On a store that may be there already, and another clock than the machine's.
+    pub async fn start_on(directory: tempfile::TempDir, storage: Arc<Faulty>, clock: Arc<dyn Clock>) -> Local {
         let config = Config { store: directory.path().join("store"), external_io_dir: None, locality: String::new() };
         let mounted = Storage::new(None).mount("faulty", storage.clone());
-        let node = Node::open_on(&config, mounted, Arc::new(SystemClock::default())).await.unwrap();
+        let node = Node::open_on(&config, mounted, clock).await.unwrap();
         let server = Server::bind(node.engine().clone(), "127.0.0.1:0", None).await.unwrap();
         let url = format!("postgresql://root@{}/defaultdb", server.address().unwrap());
         let (stop, stopped) = watch::channel(false);
@@ -59,13 +63,14 @@ impl Local {
         client
     }
 
-    async fn stop(self) {
+    /// What is left can be started again.
+    pub async fn stop(self) -> (tempfile::TempDir, Arc<Faulty>) {
         drop(self.client);
         self.node.stop_jobs();
         self.stop.send_replace(true);
         self.serving.await.unwrap();
         self.node.close().await.unwrap();
-        drop(self.directory);
+        (self.directory, self.storage)
     }
 
     /// A chain of three layers of `d`; what table `t` was at the end of each.

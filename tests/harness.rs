@@ -60,7 +60,10 @@ impl Server {
     /// With more in its environment.
     pub fn start_in(store: &Path, more: &[&str], environment: &[(&str, PathBuf)]) -> Server {
         let store = store.to_str().unwrap();
-        let mut command = keepsafe(&["start", "--store", store, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        let mut command = keepsafe(&["start", "--store", store, "--listen", "127.0.0.1:0"]);
+        if !more.contains(&"--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         let mut child = command
             .args(more)
             .envs(environment.iter().map(|(name, value)| (name, value)))

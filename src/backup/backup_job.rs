@@ -13,7 +13,7 @@ use super::manifest::{self, DataFile, Manifest, Record, Revisions, SpaceSize, Ta
 use super::plan::BackupPayload;
 use super::revisions;
 use super::system_tables;
-use super::work::{Checkpoint, Progress, parallelism, run_all};
+use super::work::{Checkpoint, Meter, Progress, parallelism, run_all};
 use super::{Error, Result};
 use crate::catalog::protection::Protection;
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId};
@@ -225,11 +225,13 @@ impl BackupJob {
         };
         let todo: Vec<(usize, Task)> =
             state.tasks.iter().cloned().enumerate().filter(|(at, _)| !state.done.contains_key(at)).collect();
-        let progress = Progress::new(job, "writing data files", state);
+        let expected = self.expected_rows(store, payload, &todo).await?;
+        let progress = Progress::new(job, "writing data files", state, expected);
         progress.update(|_| {}).await?;
         let run = |(number, task): (usize, Task)| {
             let (collection, store, payload) = (collection.clone(), store.clone(), payload.clone());
-            async move { Ok((number, write_task(&collection, &store, &payload, &task).await?)) }
+            let meter = progress.meter();
+            async move { Ok((number, write_task(&collection, &store, &payload, &task, &meter).await?)) }
         };
         run_all(&progress, todo, run, |state, (number, result)| {
             state.done.insert(number, result);
@@ -243,6 +245,24 @@ impl BackupJob {
         let record = Record::Complete(Box::new(manifest));
         let (found, digest) = collection.put_record(&payload.directory, &record).await?;
         self.finish(job, payload, collection, found, digest).await
+    }
+
+    /// About how many rows the tasks will go through; 0 if nobody knows, as with changes.
+    async fn expected_rows(
+        &self,
+        store: &Arc<dyn Store>,
+        payload: &BackupPayload,
+        tasks: &[(usize, Task)],
+    ) -> Result<u64> {
+        if payload.start_time.is_some() {
+            return Ok(0);
+        }
+        let spaces = tasks.iter().flat_map(|(_, task)| &task.spans).map(|span| span.space);
+        let mut rows = 0;
+        for space in spaces.collect::<BTreeSet<_>>() {
+            rows += store.stats(space).await?.rows;
+        }
+        Ok(rows)
     }
 
     async fn manifest(
@@ -313,13 +333,15 @@ impl BackupJob {
 
 /// The job no longer needs the history it protected.
 async fn release_history(job: &JobHandle) -> Result<()> {
-    loop {
+    for attempt in 0.. {
         let (txn, record) = job.begin().await?;
         Protection::delete(&*txn, job.id().0)?;
         if job.commit(&txn, record).await? {
-            return Ok(());
+            break;
         }
+        job.make_way(attempt).await;
     }
+    Ok(())
 }
 
 /// Rows, index entries and bytes of a layer.
@@ -357,6 +379,7 @@ async fn write_task(
     store: &Arc<dyn Store>,
     payload: &BackupPayload,
     task: &Task,
+    meter: &Meter,
 ) -> Result<TaskResult> {
     let mut result = TaskResult::default();
     let mut open: Option<OpenFile> = None;
@@ -369,6 +392,7 @@ async fn write_task(
         let mut entries = entries(store, payload, span, task_span.whole);
         let mut last_key = Vec::new();
         while let Some(batch) = entries.try_next().await? {
+            meter.add(batch.len());
             let size = result.sizes.entry(space.0).or_default();
             for entry in batch.iter() {
                 let file = match &mut open {

@@ -60,6 +60,15 @@ impl Chain {
             .collect()
     }
 
+    /// About how many rows these spaces have: as many as their lowest layers.
+    pub fn rows_of(&self, spaces: impl Iterator<Item = SpaceId>) -> u64 {
+        let rows = |space: SpaceId| {
+            let lowest = *self.inner.lowest.get(&space)?;
+            Some(self.inner.layers[lowest].0.manifest.size_of(space).0)
+        };
+        spaces.filter_map(rows).sum()
+    }
+
     /// Keys that cut a space into parts of about a file each.
     pub fn split_points(&self, space: SpaceId) -> Vec<bytes::Bytes> {
         let Some(&lowest) = self.inner.lowest.get(&space) else { return Vec::new() };

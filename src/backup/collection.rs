@@ -17,6 +17,7 @@ pub const MANIFEST: &str = "BACKUP_MANIFEST";
 const INDEX: &str = "metadata/index";
 const LATEST: &str = "metadata/latest";
 const LOCKS: &str = "metadata/lock";
+const PROBE: &str = "metadata/probe";
 const INCREMENTALS: &str = "incrementals";
 const ENCRYPTION_INFO: &str = "ENCRYPTION-INFO";
 /// Begins a sealed file; the id that its key is made from follows, then what is sealed.
@@ -235,8 +236,26 @@ impl Collection {
         self.incrementals.as_ref().filter(|_| name.starts_with(INCREMENTALS)).unwrap_or(&self.location)
     }
 
+    /// Its URI, secrets redacted.
+    pub fn shown_location(&self) -> String {
+        self.location.to_string()
+    }
+
     fn shown(&self, name: &str) -> String {
         format!("{}/{name}", self.place(name).to_string().trim_end_matches('/'))
+    }
+
+    /// Finds out whether backups can be written here, by writing a file and deleting it.
+    pub async fn try_write(&self) -> Result<()> {
+        let name = format!("{PROBE}-{:032x}", rand::random::<u128>());
+        for place in [Some(&self.location), self.incrementals.as_ref()].into_iter().flatten() {
+            place.create(&name, Bytes::new()).await?;
+            // Some places keep what is written for a time.
+            if let Err(error) = place.delete(&name).await {
+                tracing::info!(%error, "a collection lets nothing be deleted");
+            }
+        }
+        Ok(())
     }
 
     /// Takes a directory for a layer to be written; `false` if it is taken.

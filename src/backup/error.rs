@@ -1,4 +1,5 @@
 use crate::jobs::{self, Failure};
+use crate::time::Timestamp;
 use crate::{catalog, kv, runfile, storage};
 
 /// What can go wrong with backups.
@@ -23,6 +24,14 @@ pub enum Error {
         file: String,
         /// What is wrong.
         what: String,
+    },
+    /// The chain to be added to has that time already.
+    #[error("the backup being added to ends at {until}, not before {asked}")]
+    Covered {
+        /// The end that the new layer would have.
+        asked: Timestamp,
+        /// The end of the chain.
+        until: Timestamp,
     },
     /// Anything the user can do something about: SQLSTATE, message, hint.
     #[error("{message}")]
@@ -82,6 +91,7 @@ impl Error {
             Error::Catalog(catalog::Error::Corrupt(_)) => "XX001",
             Error::Job(jobs::Error::Failed { sqlstate, .. }) => sqlstate,
             Error::Job(_) => "57P01",
+            Error::Covered { .. } => "22023",
             Error::Refused { sqlstate, .. } => sqlstate,
         }
     }

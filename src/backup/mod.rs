@@ -24,6 +24,7 @@ pub mod plan;
 mod restore_job;
 mod revisions;
 pub mod show;
+mod start;
 mod system_tables;
 mod targets;
 mod work;
@@ -35,6 +36,7 @@ pub use backup_job::BackupJob;
 pub use error::{Error, Result};
 pub use manifest::TargetSpec;
 pub use restore_job::RestoreJob;
+pub use start::{protected, start};
 
 use crate::catalog::DescriptorCache;
 use crate::jobs::JobType;

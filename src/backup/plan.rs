@@ -11,12 +11,13 @@ use super::collection::{Collection, Layer, full_directory, incremental_directory
 use super::manifest::TargetSpec;
 use super::targets::{Names, Resolved};
 use super::{Error, Result};
+use crate::catalog::protection::ProtectedTarget;
 use crate::catalog::{Catalog, Descriptor, DescriptorCache, DescriptorId};
 use crate::kv::{SpaceHistory, SpaceId, Store};
-use crate::parser::{Access, Backup, Flag, Restore, Subdirectory, Targets, Text, Uri};
+use crate::parser::{Access, Backup, BackupOptions, Flag, Restore, Subdirectory, Targets, Text, Uri};
 use crate::storage::Storage;
 use crate::storage::seal::ChainKey;
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// What planning needs to reach.
 pub struct Planner<'a> {
@@ -26,6 +27,8 @@ pub struct Planner<'a> {
     pub descriptors: &'a Arc<DescriptorCache>,
     /// External storage.
     pub storage: &'a Storage,
+    /// What it waits by.
+    pub clock: &'a dyn Clock,
     /// The database unqualified names are in.
     pub current_database: &'a str,
     /// Values of placeholders.
@@ -148,6 +151,16 @@ pub struct Planned<P> {
     pub description: String,
 }
 
+/// A statement that could be run now.
+pub struct Rehearsed {
+    /// The statement, with names that do not depend on the current database.
+    pub statement: Backup,
+    /// Where it would write.
+    pub collection: Collection,
+    /// Whose history it would need.
+    pub protected: ProtectedTarget,
+}
+
 fn unsupported<T>(what: &str) -> Result<T> {
     Err(Error::refused("0A000", format!("{what} is not supported")))
 }
@@ -202,9 +215,8 @@ impl Planner<'_> {
         collection.resolve(subdirectory, path).await
     }
 
-    /// Plans `BACKUP`; `as_of` is the time of its `AS OF SYSTEM TIME`.
-    pub async fn backup(&self, statement: &Backup, as_of: Option<Timestamp>) -> Result<Planned<BackupPayload>> {
-        let options = &statement.options;
+    /// Refuses what this version cannot do.
+    fn check_options(&self, options: &BackupOptions) -> Result<()> {
         let refused = [
             (!options.access.kms.is_empty(), "option kms"),
             (options.execution_locality.is_some(), "option execution locality"),
@@ -215,9 +227,33 @@ impl Planner<'_> {
             ),
             (options.include_all_virtual_clusters.is_some(), "option include_all_virtual_clusters"),
         ];
-        if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
-            return unsupported(what);
+        match refused.into_iter().find(|(given, _)| *given) {
+            Some((_, what)) => unsupported(what),
+            None => Ok(()),
         }
+    }
+
+    /// Checks a statement without placeholders that is to be run again and again, as if it were run now: its targets, that its
+    /// collection can be written to, its options. With names that do not depend on the current database it comes back.
+    pub async fn rehearse(&self, statement: &Backup) -> Result<Rehearsed> {
+        let options = &statement.options;
+        self.check_options(options)?;
+        self.passphrase(&options.access)?;
+        let Named { collection, .. } = self.collection(&statement.collection, &options.access)?;
+        let txn = self.store.begin().await?;
+        let names = Names::new(all_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
+        let resolved = names.resolve(&statement.targets, self.current_database)?;
+        let targets = names.whole(&statement.targets, self.current_database)?;
+        collection.try_write().await?;
+        let has_history = self.is_true(options.revision_history.as_ref())?;
+        let protected = super::start::protected_target(&resolved.spec, &resolved.roots, has_history);
+        Ok(Rehearsed { statement: Backup { targets, ..statement.clone() }, collection, protected })
+    }
+
+    /// Plans `BACKUP`; `as_of` is the time of its `AS OF SYSTEM TIME`.
+    pub async fn backup(&self, statement: &Backup, as_of: Option<Timestamp>) -> Result<Planned<BackupPayload>> {
+        let options = &statement.options;
+        self.check_options(options)?;
         let Named { uri, incremental_uri, mut collection } = self.collection(&statement.collection, &options.access)?;
         let mut end_time = self.end_time(as_of).await?;
         let resolved = self.targets_at(&statement.targets, end_time).await?;
@@ -309,7 +345,10 @@ impl Planner<'_> {
             if now >= time {
                 return Ok(time);
             }
-            tokio::time::sleep(Duration::from_nanos((time.0 - now.0) as u64)).await;
+            // Up to a microsecond passes faster than anything could wait for it.
+            if time > now.plus(Duration::from_micros(1)) {
+                self.clock.sleep(Duration::from_nanos((time.0 - now.0) as u64)).await;
+            }
         }
     }
 
@@ -339,8 +378,7 @@ impl Planner<'_> {
             return Err(Error::refused_with_hint("22023", message, hint));
         }
         if top.manifest.end_time >= end_time {
-            let message = format!("the backup being added to ends at {}, not before {end_time}", top.manifest.end_time);
-            return Err(Error::refused("22023", message));
+            return Err(Error::Covered { asked: end_time, until: top.manifest.end_time });
         }
         Ok(top)
     }

@@ -16,7 +16,7 @@ use super::collection::Collection;
 use super::manifest::{Manifest, hex, unhex};
 use super::plan::{RestorePayload, TableData};
 use super::system_tables::SystemRows;
-use super::work::{Checkpoint, Progress, run_all};
+use super::work::{Checkpoint, Meter, Progress, run_all};
 use super::{Error, Result};
 use crate::catalog::{
     Catalog, Descriptor, DescriptorCache, DescriptorId, Identity, SchemaDescriptor, TableDescriptor, system,
@@ -163,12 +163,14 @@ impl RestoreJob {
         let ingest_at = state.ingest_at;
         let todo =
             state.tasks.iter().cloned().enumerate().filter(|(number, _)| !state.done.contains_key(number)).collect();
-        let progress = Progress::new(job, "loading rows", state);
+        let expected = chain.rows_of(state.spaces.keys().map(|space| SpaceId(*space)));
+        let progress = Progress::new(job, "loading rows", state, expected);
         // The new ids and spaces are written down before the first of them is used.
         progress.update(|_| {}).await?;
         let run = |(number, parts): (usize, Vec<Part>)| {
             let (chain, store, payload, secondary) = (chain.clone(), store.clone(), payload.clone(), secondary.clone());
-            async move { Ok((number, load(&chain, &store, &payload, ingest_at, &secondary, parts).await?)) }
+            let meter = progress.meter();
+            async move { Ok((number, load(&chain, &store, &payload, ingest_at, &secondary, parts, &meter).await?)) }
         };
         run_all(&progress, todo, run, |state, (number, counts)| {
             state.done.insert(number, counts);
@@ -212,7 +214,7 @@ impl RestoreJob {
     ) -> Result<()> {
         let id = |old: DescriptorId| state.ids.get(&old.0).copied().unwrap_or(old);
         let space = |old: SpaceId| state.spaces.get(&old.0).copied().unwrap_or(old);
-        loop {
+        for attempt in 0.. {
             let (txn, mut record) = job.begin().await?;
             let catalog = Catalog::new(txn.clone(), self.descriptors.clone());
             if payload.cluster {
@@ -226,9 +228,11 @@ impl RestoreJob {
             // Whoever wants to cancel the job is too late from here on, or was in time.
             record.succeed(txn.snapshot(), result.clone());
             if job.commit(&txn, record).await? {
-                return Ok(());
+                break;
             }
+            job.make_way(attempt).await;
         }
+        Ok(())
     }
 }
 
@@ -248,6 +252,7 @@ async fn load(
     ingest_at: Timestamp,
     secondary: &HashSet<SpaceId>,
     parts: Vec<Part>,
+    meter: &Meter,
 ) -> Result<Counts> {
     let failed: Arc<Mutex<Option<Error>>> = Arc::default();
     let counts: Arc<Mutex<Counts>> = Arc::default();
@@ -258,8 +263,9 @@ async fn load(
         failures.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         kv::Error::Engine(message)
     };
+    let meter = meter.clone();
     let read = move |part: Part| {
-        let (chain, note, counted) = (chain.clone(), note.clone(), counted.clone());
+        let (chain, note, counted, meter) = (chain.clone(), note.clone(), counted.clone(), meter.clone());
         let is_index = secondary.contains(&part.from);
         let opened = async move {
             let damaged = || Error::corrupt("a job's row", "a key is damaged");
@@ -271,11 +277,12 @@ async fn load(
         stream::once(opened).flat_map(move |opened| match opened {
             Err(error) => stream::iter([Err(note(error))]).boxed(),
             Ok((to, rows)) => {
-                let (note, counted) = (note.clone(), counted.clone());
+                let (note, counted, meter) = (note.clone(), counted.clone(), meter.clone());
                 let tag = move |batch: crate::runfile::Result<Batch>| {
                     let batch = batch.map_err(|error| note(missing_is_corrupt(error)))?;
                     let mut counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
                     let rows = batch.len() as u64;
+                    meter.add(batch.len());
                     if is_index {
                         counts.index_entries += rows
                     } else {
@@ -542,6 +549,10 @@ async fn refuse_taken_names(
 impl JobType for RestoreJob {
     async fn resume(&self, job: &JobHandle) -> Result<serde_json::Value, Failure> {
         self.run(job).await.map_err(Failure::from)
+    }
+
+    fn is_worth_pausing(&self) -> bool {
+        true
     }
 
     async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure> {

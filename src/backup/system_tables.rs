@@ -5,14 +5,26 @@ use futures::TryStreamExt;
 
 use super::Result;
 use super::chain::{Chain, missing_is_corrupt};
-use crate::catalog::system::{SETTINGS, SystemTable, USERS, ZONES};
+use crate::catalog::system::{SCHEDULED_JOBS, SETTINGS, SystemTable, USERS, ZONES};
 use crate::catalog::{Datum, DescriptorId};
 use crate::kv::{Span, Txn};
 use crate::time::Timestamp;
 
 /// The system tables that a backup of a cluster has.
-pub fn backed_up() -> [&'static SystemTable; 3] {
-    [&USERS, &SETTINGS, &ZONES]
+pub fn backed_up() -> [&'static SystemTable; 4] {
+    [&USERS, &SETTINGS, &ZONES, &SCHEDULED_JOBS]
+}
+
+/// A schedule comes back paused, and as one that has not run: its backups are another cluster's, and it must not take any
+/// without somebody having said so.
+fn paused(table: &SystemTable, row: &mut [Datum<'_>]) {
+    let has_secret = row[table.column("has_secret")] == Datum::Bool(true);
+    row[table.column("next_run")] = Datum::Null;
+    row[table.column("runs")] = "{}".into();
+    row[table.column("state")] = match has_secret {
+        true => "restored from a backup without its secrets: drop it and create it again".into(),
+        false => "restored from a backup: resume it to let it run in this cluster".into(),
+    };
 }
 
 /// Rows of system tables out of a backup.
@@ -61,6 +73,12 @@ impl SystemRows {
     ) -> Result<()> {
         for (table, key, value) in &self.rows {
             if keep && txn.get(table.space(), key).await?.is_some() {
+                continue;
+            }
+            if table.space() == SCHEDULED_JOBS.space() {
+                let mut row = table.decode(key, value)?;
+                paused(table, &mut row);
+                table.put(txn, &row)?;
                 continue;
             }
             if table.space() != ZONES.space() {

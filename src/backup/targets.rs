@@ -52,18 +52,6 @@ impl Names {
         inside
     }
 
-    /// `database.schema.name`
-    pub fn full_name(&self, id: DescriptorId) -> String {
-        let Some(descriptor) = self.get(id) else { return format!("[{}]", id.0) };
-        let (database, schema) = descriptor.parents();
-        let parents = [database, schema]
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.get(id))
-            .map(|parent| parent.name().to_string());
-        parents.chain([descriptor.name().to_string()]).collect::<Vec<_>>().join(".")
-    }
-
     /// Resolves the targets of a statement; unqualified names are in `current` database.
     pub fn resolve(&self, targets: &Targets, current: &str) -> Result<Resolved> {
         match targets {
@@ -90,8 +78,9 @@ impl Names {
                 let mut spec = BTreeSet::new();
                 let mut roots = BTreeSet::new();
                 for pattern in patterns {
-                    let (name, found) = self.pattern(pattern, current)?;
-                    spec.insert(name);
+                    let (whole, found) = self.pattern(pattern, current)?;
+                    let star = if whole.star { ".*" } else { "" };
+                    spec.insert(format!("{}{star}", whole.parts.join(".")));
                     roots.extend(found);
                 }
                 let mut all = roots.clone();
@@ -121,7 +110,15 @@ impl Names {
         found
     }
 
-    fn pattern(&self, pattern: &TablePattern, current: &str) -> Result<(String, Vec<DescriptorId>)> {
+    /// The same targets, by names that do not depend on the current database.
+    pub fn whole(&self, targets: &Targets, current: &str) -> Result<Targets> {
+        let Targets::Tables(patterns) = targets else { return Ok(targets.clone()) };
+        let whole = patterns.iter().map(|pattern| self.pattern(pattern, current).map(|(whole, _)| whole));
+        whole.collect::<Result<_>>().map(Targets::Tables)
+    }
+
+    /// What a pattern names, and the pattern with database and schema.
+    fn pattern(&self, pattern: &TablePattern, current: &str) -> Result<(TablePattern, Vec<DescriptorId>)> {
         let undefined = || Error::refused("42P01", format!("relation \"{pattern}\" does not exist"));
         let database = |name: &str| self.lookup(None, None, name);
         let schema = |database: DescriptorId, name: &str| self.lookup(Some(database), None, name);
@@ -152,12 +149,14 @@ impl Names {
             _ => return Err(undefined()),
         };
         let schema = schema.ok_or_else(undefined)?;
-        let scope = format!("{}.{}", self.full_name(database), self.get(schema).map_or("", |schema| schema.name()));
+        let name_of = |id: DescriptorId| self.get(id).map_or_else(String::new, |found| found.name().to_string());
+        let mut parts = vec![name_of(database), name_of(schema)];
         match name {
-            None => Ok((format!("{scope}.*"), self.children(Some(database), Some(schema)))),
+            None => Ok((TablePattern { parts, star: true }, self.children(Some(database), Some(schema)))),
             Some(name) => {
                 let found = self.lookup(Some(database), Some(schema), name).ok_or_else(undefined)?;
-                Ok((format!("{scope}.{name}"), vec![found]))
+                parts.push(name.clone());
+                Ok((TablePattern { parts, star: false }, vec![found]))
             }
         }
     }

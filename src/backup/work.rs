@@ -1,6 +1,9 @@
 //! Tasks run side by side, and what is done is never done again.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,11 +18,37 @@ pub fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
+/// How often it is said how far a job is.
+const TICK: Duration = Duration::from_secs(1);
+/// Before that, nothing is said about the time that is left.
+const SOUND_AFTER: Duration = Duration::from_secs(3);
+/// Part of the work comes after the tasks.
+const TASKS_SHARE: f64 = 0.95;
+
+/// Counts the rows that tasks have gone through.
+#[derive(Clone, Default)]
+pub struct Meter {
+    rows: Arc<AtomicU64>,
+}
+
+impl Meter {
+    /// So many more.
+    pub fn add(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}
+
 /// How far a job is, shared by its tasks and saved after each.
 pub struct Progress<'a, C> {
     job: &'a JobHandle,
     status: &'static str,
     state: Mutex<C>,
+    meter: Meter,
+    /// About how many rows there are; 0 if nobody knows.
+    expected_rows: u64,
+    /// When this worker began, and how far the job was then.
+    began_nanos: i64,
+    fraction_then: f64,
 }
 
 /// A checkpoint that knows how much of the work is done.
@@ -30,8 +59,42 @@ pub trait Checkpoint: Serialize + DeserializeOwned {
 
 impl<'a, C: Checkpoint> Progress<'a, C> {
     /// From a checkpoint on.
-    pub fn new(job: &'a JobHandle, status: &'static str, checkpoint: C) -> Progress<'a, C> {
-        Progress { job, status, state: Mutex::new(checkpoint) }
+    pub fn new(job: &'a JobHandle, status: &'static str, checkpoint: C, expected_rows: u64) -> Progress<'a, C> {
+        let (began_nanos, fraction_then) = (job.clock().monotonic_nanos(), checkpoint.fraction());
+        let (state, meter) = (Mutex::new(checkpoint), Meter::default());
+        Progress { job, status, state, meter, expected_rows, began_nanos, fraction_then }
+    }
+
+    /// What tasks count their rows with.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
+    /// From 0 to 1: by the tasks that are done, or by the rows that all have gone through.
+    fn fraction(&self, state: &C) -> f64 {
+        let rows = self.meter.rows.load(Ordering::Relaxed).min(self.expected_rows) as f64;
+        let by_rows = if self.expected_rows == 0 { 0.0 } else { rows / self.expected_rows as f64 };
+        state.fraction().max(self.fraction_then + by_rows * (1.0 - self.fraction_then)).min(1.0)
+    }
+
+    /// What is being done, and how long it will take.
+    fn status(&self, fraction: f64) -> String {
+        let elapsed = (self.job.clock().monotonic_nanos() - self.began_nanos).max(0) as f64 / 1e9;
+        let done = fraction - self.fraction_then;
+        if elapsed < SOUND_AFTER.as_secs_f64() || done <= 0.0 {
+            return self.status.into();
+        }
+        let left = (elapsed * (1.0 - fraction) / done).ceil() as u64;
+        match (left / 60, left % 60) {
+            (0, seconds) => format!("{}, about {seconds} s left", self.status),
+            (minutes, seconds) => format!("{}, about {minutes} min {seconds} s left", self.status),
+        }
+    }
+
+    /// Says how far the job is.
+    async fn tick(&self) -> Result<()> {
+        let fraction = self.fraction(&*self.state.lock().await);
+        Ok(self.job.checkpoint(fraction * TASKS_SHARE, &self.status(fraction), None).await?)
     }
 
     /// Changes the checkpoint and saves it.
@@ -40,8 +103,8 @@ impl<'a, C: Checkpoint> Progress<'a, C> {
         change(&mut state);
         let json = serde_json::to_value(&*state)
             .map_err(|error| jobs::Error::Failed { message: error.to_string(), sqlstate: "XX000".into() })?;
-        // Part of the work comes after the tasks.
-        Ok(self.job.checkpoint(state.fraction() * 0.95, self.status, Some(json)).await?)
+        let fraction = self.fraction(&state);
+        Ok(self.job.checkpoint(fraction * TASKS_SHARE, &self.status(fraction), Some(json)).await?)
     }
 
     /// The checkpoint as it is in the end.
@@ -70,7 +133,14 @@ where
             let Some(task) = waiting.next() else { break };
             running.spawn(run(task));
         }
-        let Some(finished) = running.join_next().await else { return Ok(()) };
+        let finished = tokio::select! {
+            finished = running.join_next() => finished,
+            () = progress.job.clock().sleep(TICK) => {
+                progress.tick().await?;
+                continue;
+            }
+        };
+        let Some(finished) = finished else { return Ok(()) };
         let failed = |error: tokio::task::JoinError| jobs::Error::Failed {
             message: error.to_string(),
             sqlstate: "XX000".into(),

@@ -19,6 +19,7 @@ pub mod protection;
 pub mod retention;
 pub mod row;
 pub mod secrets;
+pub mod settings;
 pub mod system;
 mod types;
 pub mod zone;

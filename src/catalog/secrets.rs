@@ -1,4 +1,4 @@
-//! Secrets that outlive a statement: what a job needs again after a restart. They are in `system.secrets`, sealed with a key that is
+//! Secrets that outlive a statement: what a job or a schedule needs again after a restart. They are in `system.secrets`, sealed with a key that is
 //! in a file of its own beside the store, and in no backup. Nothing else stores a secret.
 
 use std::fs::{File, OpenOptions};
@@ -12,6 +12,15 @@ use super::system::SECRETS;
 use super::{Datum, Error, Result};
 use crate::kv::Txn;
 use crate::storage::seal::ChainKey;
+
+/// Whose a secret is. It goes when its owner does. Jobs and schedules share one numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretOwner {
+    /// A job's.
+    Job(i64),
+    /// A schedule's.
+    Schedule(i64),
+}
 
 /// Seals and opens secrets.
 pub struct Secrets {
@@ -46,18 +55,22 @@ impl Secrets {
         }
     }
 
-    /// Writes a job's secret into a transaction.
-    pub fn put(&self, txn: &dyn Txn, job: i64, secret: &[u8]) -> Result<()> {
+    /// Writes a secret into a transaction.
+    pub fn put(&self, txn: &dyn Txn, owner: SecretOwner, secret: &[u8]) -> Result<()> {
         let id: u128 = rand::random();
         let cannot = |error: crate::storage::seal::Error| Error::corrupt(error.to_string());
         let sealed = self.key.file(id).and_then(|key| key.seal(0, true, secret.to_vec())).map_err(cannot)?;
         let stored = [&id.to_be_bytes()[..], &sealed].concat();
-        SECRETS.put(txn, &[job.into(), "job".into(), job.into(), Datum::Bytes(stored.into())])
+        let (kind, owner) = match owner {
+            SecretOwner::Job(id) => ("job", id),
+            SecretOwner::Schedule(id) => ("schedule", id),
+        };
+        SECRETS.put(txn, &[owner.into(), kind.into(), owner.into(), Datum::Bytes(stored.into())])
     }
 
-    /// A job's secret.
-    pub async fn get(&self, txn: &dyn Txn, job: i64) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let Some(row) = SECRETS.get(txn, &[job.into()]).await? else { return Ok(None) };
+    /// The secret of an owner.
+    pub async fn get(&self, txn: &dyn Txn, owner: i64) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let Some(row) = SECRETS.get(txn, &[owner.into()]).await? else { return Ok(None) };
         let Some(Datum::Bytes(stored)) = row.get(3) else { return Err(Error::corrupt("a secret is none")) };
         let changed = || Error::corrupt("a secret was sealed with another key than the store has now");
         let (id, sealed) = stored.split_first_chunk::<16>().ok_or_else(changed)?;
@@ -65,8 +78,8 @@ impl Secrets {
         opened.map(|secret| Some(Zeroizing::new(secret))).map_err(|_| changed())
     }
 
-    /// Removes a job's secret.
-    pub fn delete(txn: &dyn Txn, job: i64) -> Result<()> {
-        SECRETS.delete(txn, &[job.into()])
+    /// Removes the secret of an owner.
+    pub fn delete(txn: &dyn Txn, owner: i64) -> Result<()> {
+        SECRETS.delete(txn, &[owner.into()])
     }
 }

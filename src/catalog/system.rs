@@ -56,7 +56,8 @@ system_tables! {
     JOBS = 7 "jobs" (
         "id" Int8, "status" Text, "job_type" Text, "description" Text, "user_name" Text, "created" TimestampTz,
         "started" TimestampTz, "finished" TimestampTz, "error" Text, "payload" Json, "claim_session" Text,
-        "claim_epoch" Int8, "claim_expires" TimestampTz, "canceled" Bool, "pause_reason" Text
+        "claim_epoch" Int8, "claim_expires" TimestampTz, "canceled" Bool, "pause_reason" Text, "schedule_id" Int8,
+        "execution_errors" Json
     ) key 1;
     /// Jobs: how far they are, and where to go on.
     JOB_PROGRESS = 8 "job_progress" (
@@ -73,6 +74,12 @@ system_tables! {
     SECRETS = 12 "secrets" ("id" Int8, "owner_type" Text, "owner_id" Int8, "sealed" Bytes) key 1;
     /// What is so of the cluster as a whole, such as its id. Never in a backup.
     CLUSTER = 13 "cluster" ("name" Text, "value" Text) key 1;
+    /// Schedules: when they run, what they run, and how that went.
+    SCHEDULED_JOBS = 14 "scheduled_jobs" (
+        "id" Int8, "label" Text, "owner" Text, "created" TimestampTz, "next_run" TimestampTz, "recurrence" Text,
+        "on_previous_running" Text, "on_execution_failure" Text, "state" Text, "statement" Text, "has_secret" Bool,
+        "options" Json, "runs" Json
+    ) key 1;
     /// Spaces that were dropped and still have history: whose they were, and whether backups left them out.
     DROPPED_SPACES = 11 "dropped_spaces" ("space" Int8, "object_id" Int8, "database_id" Int8, "excluded" Bool) key 1;
 }
@@ -106,6 +113,11 @@ impl SystemTable {
     /// The space of its rows.
     pub fn space(&self) -> SpaceId {
         self.space
+    }
+
+    /// The position of a column that the table has.
+    pub fn column(&self, name: &str) -> usize {
+        self.table.columns.iter().position(|column| column.name == name).unwrap_or_default()
     }
 
     /// The key of the row whose key columns have these values.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -6,10 +7,12 @@ use super::{Error, JobId, JobRecord, Registry, Result, Status};
 use crate::catalog::protection::Protection;
 use crate::catalog::secrets::Secrets;
 use crate::kv::{self, Store, Txn};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
-/// Attempts at a write of a job's rows that others keep getting in the way of.
+/// Attempts at a write of a job's rows that others keep getting in the way of, and the waits between them.
 const ATTEMPTS: usize = 50;
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// A claimed job, as its worker sees it.
 pub struct JobHandle {
@@ -36,6 +39,11 @@ impl JobHandle {
     /// The store the job is in.
     pub fn store(&self) -> &Arc<dyn Store> {
         self.registry.store()
+    }
+
+    /// What the job reads and waits by.
+    pub fn clock(&self) -> &dyn Clock {
+        self.registry.clock()
     }
 
     /// The job as it is now, if the claim still holds.
@@ -75,9 +83,20 @@ impl JobHandle {
         Ok((txn, record))
     }
 
+    /// Leaves the job where it is, until somebody resumes it.
+    pub(super) async fn pause(&self, reason: &str) -> Result<()> {
+        self.update(|record, _| {
+            record.status = Status::Paused;
+            record.claim_session = None;
+            record.pause_reason = Some(reason.into());
+            record.running_status = Some(reason.into());
+        })
+        .await
+    }
+
     /// Does what was asked for while nobody worked on the job: pauses it, or begins to undo it.
     pub(super) async fn obey(&self) -> Result<JobRecord> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let txn = self.store().begin().await?;
             let mut record = self.claimed(&*txn).await?;
             match record.status {
@@ -96,8 +115,14 @@ impl JobHandle {
             if self.commit(&txn, record.clone()).await? {
                 return Ok(record);
             }
+            self.make_way(attempt).await;
         }
         Err(kv::Error::Retry("a job's rows are in great demand").into())
+    }
+
+    /// Waits a little after a lost race: what won it is seen only when it is durable.
+    pub async fn make_way(&self, attempt: usize) {
+        self.clock().sleep(FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT)).await;
     }
 
     /// Commits such a transaction; `false` if it lost a race and has to be begun again.
@@ -121,12 +146,13 @@ impl JobHandle {
 
     /// Changes the job; `change` also gets the time.
     pub async fn update(&self, change: impl Fn(&mut JobRecord, Timestamp)) -> Result<()> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let (txn, mut record) = self.begin().await?;
             change(&mut record, txn.snapshot());
             if self.commit(&txn, record).await? {
                 return Ok(());
             }
+            self.make_way(attempt).await;
         }
         Err(kv::Error::Retry("a job's rows are in great demand").into())
     }

@@ -130,6 +130,11 @@ pub trait JobType: Send + Sync {
     /// Works from the last checkpoint to the end; the value is the job's result.
     async fn resume(&self, job: &JobHandle) -> Result<serde_json::Value, Failure>;
 
+    /// Whether a job that could not go on for too often waits for somebody to resume it, instead of being undone.
+    fn is_worth_pausing(&self) -> bool {
+        false
+    }
+
     /// Undoes what the job has done so far. Called again if it fails.
     async fn on_fail_or_cancel(&self, job: &JobHandle) -> Result<(), Failure>;
 }

@@ -4,6 +4,9 @@ use crate::catalog::{self, Datum};
 use crate::kv::Txn;
 use crate::time::Timestamp;
 
+/// Errors that are kept of a job that is tried again and again.
+const KEPT_ERRORS: usize = 20;
+
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -93,6 +96,10 @@ pub struct JobRecord {
     pub canceled: bool,
     /// Why it is paused, if whoever paused it said so.
     pub pause_reason: Option<String>,
+    /// The schedule that made it.
+    pub schedule: Option<i64>,
+    /// Errors after which it was tried again: the last ones, oldest first.
+    pub execution_errors: Vec<String>,
     /// From 0 to 1.
     pub fraction_completed: f64,
     /// What is happening.
@@ -124,6 +131,13 @@ impl JobRecord {
         JobRecord::from_rows(&row, &progress)
     }
 
+    /// The jobs that schedules made, oldest first.
+    pub async fn of_schedules(txn: &dyn Txn, schedules: &[i64]) -> Result<Vec<JobRecord>> {
+        let mut records = JobRecord::read_all(txn).await?;
+        records.retain(|record| record.schedule.is_some_and(|schedule| schedules.contains(&schedule)));
+        Ok(records)
+    }
+
     /// Reads every job, oldest first.
     pub async fn read_all(txn: &dyn Txn) -> Result<Vec<JobRecord>> {
         let mut records = Vec::new();
@@ -153,6 +167,10 @@ impl JobRecord {
             claim_expires: row[12].as_int().unwrap_or_default(),
             canceled: row[13] == Datum::Bool(true),
             pause_reason: text(14),
+            schedule: row[15].as_int(),
+            execution_errors: json(&row[16], "errors")?
+                .and_then(|errors| serde_json::from_value(errors).ok())
+                .unwrap_or_default(),
             fraction_completed: fraction,
             running_status: progress[2].as_text().map(str::to_string),
             modified: progress[3].as_int().unwrap_or_default(),
@@ -179,6 +197,8 @@ impl JobRecord {
             self.claim_expires.into(),
             Datum::Bool(self.canceled),
             self.pause_reason.as_deref().into(),
+            self.schedule.into(),
+            (!self.execution_errors.is_empty()).then(|| serde_json::json!(self.execution_errors).to_string()).into(),
         ];
         Ok(JOBS.put(txn, &row)?)
     }
@@ -194,6 +214,19 @@ impl JobRecord {
             self.result.as_ref().map(serde_json::Value::to_string).into(),
         ];
         Ok(JOB_PROGRESS.put(txn, &row)?)
+    }
+
+    /// Notes an error after which the job is tried again.
+    pub fn note_error(&mut self, error: String) {
+        self.execution_errors.push(error);
+        let surplus = self.execution_errors.len().saturating_sub(KEPT_ERRORS);
+        self.execution_errors.drain(..surplus);
+    }
+
+    /// Removes both rows.
+    pub fn delete(&self, txn: &dyn Txn) -> Result<()> {
+        JOBS.delete(txn, &[self.id.0.into()])?;
+        Ok(JOB_PROGRESS.delete(txn, &[self.id.0.into()])?)
     }
 
     /// It is done.

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::{Error, Failure, JobHandle, JobId, JobRecord, JobType, Result, Status};
 use crate::catalog::protection::{Protection, ProtectionOwner};
-use crate::catalog::secrets::Secrets;
+use crate::catalog::secrets::{SecretOwner, Secrets};
+use crate::catalog::settings::{JOB_RETENTION, RETRY_INITIAL_DELAY, RETRY_MAX_DELAY};
 use crate::kv::{self, Store, Txn};
 use crate::time::{Clock, Timestamp};
 
@@ -17,11 +18,15 @@ use crate::time::{Clock, Timestamp};
 const LEASE: Duration = Duration::from_secs(20);
 /// How often claims are renewed and jobs without a worker looked for.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Waits between attempts at a job: doubling from the first to the last.
-const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
-/// Attempts at a job before its errors count as permanent.
+/// The wait between attempts while the settings cannot be read.
+const FALLBACK_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Attempts at a job, since it was claimed, before its errors count as permanent.
 const MAX_ATTEMPTS: usize = 10;
+
+/// Jobs forgotten in one transaction at most.
+const FORGOTTEN_AT_ONCE: usize = 1000;
+/// How far the threads of jobs stand back, on the scale from 0 to 19 of `nice`.
+const NICENESS: i32 = 10;
 
 /// A job to be made.
 pub struct NewJob<'a> {
@@ -35,6 +40,8 @@ pub struct NewJob<'a> {
     pub payload: serde_json::Value,
     /// What it must keep to itself.
     pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// The schedule whose run it is.
+    pub schedule: Option<i64>,
 }
 
 /// Takes a job off the list of those being worked on, even if its worker panics; it is then adopted when the claim ends.
@@ -64,6 +71,14 @@ enum Phase {
     Revert,
 }
 
+/// The calling thread computes when nobody else wants to: those who wait for an answer come before jobs. On Linux that is a
+/// property of each thread.
+fn step_back() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "jobs compete with statements for the processor");
+    }
+}
+
 /// The jobs of one process.
 pub struct Registry {
     store: Arc<dyn Store>,
@@ -85,7 +100,7 @@ impl Registry {
     /// A registry that works on nothing until [`Registry::start`].
     pub fn new(store: Arc<dyn Store>, secrets: Secrets, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Registry>> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.thread_name("keepsafe-job").enable_all().build()?;
+        let runtime = runtime.thread_name("keepsafe-job").on_thread_start(step_back).enable_all().build()?;
         Ok(Arc::new(Registry {
             store,
             secrets,
@@ -102,6 +117,11 @@ impl Registry {
     /// The store the jobs are in.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What jobs read and wait by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// What jobs must keep to themselves.
@@ -171,6 +191,8 @@ impl Registry {
             claim_expires: created,
             canceled: false,
             pause_reason: None,
+            schedule: job.schedule,
+            execution_errors: Vec::new(),
             fraction_completed: 0.0,
             running_status: None,
             modified: created,
@@ -180,7 +202,7 @@ impl Registry {
         record.write(txn)?;
         record.write_progress(txn)?;
         if let Some(secret) = &job.secret {
-            self.secrets.put(txn, id.0, secret)?;
+            self.secrets.put(txn, SecretOwner::Job(id.0), secret)?;
         }
         Ok(id)
     }
@@ -359,24 +381,58 @@ impl Registry {
         job_type: &dyn JobType,
         phase: Phase,
     ) -> Result<serde_json::Value, Failure> {
-        let mut delay = FIRST_RETRY_DELAY;
-        for attempt in 1.. {
+        for attempt in 1..=MAX_ATTEMPTS {
             let outcome = match phase {
                 Phase::Resume => job_type.resume(handle).await,
                 Phase::Revert => job_type.on_fail_or_cancel(handle).await.map(|()| serde_json::Value::Null),
             };
             match outcome {
-                Err(Failure::Retry(reason)) if attempt < MAX_ATTEMPTS => {
-                    tracing::warn!(job = handle.id().0, attempt, %reason, "a job will be tried again");
-                    self.clock.sleep(delay).await;
-                    delay = (delay * 2).min(MAX_RETRY_DELAY);
-                    self.check_running()?;
+                Err(Failure::Retry(reason)) => {
+                    tracing::warn!(job = handle.id().0, attempt, %reason, "a job could not go on");
+                    match handle.update(|record, _| record.note_error(reason.clone())).await {
+                        Err(error) if !matches!(error, Error::Catalog(_)) => return Err(error.into()),
+                        // If the store cannot be written now, it may be when the job is tried again.
+                        Err(error) => tracing::warn!(job = handle.id().0, %error, "cannot note an error of a job"),
+                        Ok(()) => {}
+                    }
+                    if attempt < MAX_ATTEMPTS {
+                        self.clock.sleep(self.retry_delay(attempt).await.unwrap_or(FALLBACK_RETRY_DELAY)).await;
+                        self.check_running()?;
+                    } else if matches!(phase, Phase::Resume) && job_type.is_worth_pausing() {
+                        handle.pause(&reason).await?;
+                        return Err(Failure::Abandoned);
+                    } else {
+                        return Err(Failure::Permanent { message: reason, sqlstate: "58030".into() });
+                    }
                 }
-                Err(Failure::Retry(message)) => return Err(Failure::Permanent { message, sqlstate: "58030".into() }),
                 done => return done,
             }
         }
         Err(Failure::Abandoned)
+    }
+
+    /// The wait after an attempt: it doubles with every one, up to a limit.
+    async fn retry_delay(&self, attempt: usize) -> Result<Duration> {
+        let txn = self.store.begin().await?;
+        let (first, most) = (RETRY_INITIAL_DELAY.duration(&*txn).await?, RETRY_MAX_DELAY.duration(&*txn).await?);
+        Ok(first.saturating_mul(1 << (attempt - 1).min(16)).min(most))
+    }
+
+    /// Forgets jobs that ended longer ago than is to be remembered.
+    pub async fn forget_ended(&self) -> Result<()> {
+        let txn = self.store.begin().await?;
+        let retention = JOB_RETENTION.duration(&*txn).await?;
+        let oldest = txn.snapshot().minus(retention).micros();
+        let ended = JobRecord::read_all(&*txn).await?;
+        let forgotten = ended.iter().filter(|record| record.finished.is_some_and(|finished| finished < oldest));
+        for record in forgotten.take(FORGOTTEN_AT_ONCE) {
+            record.delete(&*txn)?;
+        }
+        match txn.commit().await {
+            // The next time will do.
+            Ok(_) | Err(kv::Error::Retry(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes protected timestamps whose job has ended or was never there: a job removes its own with its last write, but it
@@ -425,13 +481,14 @@ impl Registry {
         }
     }
 
-    /// Waits for a job's success; an error if it fails, or is paused or canceled.
-    pub async fn wait(&self, id: JobId) -> Result<JobRecord> {
+    /// Waits for a job's success; an error if it fails, or is paused or canceled. `watch` sees it each time it has got further.
+    pub async fn wait(&self, id: JobId, mut watch: impl FnMut(&JobRecord)) -> Result<JobRecord> {
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
             let txn = self.store.begin().await?;
             let record = JobRecord::read(&*txn, id).await?;
+            watch(&record);
             match record.status {
                 Status::Succeeded => return Ok(record),
                 Status::Failed => return Err(record.failure()),
@@ -467,6 +524,7 @@ mod tests {
             user: "root",
             payload: serde_json::Value::Null,
             secret: None,
+            schedule: None,
         };
         let running = registry.create(&*txn, job).unwrap();
         for (id, owner) in [

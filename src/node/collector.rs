@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::catalog::settings::GC_INTERVAL;
 use crate::catalog::{DescriptorCache, retention};
 use crate::jobs::Registry;
 use crate::kv::Store;
-use crate::sql::{Result, settings};
+use crate::sql::Result;
 use crate::time::Clock;
 
 /// Keys looked at in one go.
@@ -58,11 +59,12 @@ impl Collector {
     }
 
     async fn interval(&self) -> Result<Duration> {
-        settings::gc_interval(&*self.store.begin().await?).await
+        Ok(GC_INTERVAL.duration(&*self.store.begin().await?).await?)
     }
 
     async fn round(&self) -> Result<()> {
         self.jobs.release_orphans().await?;
+        self.jobs.forget_ended().await?;
         retention::sweep(&*self.store, &self.descriptors, self.jobs.oldest_live().await?).await?;
         retention::advance(&*self.store, &self.descriptors).await?;
         loop {

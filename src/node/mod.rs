@@ -15,6 +15,7 @@ use crate::catalog::{self, DescriptorCache, system};
 use crate::jobs::Registry;
 use crate::kv::Store;
 use crate::kv::embedded::Embedded;
+use crate::schedule::Poller;
 use crate::sql::{Engine, Error, Result};
 use crate::storage::Storage;
 use crate::time::{Clock, SystemClock};
@@ -36,7 +37,8 @@ pub struct Node {
     jobs: Arc<Registry>,
     engine: Arc<Engine>,
     stopping: watch::Sender<bool>,
-    collecting: JoinHandle<()>,
+    /// The collector and the schedule poller.
+    background: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -60,11 +62,18 @@ impl Node {
         let types = backup::job_types(&storage, &descriptors);
         let collector =
             Collector { store: shared.clone(), descriptors: descriptors.clone(), jobs: jobs.clone(), clock };
+        let poller = Poller {
+            store: shared.clone(),
+            descriptors: descriptors.clone(),
+            storage: storage.clone(),
+            jobs: jobs.clone(),
+            clock: collector.clock.clone(),
+        };
         let engine = Engine::new(shared, descriptors, jobs.clone(), storage, temporary, config.locality.clone())?;
         jobs.start(types).await?;
         let (stopping, stopped) = watch::channel(false);
-        let collecting = tokio::spawn(collector.run(stopped));
-        Ok(Node { store, jobs, engine: Arc::new(engine), stopping, collecting })
+        let background = vec![tokio::spawn(collector.run(stopped.clone())), tokio::spawn(poller.run(stopped))];
+        Ok(Node { store, jobs, engine: Arc::new(engine), stopping, background })
     }
 
     /// What sessions run on.
@@ -81,7 +90,9 @@ impl Node {
     /// Makes everything durable. Sessions must have ended.
     pub async fn close(self) -> Result<()> {
         self.stop_jobs();
-        self.collecting.await.map_err(Error::internal)?;
+        for work in self.background {
+            work.await.map_err(Error::internal)?;
+        }
         Ok(self.store.close()?)
     }
 }

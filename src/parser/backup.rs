@@ -1,4 +1,4 @@
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Value};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use super::option::{self, Access, Given, OptionWriter, STRICT, STRICT_STORAGE_LOCALITY};
 use super::render::{Render, Secrets, display_redacted, sql_text};
 use super::target::{Subdirectory, Targets};
-use super::text::{Flag, Text, Uri};
+use super::text::{Bind, Flag, Text, Uri};
 
 /// `BACKUP`
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,12 @@ pub struct BackupOptions {
 display_redacted!(Backup);
 
 impl Backup {
+    /// The same backup, of another time.
+    pub fn at(mut self, time: String) -> Backup {
+        self.as_of = Some(Expr::Value(Value::SingleQuotedString(time).into()));
+        self
+    }
+
     /// After `BACKUP`.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<Backup> {
         let targets = parse_targets(cursor)?;
@@ -112,6 +118,19 @@ impl BackupOptions {
         Ok(())
     }
 
+    /// Takes those that are set from `newer`.
+    pub fn merge(&mut self, newer: BackupOptions) {
+        self.revision_history = newer.revision_history.or(self.revision_history.take());
+        self.detached |= newer.detached;
+        self.access.merge(newer.access);
+        self.execution_locality = newer.execution_locality.or(self.execution_locality.take());
+        self.strict_storage_locality |= newer.strict_storage_locality;
+        let metrics = newer.updates_cluster_monitoring_metrics;
+        self.updates_cluster_monitoring_metrics = metrics.or(self.updates_cluster_monitoring_metrics.take());
+        self.include_all_virtual_clusters =
+            newer.include_all_virtual_clusters.or(self.include_all_virtual_clusters.take());
+    }
+
     /// Those that are set, as text.
     pub fn write(&self, secrets: Secrets) -> OptionWriter {
         let mut written = OptionWriter::new(secrets);
@@ -123,6 +142,16 @@ impl BackupOptions {
         written.value("updates_cluster_monitoring_metrics", self.updates_cluster_monitoring_metrics.as_ref());
         written.value("include_all_virtual_clusters", self.include_all_virtual_clusters.as_ref());
         written
+    }
+}
+
+impl Bind for BackupOptions {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.revision_history.bind(parameters)?;
+        self.access.bind(parameters)?;
+        self.execution_locality.bind(parameters)?;
+        self.updates_cluster_monitoring_metrics.bind(parameters)?;
+        self.include_all_virtual_clusters.bind(parameters)
     }
 }
 

@@ -55,7 +55,7 @@ pub use show::{Show, ShowCreate};
 pub use show_backup::{BackupDetails, ShowBackup, ShowBackupConnection, ShowBackupOptions, ShowBackups};
 pub use statement::{Parsed, Statement};
 pub use target::{BackupPlace, Subdirectory, TablePattern, Targets};
-pub use text::{Flag, Integer, Secret, Text, Uri};
+pub use text::{Bind, Flag, Integer, Secret, Text, Uri};
 pub use zone::{ConfigureZone, ShowZone, ZoneTarget, ZoneValue};
 
 use places::Places;

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::{Location, Token};
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::render::{Render, Secrets, push_list};
-use super::text::{Secret, Text, Uri};
+use super::text::{Bind, Secret, Text, Uri};
 
 /// Which options a list gave, and where.
 #[derive(Default)]
@@ -143,11 +143,32 @@ impl Access {
         given.exclude("encryption_passphrase", "kms")
     }
 
+    /// Takes those that are set from `newer`.
+    pub fn merge(&mut self, newer: Access) {
+        if newer.encryption_passphrase.is_some() {
+            (self.encryption_passphrase, self.kms) = (newer.encryption_passphrase, Vec::new());
+        }
+        if !newer.kms.is_empty() {
+            (self.encryption_passphrase, self.kms) = (None, newer.kms);
+        }
+        if !newer.incremental_location.is_empty() {
+            self.incremental_location = newer.incremental_location;
+        }
+    }
+
     /// Writes those that are set.
     pub fn write(&self, written: &mut OptionWriter) {
         written.value("encryption_passphrase", self.encryption_passphrase.as_ref());
         written.uris("kms", &self.kms);
         written.uris("incremental_location", &self.incremental_location);
+    }
+}
+
+impl Bind for Access {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.encryption_passphrase.bind(parameters)?;
+        self.kms.bind(parameters)?;
+        self.incremental_location.bind(parameters)
     }
 }
 

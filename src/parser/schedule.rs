@@ -9,7 +9,7 @@ use super::option::{self, OptionWriter};
 use super::ordinary::{Ordinary, ids_query};
 use super::render::{Render, Secrets, display_redacted, push_list};
 use super::target::{Subdirectory, Targets};
-use super::text::{Flag, Integer, Text, Uri};
+use super::text::{Bind, Flag, Integer, Text, Uri};
 
 /// `CREATE SCHEDULE`
 #[derive(Clone, Debug, PartialEq)]
@@ -233,6 +233,47 @@ impl ScheduleOptions {
             _ => self.updates_cluster_last_backup_time_metric = Some(flag(cursor)?),
         }
         Ok(())
+    }
+}
+
+impl Bind for ScheduleOptions {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.first_run.bind(parameters)?;
+        self.on_execution_failure.bind(parameters)?;
+        self.on_previous_running.bind(parameters)?;
+        self.ignore_existing_backups.bind(parameters)?;
+        self.updates_cluster_last_backup_time_metric.bind(parameters)
+    }
+}
+
+impl Bind for FullBackup {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        if let FullBackup::Crontab(crontab) = self { crontab.bind(parameters) } else { Some(()) }
+    }
+}
+
+impl Bind for CreateSchedule {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.label.bind(parameters)?;
+        self.collection.bind(parameters)?;
+        self.options.bind(parameters)?;
+        self.recurring.bind(parameters)?;
+        self.full_backup.bind(parameters)?;
+        self.schedule_options.bind(parameters)
+    }
+}
+
+impl Bind for ScheduleChange {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        match self {
+            ScheduleChange::Label(label) => label.bind(parameters),
+            ScheduleChange::Into(uris) => uris.bind(parameters),
+            ScheduleChange::With(options) => options.bind(parameters),
+            ScheduleChange::Recurring(recurring) => recurring.bind(parameters),
+            ScheduleChange::FullBackup(full) => full.bind(parameters),
+            ScheduleChange::ScheduleOption(options) => options.bind(parameters),
+            ScheduleChange::Execute { .. } => Some(()),
+        }
     }
 }
 

@@ -3,6 +3,24 @@ use std::fmt;
 use super::redact::{Redacted, redact_uri};
 use super::render::{Render, Secrets, quote_literal};
 
+/// What may hold placeholders.
+pub trait Bind {
+    /// Puts values in the place of placeholders; `None` if one is missing, NULL, or not of the right kind.
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()>;
+}
+
+impl<T: Bind> Bind for Option<T> {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.as_mut().map_or(Some(()), |inner| inner.bind(parameters))
+    }
+}
+
+impl<T: Bind> Bind for Vec<T> {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        self.iter_mut().try_for_each(|inner| inner.bind(parameters))
+    }
+}
+
 /// A string position: a literal, or a placeholder that the client fills in.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Text {
@@ -19,6 +37,11 @@ impl Text {
             Text::Literal(text) => Some(text),
             Text::Placeholder(number) => parameters.get(*number as usize - 1)?.as_deref(),
         }
+    }
+
+    /// The same text as a literal; `None` if the placeholder it needs is missing or NULL.
+    pub fn bound(&self, parameters: &[Option<String>]) -> Option<Text> {
+        self.resolve(parameters).map(|text| Text::Literal(text.into()))
     }
 
     fn render_with(&self, out: &mut String, show: impl FnOnce(&str) -> String) {
@@ -61,6 +84,13 @@ impl Uri {
     }
 }
 
+impl Bind for Uri {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        *self = Uri::new(self.expose().bound(parameters)?);
+        Some(())
+    }
+}
+
 impl Render for Uri {
     fn render(&self, out: &mut String, secrets: Secrets) {
         self.expose().render_with(out, |text| match secrets {
@@ -83,6 +113,13 @@ impl Secret {
     /// The string position.
     pub fn expose(&self) -> &Text {
         self.0.expose()
+    }
+}
+
+impl Bind for Secret {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        *self = Secret::new(self.expose().bound(parameters)?);
+        Some(())
     }
 }
 
@@ -114,6 +151,20 @@ impl Flag {
             Flag::Value(value) => Some(*value),
             Flag::Placeholder(number) => parse_bool(parameters.get(*number as usize - 1)?.as_deref()?),
         }
+    }
+}
+
+impl Bind for Text {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        *self = self.bound(parameters)?;
+        Some(())
+    }
+}
+
+impl Bind for Flag {
+    fn bind(&mut self, parameters: &[Option<String>]) -> Option<()> {
+        *self = Flag::Value(self.resolve(parameters)?);
+        Some(())
     }
 }
 

@@ -57,9 +57,20 @@ pub async fn serve(
     let (sender, messages) = mpsc::channel(READ_AHEAD);
     let (gone_sender, gone) = watch::channel(false);
     let reader = tokio::spawn(read(incoming, sender, gone_sender));
-    let statements = HashMap::new();
-    let mut connection =
-        Connection { outgoing, messages, gone, stop, session, key, statements, portals: HashMap::new(), began: None };
+    let mut session = session;
+    let progress = session.progress_notices();
+    let mut connection = Connection {
+        outgoing,
+        messages,
+        gone,
+        stop,
+        session,
+        progress,
+        key,
+        statements: HashMap::new(),
+        portals: HashMap::new(),
+        began: None,
+    };
     let outcome = connection.run().await;
     reader.abort();
     outcome
@@ -155,6 +166,8 @@ struct Connection {
     gone: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
     session: Session,
+    /// Notices of a statement that is still running.
+    progress: mpsc::UnboundedReceiver<String>,
     key: CancelKey,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
@@ -271,7 +284,21 @@ macro_rules! guarded {
         let (cancel, gone) = ($connection.key.requested(), $connection.gone.clone());
         let limits = ($connection.session.statement_timeout(), $connection.transaction_left());
         let committing = $connection.session.committing();
-        match guard(cancel, gone, limits, committing, $work).await {
+        let done = {
+            let work = guard(cancel, gone, limits, committing, $work);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => break done,
+                    Some(text) = $connection.progress.recv() => {
+                        // A client that is gone is noticed by the guard.
+                        let _ = $connection.outgoing.send(message::notice(text)).await;
+                    }
+                }
+            }
+        };
+        match done {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
                 $connection.session.fail();

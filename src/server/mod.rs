@@ -57,7 +57,7 @@ impl Server {
         let keys = Arc::new(CancelKeys::default());
         let mut connections = JoinSet::new();
         if let Some(http) = self.http {
-            connections.spawn(http::serve(http, stop.clone()));
+            connections.spawn(http::serve(http, self.engine.clone(), stop.clone()));
         }
         loop {
             let accepted = tokio::select! {

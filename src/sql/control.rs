@@ -1,22 +1,16 @@
 //! Backups, restores and jobs, as statements.
 
-use futures::TryStreamExt;
-use sqlparser::ast::{SetExpr, Statement as Ast};
-use zeroize::Zeroizing;
-
 use super::context::Context;
 use super::error::{Error, Result, code};
-use super::query::{self, Visibility};
 use super::settings::SessionSettings;
-use super::show::{self, Shown};
-use super::time_travel;
+use super::show::Shown;
+use super::{ids, time_travel};
 use crate::backup::plan::{Planned, Planner, RestorePayload};
-use crate::backup::{BACKUP, RESTORE, TargetSpec};
-use crate::catalog::protection::{ProtectedTarget, Protection, ProtectionOwner};
+use crate::backup::{BACKUP, RESTORE};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::control::Command;
 use crate::jobs::{self, JobId, JobRecord, NewJob, Status};
-use crate::parser::{Backup, ControlJobs, ControlledJobs, JobCommand, Ordinary, Restore, ShowJobs, ShownJobs};
+use crate::parser::{Backup, ControlJobs, ControlledJobs, JobCommand, Restore, ShowJobs, ShownJobs};
 
 /// Descriptions in `SHOW JOBS` are cut to this many characters.
 const SHORT_DESCRIPTION: usize = 100;
@@ -29,6 +23,7 @@ pub fn planner<'a>(context: &'a Context, parameters: &'a [Option<String>]) -> Pl
         store: context.engine().store(),
         descriptors: context.engine().descriptors(),
         storage: context.engine().storage(),
+        clock: context.engine().jobs().clock(),
         current_database: &context.session().database,
         parameters,
     }
@@ -37,20 +32,9 @@ pub fn planner<'a>(context: &'a Context, parameters: &'a [Option<String>]) -> Pl
 /// Plans `BACKUP` and writes its job into the transaction.
 pub async fn backup(context: &Context, statement: &Backup, parameters: &[Option<String>]) -> Result<JobId> {
     let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate(context, time)).transpose()?;
-    let Planned { payload, secret, description } = planner(context, parameters).backup(statement, as_of).await?;
-    let id = create(context, BACKUP, description, &payload, secret)?;
-    // History at the backup's time stays until the job has ended.
-    let target = match payload.targets {
-        // The history of a table may be that of one that was dropped, and is named no more.
-        _ if payload.history_start.is_some() => ProtectedTarget::Cluster,
-        TargetSpec::Cluster => ProtectedTarget::Cluster,
-        TargetSpec::Databases(_) => ProtectedTarget::Databases(payload.roots),
-        TargetSpec::Tables(_) => ProtectedTarget::Tables(payload.roots),
-    };
-    let timestamp = payload.history_start.or(payload.start_time).unwrap_or(payload.end_time);
-    let protection = Protection { id: id.0, timestamp, target, owner: ProtectionOwner::Job(id.0) };
-    protection.write(&**context.txn())?;
-    Ok(id)
+    let planned = planner(context, parameters).backup(statement, as_of).await?;
+    let (jobs, user) = (context.engine().jobs(), &context.session().user);
+    Ok(crate::backup::start(jobs, &**context.txn(), planned, user, None)?)
 }
 
 /// Plans `RESTORE` and writes its job into the transaction.
@@ -58,18 +42,10 @@ pub async fn restore(context: &Context, statement: &Restore, parameters: &[Optio
     let as_of = statement.as_of.as_ref().map(|time| time_travel::evaluate_for_restore(context, time)).transpose()?;
     let planner = planner(context, parameters);
     let planned: Planned<RestorePayload> = planner.restore(statement, as_of, &context.session().user).await?;
-    create(context, RESTORE, planned.description, &planned.payload, planned.secret)
-}
-
-fn create(
-    context: &Context,
-    job_type: &'static str,
-    description: String,
-    payload: &impl serde::Serialize,
-    secret: Option<Zeroizing<Vec<u8>>>,
-) -> Result<JobId> {
-    let payload = serde_json::to_value(payload).map_err(Error::internal)?;
-    let job = NewJob { job_type, description, user: &context.session().user, payload, secret };
+    let Planned { payload, secret, description } = planned;
+    let payload = serde_json::to_value(&payload).map_err(Error::internal)?;
+    let user = &context.session().user;
+    let job = NewJob { job_type: RESTORE, description, user, payload, secret, schedule: None };
     Ok(context.engine().jobs().create(&**context.txn(), job)?)
 }
 
@@ -109,6 +85,7 @@ pub fn jobs_columns() -> Shown {
         ("job_id", ColumnType::Int8),
         ("job_type", text()),
         ("description", text()),
+        ("statement", text()),
         ("user_name", text()),
         ("status", text()),
         ("running_status", text()),
@@ -119,6 +96,8 @@ pub fn jobs_columns() -> Shown {
         ("fraction_completed", ColumnType::Float8),
         ("error", text()),
         ("coordinator_id", ColumnType::Int8),
+        ("trace_id", ColumnType::Int8),
+        ("execution_errors", ColumnType::Array(Box::new(text()))),
     ])
 }
 
@@ -132,6 +111,8 @@ fn job_row(record: &JobRecord, cut: bool) -> Vec<Datum<'static>> {
         record.id.0.into(),
         record.job_type.clone().into(),
         description.into(),
+        // Descriptions are statements.
+        "".into(),
         record.user.clone().into(),
         record.status.name().into(),
         record.running_status.clone().into(),
@@ -143,7 +124,18 @@ fn job_row(record: &JobRecord, cut: bool) -> Vec<Datum<'static>> {
         error.to_string().into(),
         // There is one node.
         if record.status == Status::Running { Datum::Int(1) } else { Datum::Null },
+        // Nothing is traced.
+        Datum::Int(0),
+        Datum::Array(record.execution_errors.iter().map(|error| error.clone().into()).collect()),
     ]
+}
+
+/// `crdb_internal.jobs`: every job that is remembered.
+pub async fn all_jobs(context: &Context) -> Result<Shown> {
+    let mut shown = jobs_columns();
+    let records = JobRecord::read_all(&**context.txn()).await?;
+    shown.rows = records.iter().map(|record| job_row(record, false)).collect();
+    Ok(shown)
 }
 
 /// `SHOW JOBS`
@@ -156,8 +148,8 @@ pub async fn show_jobs(
     let mut shown = jobs_columns();
     let mut txn = context.txn().clone();
     if let (true, ShownJobs::Ids(query)) = (show.when_complete, &show.jobs) {
-        for id in job_ids(context, query, settings, parameters).await? {
-            context.engine().jobs().wait_until_ended(id).await?;
+        for id in ids::of_query(context, query, settings, parameters).await? {
+            context.engine().jobs().wait_until_ended(JobId(id)).await?;
         }
         // What has ended meanwhile is not in the transaction's snapshot.
         txn = context.engine().store().begin().await?;
@@ -170,20 +162,24 @@ pub async fn show_jobs(
             records.retain(|record| record.finished.is_none_or(|finished| finished >= oldest));
         }
         ShownJobs::Ids(query) => {
-            let ids = job_ids(context, query, settings, parameters).await?;
-            records.retain(|record| ids.contains(&record.id));
-            if is_values(query) {
+            let ids = ids::of_query(context, query, settings, parameters).await?;
+            records.retain(|record| ids.contains(&record.id.0));
+            if ids::is_values(query) {
                 // Whoever names a job by its id wants to see that job, and the whole of it.
                 cut = false;
-                let is_missing = |id: &&JobId| !records.iter().any(|record| record.id == **id);
+                let is_missing = |id: &&i64| !records.iter().any(|record| record.id.0 == **id);
                 if let Some(missing) = ids.iter().find(is_missing) {
-                    return Err(Error::new(code::UNDEFINED_OBJECT, jobs::Error::NotFound(*missing).to_string()));
+                    return Err(jobs::Error::NotFound(JobId(*missing)).into());
                 }
             }
         }
         // Nothing that keepsafe does by itself is a job.
         ShownJobs::Automatic => records.clear(),
-        ShownJobs::OfSchedules(_) => return Err(Error::unsupported("SHOW JOBS FOR SCHEDULES")),
+        ShownJobs::OfSchedules(query) => {
+            let schedules = ids::of_query(context, query, settings, parameters).await?;
+            records.retain(|record| record.schedule.is_some_and(|schedule| schedules.contains(&schedule)));
+            cut = false;
+        }
     }
     // Running ones first, by when they began; then those that ended, by when they did.
     records.sort_by_key(|record| (record.finished.is_some(), record.finished.unwrap_or(record.created)));
@@ -210,16 +206,18 @@ pub async fn control_jobs(
         let meant = all.filter(|record| record.job_type == job_type && command.changes(record.status));
         Ok(meant.map(|record| record.id).collect())
     };
-    let mut ids = match &statement.jobs {
-        ControlledJobs::Ids(query) => job_ids(context, query, settings, parameters).await?,
+    let ids = match &statement.jobs {
+        ControlledJobs::Ids(query) => {
+            ids::of_query(context, query, settings, parameters).await?.into_iter().map(JobId).collect()
+        }
         ControlledJobs::AllBackups => of_type(BACKUP).await?,
         ControlledJobs::AllRestores => of_type(RESTORE).await?,
-        ControlledJobs::OfSchedules(_) => {
-            return Err(Error::unsupported(format!("{} JOBS FOR SCHEDULES", statement.command.name())));
+        ControlledJobs::OfSchedules(query) => {
+            let schedules = ids::of_query(context, query, settings, parameters).await?;
+            let jobs = JobRecord::of_schedules(&**context.txn(), &schedules).await?;
+            jobs.into_iter().filter(|record| command.changes(record.status)).map(|record| record.id).collect()
         }
     };
-    ids.sort();
-    ids.dedup();
     let reason = statement.reason.as_ref().map(|reason| {
         let missing = || Error::new(code::INVALID_PARAMETER, "the reason is missing or NULL");
         reason.resolve(parameters).ok_or_else(missing)
@@ -232,45 +230,4 @@ pub async fn control_jobs(
         }
     }
     Ok((ids.len(), changed))
-}
-
-/// Whether a query is a list of values.
-fn is_values(query: &Ordinary) -> bool {
-    matches!(&query.ast, Ast::Query(query) if query.with.is_none() && matches!(*query.body, SetExpr::Values(_)))
-}
-
-async fn job_ids(
-    context: &Context,
-    query: &Ordinary,
-    settings: &SessionSettings,
-    parameters: &[Option<String>],
-) -> Result<Vec<JobId>> {
-    let Ast::Query(ast) = &query.ast else {
-        return Err(Error::new(code::SYNTAX_ERROR, "the ids of jobs come from a query"));
-    };
-    if query.as_of.is_some() {
-        return Err(Error::unsupported("AS OF SYSTEM TIME in a query for job ids"));
-    }
-    let extra = show::relations(context, &query.shows, settings, parameters).await?;
-    let parameters = parameters.iter().map(|text| match text {
-        Some(text) => match text.parse() {
-            Ok(number) => (ColumnType::Int8, Datum::Int(number)),
-            Err(_) => (ColumnType::Text, Datum::from(text.clone())),
-        },
-        None => (ColumnType::Int8, Datum::Null),
-    });
-    let mut bound = (**ast).clone();
-    query::bind(&mut bound, &parameters.collect::<Vec<_>>())?;
-    let planned = query::plan(context, &bound, &extra, Visibility::AsNamed).await?;
-    let (columns, mut batches) = planned.run().await?;
-    let [column] = &columns[..] else {
-        return Err(Error::new(code::SYNTAX_ERROR, "the query must have one column, of job ids"));
-    };
-    let mut ids = Vec::new();
-    while let Some(batch) = batches.try_next().await? {
-        for datum in super::arrays::assign(batch.column(0), &column.column_type, &ColumnType::Int8)? {
-            ids.extend(datum.as_int().map(JobId));
-        }
-    }
-    Ok(ids)
 }

@@ -10,12 +10,12 @@ use super::dml;
 use super::error::Result;
 use super::query::{self, ExtraTables, OutputColumn, Visibility, parameter_hints, rewrite};
 use super::show::{self, Shown};
-use super::show_backup;
 use super::types::{anonymous_field, from_arrow};
 use super::{control, settings::SessionSettings};
+use super::{schedules, show_backup};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
-use crate::parser::{Ordinary, Parsed, Statement};
+use crate::parser::{Integer, Ordinary, Parsed, Statement};
 
 /// The parameters and columns of a statement.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,32 @@ pub async fn describe(
         Statement::ShowJobs(_) => {
             let columns = control::jobs_columns().columns;
             Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
+        }
+        Statement::CreateSchedule(_) => {
+            let columns = schedules::pair_columns().columns;
+            Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
+        }
+        Statement::AlterSchedule(alter) => {
+            // The id is a number; everything else is text.
+            let mut types = parameters(ColumnType::Text);
+            if let Integer::Placeholder(number) = alter.id
+                && let Some(id) = types.get_mut(number as usize - 1)
+            {
+                *id = ColumnType::Int8;
+            }
+            let columns = schedules::pair_columns().columns;
+            Ok(Description { parameters: types, columns: Some(columns) })
+        }
+        Statement::ShowSchedule(_) => {
+            let columns = schedules::columns(false).columns;
+            Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
+        }
+        Statement::ShowCreateSchedules(_) => {
+            let columns = schedules::create_columns().columns;
+            Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
+        }
+        Statement::ControlSchedules(_) | Statement::ControlJobs(_) => {
+            Ok(Description { parameters: parameters(ColumnType::Int8), columns: None })
         }
         other => {
             let shown = show::show(context, other, settings, &[]).await?;

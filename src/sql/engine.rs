@@ -14,6 +14,7 @@ use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
 use crate::kv::Store;
 use crate::parser::STACK_BYTES;
+use crate::schedule::Schedule;
 use crate::storage::Storage;
 
 /// Memory that all queries together may use before they spill to disk or fail.
@@ -115,6 +116,13 @@ impl Engine {
     /// External storage.
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// When a backup of a schedule that sets the metric was completed last, in seconds since the epoch.
+    pub async fn last_scheduled_backup(&self) -> Result<Option<i64>> {
+        let schedules = Schedule::read_all(&*self.store.begin().await?).await?;
+        let measured = schedules.iter().filter(|schedule| schedule.options.updates_metric);
+        Ok(measured.filter_map(|schedule| schedule.runs.last_completed).max().map(|micros| micros / 1_000_000))
     }
 
     /// A directory for temporary files.

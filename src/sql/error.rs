@@ -6,7 +6,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
-use crate::{backup, catalog, jobs, kv, parser, runfile, storage};
+use crate::{backup, catalog, jobs, kv, parser, runfile, schedule, storage};
 
 /// An error as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +228,18 @@ impl From<backup::Error> for Error {
         let hint = error.hint();
         let sqlstate = intern(error.sqlstate());
         Error { hint, ..Error::new(sqlstate, error.to_string()) }
+    }
+}
+
+impl From<schedule::Error> for Error {
+    fn from(error: schedule::Error) -> Error {
+        match error {
+            schedule::Error::Backup(error) => error.into(),
+            schedule::Error::Job(error) => error.into(),
+            schedule::Error::Catalog(error) => error.into(),
+            schedule::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
+            schedule::Error::Refused { sqlstate, message, hint } => Error { hint, ..Error::new(sqlstate, message) },
+        }
     }
 }
 

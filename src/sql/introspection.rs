@@ -1,17 +1,18 @@
-//! Virtual schemas: `information_schema` as far as it goes today.
+//! Virtual schemas: `information_schema` and `crdb_internal` as far as they go today.
 
 use std::sync::Arc;
 
 use datafusion::datasource::TableProvider;
 
 use super::context::Context;
+use super::control;
 use super::error::Result;
 use super::show::Shown;
 use super::types::pg_name;
 use crate::catalog::{ColumnType, Datum, Descriptor};
 
 /// The names of the virtual schemas.
-pub const SCHEMAS: [&str; 1] = ["information_schema"];
+pub const SCHEMAS: [&str; 2] = ["crdb_internal", "information_schema"];
 
 /// The virtual table with a name of two or three parts, if there is one.
 pub async fn find(context: &Context, parts: &[String]) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -19,13 +20,11 @@ pub async fn find(context: &Context, parts: &[String]) -> Result<Option<Arc<dyn 
         [schema, name] | [_, schema, name] => (schema.as_str(), name.as_str()),
         _ => return Ok(None),
     };
-    if schema != SCHEMAS[0] {
-        return Ok(None);
-    }
-    let shown = match name {
-        "schemata" => schemata(context).await?,
-        "tables" => tables(context).await?,
-        "columns" => columns(context).await?,
+    let shown = match (schema, name) {
+        ("crdb_internal", "jobs") => control::all_jobs(context).await?,
+        ("information_schema", "schemata") => schemata(context).await?,
+        ("information_schema", "tables") => tables(context).await?,
+        ("information_schema", "columns") => columns(context).await?,
         _ => return Ok(None),
     };
     Ok(Some(shown.into_table()?))

@@ -1,14 +1,12 @@
-//! Settings of the session and of the cluster: which there are, what they may be, and what they mean.
+//! Settings of the session: which there are, what they may be, and what they mean. Those of the cluster are the catalog's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::context::Context;
 use super::error::{Error, Result, code};
-use super::text;
-use crate::catalog::Datum;
-use crate::catalog::system::SETTINGS;
+use crate::catalog::settings::{ClusterSetting, SettingKind};
 use crate::kv::Txn;
+use crate::time::parse_duration;
 
 /// What a setting may be set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +15,8 @@ enum Kind {
     Text,
     /// One of these, compared without case; the first is what it is.
     OneOf(&'static [&'static str]),
+    /// `on` or `off`.
+    Bool,
     /// A length of time; a bare number is milliseconds.
     Duration,
     /// It cannot be set.
@@ -45,7 +45,7 @@ const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
 /// Settings with another value than the one they have would promise something that is not so, hence the short lists.
-const SESSION_SETTINGS: [SessionSetting; 26] = [
+const SESSION_SETTINGS: [SessionSetting; 27] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     reported_setting("client_encoding", "UTF8", Kind::OneOf(&["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"])),
@@ -61,6 +61,7 @@ const SESSION_SETTINGS: [SessionSetting; 26] = [
     setting("idle_in_transaction_session_timeout", "0", Kind::Duration),
     reported_setting("integer_datetimes", "on", Kind::ReadOnly),
     reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres"])),
+    setting("job_progress_notices", "off", Kind::Bool),
     setting("lock_timeout", "0", Kind::OneOf(&["0"])),
     setting("max_identifier_length", "63", Kind::ReadOnly),
     setting("row_security", "off", BOOLEAN),
@@ -131,6 +132,11 @@ impl SessionSettings {
                 return Err(Error::new("55P02", format!("parameter \"{}\" cannot be changed", setting.name)));
             }
             Kind::Text => value.to_string(),
+            Kind::Bool => match &value.to_ascii_lowercase()[..] {
+                "on" | "true" | "1" | "yes" => "on".into(),
+                "off" | "false" | "0" | "no" => "off".into(),
+                _ => return Err(bad()),
+            },
             Kind::Duration => parse_duration(value).map(|_| value.to_string()).ok_or_else(bad)?,
             Kind::OneOf(values) if values.iter().any(|known| known.eq_ignore_ascii_case(value)) => match setting.name {
                 // Every transaction is serializable, which is at least what was asked for.
@@ -172,95 +178,32 @@ impl SessionSettings {
         parse_duration(self.changed.get(name)?).filter(|timeout| !timeout.is_zero())
     }
 
+    /// Whether a setting that is on or off is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.changed.get(name).is_some_and(|value| value == "on")
+    }
+
     /// Whether a setting is one that clients are told of, and the name they know it by.
     pub fn reported_name(name: &str) -> Option<&'static str> {
         reported().into_iter().map(|(wire, _)| wire).find(|wire| wire.eq_ignore_ascii_case(name))
     }
 }
 
-/// `1500`, `1500ms`, `2s`, `1 min`, `00:00:10`
-fn parse_duration(value: &str) -> Option<Duration> {
-    if let Ok(milliseconds) = value.trim().parse::<u64>() {
-        return Some(Duration::from_millis(milliseconds));
-    }
-    let interval = text::parse_interval(value.trim())?;
-    u64::try_from(interval.comparable_micros()).ok().map(Duration::from_micros)
-}
-
-/// A cluster setting.
-pub struct ClusterSetting {
-    /// Its dotted name.
-    pub name: &'static str,
-    /// Its default.
-    pub default: &'static str,
-    /// `s` for text, `d` for a length of time, `m` for the version.
-    pub kind: &'static str,
-    /// What it does.
-    pub description: &'static str,
-}
-
-const GC_INTERVAL: &str = "kv.gc.interval";
-
-/// Every cluster setting.
-pub const CLUSTER_SETTINGS: [ClusterSetting; 4] = [
-    ClusterSetting {
-        name: "cluster.organization",
-        default: "",
-        kind: "s",
-        description: "organization name, for people to read",
-    },
-    ClusterSetting {
-        name: GC_INTERVAL,
-        default: "1m",
-        kind: "d",
-        description: "time between two collections of history that need not be kept any more",
-    },
-    ClusterSetting {
-        name: "sql.defaults.statement_timeout",
-        default: "0s",
-        kind: "d",
-        description: "statement_timeout of sessions that begin after it is set; 0 is none",
-    },
-    ClusterSetting {
-        name: "version",
-        default: env!("CARGO_PKG_VERSION"),
-        kind: "m",
-        description: "version of the cluster; cannot be set",
-    },
-];
-
 /// The cluster setting with a name.
 pub fn cluster_setting(name: &str) -> Result<&'static ClusterSetting> {
-    let known = CLUSTER_SETTINGS.iter().find(|setting| setting.name == name);
-    known.ok_or_else(|| Error::new(code::UNDEFINED_OBJECT, format!("unknown cluster setting '{name}'")))
-}
-
-/// The time between two collections of history.
-pub async fn gc_interval(txn: &dyn Txn) -> Result<Duration> {
-    let value = read_cluster_setting(txn, cluster_setting(GC_INTERVAL)?).await?;
-    parse_duration(&value).ok_or_else(|| Error::internal(format!("{GC_INTERVAL} is \"{value}\"")))
-}
-
-/// The value of a cluster setting.
-pub async fn read_cluster_setting(txn: &dyn Txn, setting: &ClusterSetting) -> Result<String> {
-    let row = SETTINGS.get(txn, &[setting.name.into()]).await?;
-    Ok(row.and_then(|row| row[1].as_text().map(str::to_string)).unwrap_or_else(|| setting.default.into()))
+    let unknown = || Error::new(code::UNDEFINED_OBJECT, format!("unknown cluster setting '{name}'"));
+    ClusterSetting::find(name).ok_or_else(unknown)
 }
 
 /// Sets a cluster setting; `None` is its default.
-pub fn write_cluster_setting(context: &Context, name: &str, value: Option<String>) -> Result<()> {
+pub fn write_cluster_setting(txn: &dyn Txn, name: &str, value: Option<String>) -> Result<()> {
     let setting = cluster_setting(name)?;
-    if setting.kind == "m" {
+    if setting.kind == SettingKind::Version {
         return Err(Error::new(code::INVALID_PARAMETER, format!("cluster setting '{name}' cannot be set")));
     }
-    let txn = &**context.txn();
-    let Some(value) = value else { return Ok(SETTINGS.delete(txn, &[name.into()])?) };
-    let is_too_short = |duration: Duration| name == GC_INTERVAL && duration < Duration::from_secs(1);
-    if setting.kind == "d" && parse_duration(&value).is_none_or(is_too_short) {
-        return Err(Error::new(
-            code::INVALID_PARAMETER,
-            format!("invalid value for cluster setting '{name}': \"{value}\""),
-        ));
+    if let Some(value) = value.as_ref().filter(|value| !setting.kind.allows(value)) {
+        let message = format!("invalid value for cluster setting '{name}': \"{value}\"");
+        return Err(Error::new(code::INVALID_PARAMETER, message).hint(format!("It is {}.", setting.kind.expected())));
     }
-    Ok(SETTINGS.put(txn, &[name.into(), value.into(), Datum::Int(txn.snapshot().micros())])?)
+    Ok(setting.write(txn, value)?)
 }

@@ -12,8 +12,9 @@ use super::create_statement::{self, foreign_key, key_columns};
 use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
-use super::settings::{CLUSTER_SETTINGS, SessionSettings, cluster_setting, read_cluster_setting};
-use super::{show_backup, zone};
+use super::settings::{SessionSettings, cluster_setting};
+use super::{schedules, show_backup, zone};
+use crate::catalog::settings::CLUSTER_SETTINGS;
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
 use crate::parser::{Access, Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
@@ -88,6 +89,9 @@ pub async fn show(
         Statement::ShowBackup(show) => show_backup::show(&control::planner(context, parameters), show).await?,
         Statement::ShowZone(show) => zone::show(context, show).await?,
         Statement::ShowJobs(show) => Box::pin(control::show_jobs(context, show, settings, parameters)).await?,
+        Statement::ShowSchedules(show) => schedules::show(context, *show).await?,
+        Statement::ShowSchedule(id) => schedules::show_one(context, id, parameters).await?,
+        Statement::ShowCreateSchedules(id) => schedules::show_create(context, id.as_ref(), parameters).await?,
         _ => return Ok(None),
     }))
 }
@@ -134,7 +138,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
         Show::ClusterSetting(Some(name)) => {
             let setting = cluster_setting(name)?;
             let mut shown = Shown::new(&[(setting.name, ColumnType::Text)]);
-            shown.rows.push(vec![read_cluster_setting(&**context.txn(), setting).await?.into()]);
+            shown.rows.push(vec![setting.read(&**context.txn()).await?.into()]);
             Ok(shown)
         }
         Show::ClusterSetting(None) => {
@@ -145,12 +149,12 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
                 ("setting_type", text()),
                 ("description", text()),
             ]);
-            for setting in &CLUSTER_SETTINGS {
-                let value = read_cluster_setting(&**context.txn(), setting).await?;
+            for setting in CLUSTER_SETTINGS {
+                let value = setting.read(&**context.txn()).await?;
                 shown.rows.push(vec![
                     setting.name.into(),
                     value.into(),
-                    setting.kind.into(),
+                    setting.kind.letter().into(),
                     setting.description.into(),
                 ]);
             }

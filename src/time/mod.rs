@@ -5,9 +5,11 @@
 //! Whatever reads a clock or sleeps does so through a [`Clock`], so that tests can own time.
 
 mod clock;
+mod duration;
 mod hybrid;
 mod timestamp;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use duration::parse_duration;
 pub use hybrid::HybridClock;
 pub use timestamp::Timestamp;

@@ -65,6 +65,8 @@ pub struct Faulty {
     /// Counts the times faults were set.
     set: watch::Sender<usize>,
     hanging: AtomicBool,
+    /// Whether data files are not written until it is false.
+    stuck: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,11 @@ impl Faulty {
         *self.plan.lock().unwrap() = Plan { calls: 0, faults };
         self.hanging.store(false, Ordering::SeqCst);
         self.set.send_modify(|count| *count += 1);
+    }
+
+    /// Lets the writing of data files, and of nothing else, wait.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.stuck.send_replace(stuck);
     }
 
     /// Whether a call hangs.
@@ -182,6 +189,9 @@ impl fmt::Display for Faulty {
 #[async_trait]
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if location.as_ref().contains("/data/") {
+            self.stuck.subscribe().wait_for(|stuck| !stuck).await.unwrap();
+        }
         let whole: Bytes = payload.into();
         let half = whole.slice(..whole.len() / 2);
         let (written, fails) = match self.begin(location).await? {

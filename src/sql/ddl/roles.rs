@@ -9,6 +9,7 @@ use super::Outcome;
 use crate::backup::plan::all_descriptors;
 use crate::catalog::system::USERS;
 use crate::catalog::{ADMIN_ROLE, Datum, ROOT_USER};
+use crate::schedule::Schedule;
 
 const TAG: &str = "CREATE ROLE";
 
@@ -87,6 +88,12 @@ pub async fn drop_role(context: &Context, parts: &[String]) -> Result<()> {
         if identity.owner == name || identity.grants.iter().any(|grant| grant.role == name) {
             let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
             return Err(Error::new("2BP01", message).detail(format!("owner of {} {}", object.kind(), object.name())));
+        }
+    }
+    for schedule in Schedule::read_all(&**context.txn()).await? {
+        if schedule.owner == name {
+            let message = format!("role \"{name}\" cannot be dropped because some schedules depend on it");
+            return Err(Error::new("2BP01", message).detail(format!("owner of schedule {}", schedule.id)));
         }
     }
     Ok(USERS.delete(&**context.txn(), &[name[..].into()])?)

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use sqlparser::ast::{Query, Statement as Ast};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
@@ -28,12 +28,13 @@ use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
-use super::settings::{SessionSettings, cluster_setting, read_cluster_setting, write_cluster_setting};
+use super::settings::{SessionSettings, write_cluster_setting};
 use super::show::{self, Shown};
-use super::{control, ddl, dml, text, time_travel, zone};
+use super::{control, ddl, dml, schedules, text, time_travel, zone};
+use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
 use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
 use crate::jobs::JobId;
-use crate::parser::{Ordinary, Parsed, Statement};
+use crate::parser::{ControlledJobs, Ordinary, Parsed, Statement};
 
 /// Attempts at a statement that is a transaction of its own.
 const ATTEMPTS: u32 = 20;
@@ -93,6 +94,8 @@ pub struct Session {
     /// Settings that clients are to be told of.
     changed_settings: BTreeMap<&'static str, String>,
     waiting_for: Option<JobId>,
+    /// Takes notices of a statement that is still running.
+    progress: Option<mpsc::UnboundedSender<String>>,
     committing: watch::Sender<bool>,
 }
 
@@ -116,8 +119,7 @@ impl Session {
         }
         context.current_database().await?;
         let mut settings = SessionSettings::default();
-        let timeout =
-            read_cluster_setting(&**context.txn(), cluster_setting("sql.defaults.statement_timeout")?).await?;
+        let timeout = DEFAULT_STATEMENT_TIMEOUT.read(&**context.txn()).await?;
         settings.set("statement_timeout", Some(&timeout))?;
         Ok(Session {
             engine,
@@ -128,6 +130,7 @@ impl Session {
             notices: Vec::new(),
             changed_settings: BTreeMap::new(),
             waiting_for: None,
+            progress: None,
             committing: watch::channel(false).0,
         })
     }
@@ -145,6 +148,13 @@ impl Session {
     /// What the user should know of the last statement.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What the user should know of a statement that is still running.
+    pub fn progress_notices(&mut self) -> mpsc::UnboundedReceiver<String> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.progress = Some(sender);
+        receiver
     }
 
     /// Settings that have changed and that clients are told of.
@@ -336,7 +346,21 @@ impl Session {
         self.waiting_for = Some(job);
         // What was committed is the job; waiting for it can be given up.
         self.committing.send_replace(false);
-        let waited = self.engine.jobs().wait(job).await;
+        let progress = self.progress.as_ref().filter(|_| self.settings.is_on("job_progress_notices"));
+        let mut said = String::new();
+        let waited = self.engine.jobs().wait(job, |record| {
+            let percent = (record.fraction_completed * 100.0).floor();
+            let doing = record.running_status.as_deref().unwrap_or(record.status.name());
+            let news = format!("job {job}: {percent} % done, {doing}");
+            if let Some(progress) = progress
+                && news != said
+            {
+                // Nobody listens any more if the client has left.
+                let _ = progress.send(news.clone());
+                said = news;
+            }
+        });
+        let waited = waited.await;
         self.waiting_for = None;
         let record = waited?;
         let (columns, batches) = control::finished(&record).into_batches()?;
@@ -372,15 +396,27 @@ impl Session {
             }
             Statement::ControlJobs(control) => {
                 let (count, changed) = control::control_jobs(context, control, &self.settings, &texts).await?;
-                let tag = format!("{} JOBS {count}", control.command.name());
+                let of_schedules = matches!(control.jobs, ControlledJobs::OfSchedules(_));
+                let what = if of_schedules { "JOBS FOR SCHEDULES" } else { "JOBS" };
+                let tag = format!("{} {what} {count}", control.command.name());
                 Ok((Response::Done(tag), changed.into_iter().map(JobChange::Asked).collect()))
+            }
+            Statement::CreateSchedule(create) => {
+                let (shown, notice) = schedules::create(context, create, &texts).await?;
+                self.notices.extend(notice);
+                Ok((rows(shown)?, Vec::new()))
+            }
+            Statement::AlterSchedule(alter) => Ok((rows(schedules::alter(context, alter, &texts).await?)?, Vec::new())),
+            Statement::ControlSchedules(control) => {
+                let count = schedules::control(context, control, &self.settings, &texts).await?;
+                Ok((Response::Done(format!("{} SCHEDULES {count}", control.command.name())), Vec::new()))
             }
             Statement::SetClusterSetting(set) => {
                 let value = match &set.value {
                     None => None,
                     Some(value) => Some(setting_value(context, value)?),
                 };
-                write_cluster_setting(context, &set.name, value)?;
+                write_cluster_setting(&**context.txn(), &set.name, value)?;
                 Ok((Response::Done("SET CLUSTER SETTING".into()), Vec::new()))
             }
             Statement::ConfigureZone(statement) => {

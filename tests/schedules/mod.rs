@@ -1,0 +1,4 @@
+//! Schedules as people use them: statements, what they answer, and what runs.
+
+mod statements;
+mod year;
