@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use futures::{StreamExt, TryStreamExt, stream};
-use keepsafe::kv::embedded::Embedded;
+use keepsafe::kv::embedded::{DEFAULT_CACHE_BYTES, Embedded};
 use keepsafe::kv::{Batch, BatchStream, Direction, Read, SpaceId, Span, Store};
 use keepsafe::time::{SystemClock, Timestamp};
 
@@ -101,7 +101,7 @@ fn walked(iter: fjall::Iter) -> u64 {
 }
 
 fn raw(directory: &Path) -> (Database, Keyspace) {
-    let database = Database::builder(directory).cache_size(256 << 20).open().unwrap();
+    let database = Database::builder(directory).cache_size(DEFAULT_CACHE_BYTES).open().unwrap();
     let keyspace = database.keyspace("data", KeyspaceCreateOptions::default).unwrap();
     (database, keyspace)
 }

@@ -1,5 +1,6 @@
 //! `keepsafe demo`: the main job, start to finish, told statement by statement.
 
+use keepsafe::kv::embedded::DEFAULT_CACHE_BYTES;
 use keepsafe::node::{Config, Node};
 use keepsafe::server::Server;
 use tokio::sync::watch;
@@ -35,7 +36,12 @@ const CHECK: &str = "SELECT (SELECT count(*) FROM users) AS users, (SELECT count
 pub async fn run() -> Result<()> {
     let directory = tempfile::tempdir().map_err(text)?;
     let store = directory.path().join("store");
-    let config = Config { external_io_dir: Some(store.join("extern")), store, locality: String::new() };
+    let config = Config {
+        external_io_dir: Some(store.join("extern")),
+        store,
+        locality: String::new(),
+        cache_bytes: DEFAULT_CACHE_BYTES,
+    };
     let node = Node::open(&config).await.map_err(text)?;
     let server = Server::bind(node.engine().clone(), "127.0.0.1:0", None).await.map_err(text)?;
     let address = server.address().map_err(text)?;

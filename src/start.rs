@@ -3,6 +3,7 @@
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
+use keepsafe::kv::embedded::DEFAULT_CACHE_BYTES;
 use keepsafe::node::{Config, Node};
 use keepsafe::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,12 +19,15 @@ pub struct Arguments {
     /// Address for Postgres clients; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:26257")]
     listen: String,
-    /// Address for HTTP: /health
+    /// Address for HTTP: /health and /_status/vars
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: String,
     /// Directory of nodelocal:// files, or "disabled"; <store>/extern unless given
     #[arg(long)]
     external_io_dir: Option<PathBuf>,
+    /// Size of the store's cache, in MiB
+    #[arg(long, default_value_t = (DEFAULT_CACHE_BYTES >> 20) as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    cache: u32,
     /// Where this node is, such as region=us-east,az=a
     #[arg(long, default_value = "")]
     locality: String,
@@ -54,7 +58,8 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Some(directory) if directory.as_os_str() == "disabled" => None,
         Some(directory) => Some(directory),
     };
-    let config = Config { store: arguments.store, external_io_dir, locality: arguments.locality };
+    let cache_bytes = u64::from(arguments.cache) << 20;
+    let config = Config { store: arguments.store, external_io_dir, locality: arguments.locality, cache_bytes };
     let node = Node::open(&config).await.map_err(|error| error.to_string())?;
     let server = Server::bind(node.engine().clone(), &arguments.listen, Some(&arguments.http)).await;
     let server = server.map_err(|error| error.to_string())?;

@@ -4,11 +4,13 @@
 
 mod control;
 mod manifests;
+mod retry;
 pub mod storage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keepsafe::kv::embedded::DEFAULT_CACHE_BYTES;
 use keepsafe::node::{Config, Node};
 use keepsafe::server::Server;
 use keepsafe::storage::Storage;
@@ -44,7 +46,12 @@ impl Local {
 
     /// On a store that may be there already, and another clock than the machine's.
     pub async fn start_on(directory: tempfile::TempDir, storage: Arc<Faulty>, clock: Arc<dyn Clock>) -> Local {
-        let config = Config { store: directory.path().join("store"), external_io_dir: None, locality: String::new() };
+        let config = Config {
+            store: directory.path().join("store"),
+            external_io_dir: None,
+            locality: String::new(),
+            cache_bytes: DEFAULT_CACHE_BYTES,
+        };
         let mounted = Storage::new(None).mount("faulty", storage.clone());
         let node = Node::open_on(&config, mounted, clock).await.unwrap();
         let server = Server::bind(node.engine().clone(), "127.0.0.1:0", None).await.unwrap();

@@ -78,6 +78,10 @@ impl Server {
         Server { child, port }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no goodbye, no flush.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

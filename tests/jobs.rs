@@ -1,4 +1,4 @@
-use crate::harness::{Store, eventually, fail, rows, run, value};
+use crate::harness::{Server, Store, eventually, fail, notices, rows, run, value};
 
 #[tokio::test]
 async fn a_wait_can_be_canceled_or_lost_and_the_job_goes_on() {
@@ -56,6 +56,7 @@ async fn jobs_are_shown_with_the_documented_columns() {
         "job_id",
         "job_type",
         "description",
+        "statement",
         "user_name",
         "status",
         "running_status",
@@ -66,6 +67,8 @@ async fn jobs_are_shown_with_the_documented_columns() {
         "fraction_completed",
         "error",
         "coordinator_id",
+        "trace_id",
+        "execution_errors",
     ];
     assert_eq!(names, expected);
     let description = value(&client, &format!("WITH x AS (SHOW JOB {id}) SELECT description FROM x")).await;
@@ -116,7 +119,7 @@ async fn jobs_are_controlled_by_queries_and_never_in_the_wrong_state() {
         let tag = psql(&server, &format!("{command} ALL BACKUP JOBS; {command} ALL RESTORE JOBS"));
         assert_eq!(tag, format!("{command} JOBS 0\n{command} JOBS 0\n"));
     }
-    assert_eq!(fail(&client, "PAUSE JOBS FOR SCHEDULE 1").await.0, "0A000");
+    assert_eq!(psql(&server, "PAUSE JOBS FOR SCHEDULE 1"), "PAUSE JOBS FOR SCHEDULES 0\n");
 }
 
 /// What `psql` prints, command tags included.
@@ -166,4 +169,67 @@ async fn what_was_asked_of_a_job_is_done_after_kill_9() {
         let error = error.as_db_error().unwrap().clone();
         assert!(error.code().code() == "57014" && error.message().contains("was canceled"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_how_far_the_job_is_if_they_ask() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY, b TEXT)").await;
+    run(&client, "INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 60000) AS i").await;
+    let backup = |place: &str| format!("BACKUP TABLE t INTO 'nodelocal://1/{place}'");
+    assert_eq!(notices(&server, &backup("a")), "");
+    let told = notices(&server, &format!("SET job_progress_notices = on; {}", backup("b")));
+    let percent =
+        |line: &str| line.split(' ').find_map(|word| word.parse::<u32>().ok().filter(|percent| *percent <= 100));
+    let percents: Vec<u32> = told.lines().filter_map(percent).collect();
+    assert!(percents.len() > 1 && percents.is_sorted() && percents.last() == Some(&100), "{told}");
+    assert!(told.contains("% done, writing data files"), "{told}");
+}
+
+/// The resident memory of a server, in KiB.
+fn memory_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_backups_in_a_row_leave_nothing_but_backups() {
+    let many = if std::env::var_os("KEEPSAFE_TEST_SECONDS").is_some() { 1000 } else { 100 };
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let with = "WITH encryption_passphrase = 'p'";
+    run(&client, &format!("BACKUP TABLE t INTO 'nodelocal://1/c' {with}")).await;
+    let backups = async |count: usize| {
+        for _ in 0..count {
+            run(&client, &format!("BACKUP TABLE t INTO 'nodelocal://1/c' {with}")).await;
+        }
+    };
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    backups(many / 2).await;
+    let (memory, files) = (memory_kib(&server), descriptors());
+    backups(many / 2).await;
+    let grown = memory_kib(&server).saturating_sub(memory);
+    println!("{many} backups; {grown} KiB more after the second half, {files} descriptors then {}", descriptors());
+    // A leak of what one backup takes would be some hundred KiB each.
+    assert!(grown < 40 * many as u64, "{grown} KiB");
+    assert!(descriptors() < files + 20);
+    for table in ["secrets", "protected_ts_records"] {
+        assert_eq!(value(&client, &format!("SELECT count(*) FROM system.{table}")).await, "0", "{table}");
+    }
+    let (jobs, progress) = ("SELECT count(*) FROM system.jobs", "SELECT count(*) FROM system.job_progress");
+    assert_eq!(value(&client, jobs).await, value(&client, progress).await);
+    let made = value(&client, "SELECT count(*) FROM [SHOW BACKUPS IN 'nodelocal://1/c']").await;
+    assert_eq!(made, (many + 1).to_string());
+    // Six files a backup, and nothing temporary.
+    let files = std::process::Command::new("find").arg(store.extern_dir()).args(["-type", "f"]).output().unwrap();
+    let files = String::from_utf8_lossy(&files.stdout).lines().count();
+    assert!(files <= 7 * (many + 1), "{files}");
+    let temporary =
+        std::process::Command::new("find").arg(store.path().join("tmp")).args(["-type", "f"]).output().unwrap();
+    assert!(temporary.stdout.is_empty());
 }

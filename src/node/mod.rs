@@ -29,6 +29,8 @@ pub struct Config {
     pub external_io_dir: Option<PathBuf>,
     /// `--locality`.
     pub locality: String,
+    /// Size of the store's cache of blocks.
+    pub cache_bytes: u64,
 }
 
 /// An open store, its SQL engine and its jobs.
@@ -50,7 +52,7 @@ impl Node {
 
     /// The same, on other storage and another clock than the machine's.
     pub async fn open_on(config: &Config, storage: Storage, clock: Arc<dyn Clock>) -> Result<Node> {
-        let store = open_store(&config.store, clock.clone())?;
+        let store = open_store(config, clock.clone())?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         catalog::bootstrap(&*shared).await?;
         let descriptors = Arc::new(DescriptorCache::default());
@@ -97,10 +99,10 @@ impl Node {
     }
 }
 
-fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> Result<Embedded> {
-    let data = directory.join("data");
+fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Embedded> {
+    let data = config.store.join("data");
     std::fs::create_dir_all(&data).map_err(|error| cannot(&data, &error))?;
-    Ok(Embedded::open(&data, clock, system::FIRST_USER_ID)?)
+    Ok(Embedded::open_with_cache(&data, clock, system::FIRST_USER_ID, config.cache_bytes)?)
 }
 
 /// Whatever a former process left in its directory for temporary files goes.

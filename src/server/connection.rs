@@ -404,6 +404,9 @@ impl Connection {
 
     /// Notices and changed settings, which go before the end of a statement.
     async fn send_news(&mut self) -> io::Result<()> {
+        while let Ok(text) = self.progress.try_recv() {
+            self.outgoing.feed(message::notice(text)).await?;
+        }
         for text in self.session.take_notices() {
             self.outgoing.feed(message::notice(text)).await?;
         }

@@ -139,7 +139,7 @@ async fn what_cannot_work_is_not_created() {
     assert_eq!(value(&client, "SELECT count(*) FROM system.protected_ts_records").await, "0");
     assert_eq!(value(&client, "SELECT count(*) FROM system.secrets").await, "0");
     // Nothing of a dry run is left.
-    let left = succeed(Command::new("find").arg(store.extern_dir()).args(["-path", "*x/*", "-type", "f"]));
+    let left = succeed(Command::new("find").arg(store.extern_dir()).args(["-path", "*/extern/x/*", "-type", "f"]));
     assert!(left.stdout.is_empty(), "{left:?}");
 
     let create =

@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch};
 
 use super::committer::Write;
 use super::encoding::{MIN_PREFIX_BYTES, decode_value, push_user_key, span_bounds, split_time, with_time};
@@ -52,9 +52,14 @@ pub struct ChangeIndex {
 }
 
 impl ChangeIndex {
+    /// Where it is kept.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.entries
+    }
+
     /// Opens the index. Of a store that had none (`existing` is the time it was opened) it knows nothing earlier.
     pub fn open(database: &Database, meta: &Keyspace, existing: Option<Timestamp>) -> Result<ChangeIndex> {
-        let entries = database.keyspace("changes", KeyspaceCreateOptions::default)?;
+        let entries = database.keyspace("changes", super::side_keyspace)?;
         let from = match meta.get(FROM_KEY)?.as_deref().map(<[u8; 8]>::try_from) {
             Some(Ok(bytes)) => Timestamp(i64::from_be_bytes(bytes)),
             Some(Err(_)) => return Err(Error::Corrupt("the beginning of the change index has a wrong size".into())),

@@ -24,6 +24,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     pub first_space: u64,
     pub look: Look,
+    pub cache_bytes: u64,
 }
 
 /// The engine, while it is open.

@@ -57,7 +57,10 @@ use crate::time::{Clock, Timestamp};
 /// 2 has the change index, 3 statistics.
 const FORMAT_VERSION: u8 = 3;
 const FORMAT_KEY: &str = "format";
-const CACHE_BYTES: u64 = 256 << 20;
+/// Blocks read are kept in memory up to this size, unless said otherwise; the machine's own cache of files comes below.
+pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
+/// What is to be written to the tables of counts, samples and changes is collected up to this size.
+const SIDE_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Journals are kept up to this size, and replayed after a crash at about 50 MB a second.
 const JOURNAL_BYTES: u64 = 192 << 20;
 /// A flush that takes longer is not waited for.
@@ -90,7 +93,7 @@ impl Engine {
     /// Opens the store in a directory, creating it if there is none. The sender is told if the engine fails.
     fn open(options: &Options, failed: mpsc::Sender<()>) -> Result<Engine> {
         let directory = options.directory.as_path();
-        let database = Database::builder(directory).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES);
+        let database = Database::builder(directory).cache_size(options.cache_bytes).max_journaling_size(JOURNAL_BYTES);
         let database = database.open().map_err(|error| match error {
             fjall::Error::Locked => {
                 Error::Unopenable(format!("the store {} is in use by another process", directory.display()))
@@ -152,15 +155,26 @@ impl Engine {
 
     /// Makes everything durable and stops the commit thread; later commits fail.
     fn close(&self) -> Result<()> {
+        // What is in tables already need not be read from the journal into memory when the store is opened again.
+        let side = [self.changes.keyspace(), self.stats.samples_keyspace()];
+        for keyspace in side.into_iter().chain([&self.data]) {
+            if let Err(error) = self.flush_keyspace(keyspace) {
+                tracing::info!(%error, "the store is closed without having been flushed");
+            }
+        }
         self.committer.stop();
         self.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
     }
 
     /// Writes what is in memory to table files, or gives up: it is never needed, only good for what comes after.
     fn flush(&self) -> Result<()> {
+        self.flush_keyspace(&self.data)
+    }
+
+    fn flush_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
         let began = Instant::now();
-        if self.data.rotate_memtable()? {
-            while self.data.tree.sealed_memtable_count() > 0 && began.elapsed() < FLUSH_PATIENCE {
+        if keyspace.rotate_memtable()? {
+            while keyspace.tree.sealed_memtable_count() > 0 && began.elapsed() < FLUSH_PATIENCE {
                 self.committer.check_running()?;
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -172,8 +186,18 @@ impl Engine {
 impl Embedded {
     /// Opens the store in `directory`, creating it if there is none. Ids below `first_space` are never handed out.
     pub fn open(directory: &Path, clock: Arc<dyn Clock>, first_space: u64) -> Result<Embedded> {
+        Embedded::open_with_cache(directory, clock, first_space, DEFAULT_CACHE_BYTES)
+    }
+
+    /// The same, with another size of the cache of blocks.
+    pub fn open_with_cache(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        first_space: u64,
+        cache_bytes: u64,
+    ) -> Result<Embedded> {
         let look = disk::look_at(directory);
-        Embedded::open_with(Options { directory: directory.to_path_buf(), clock, first_space, look })
+        Embedded::open_with(Options { directory: directory.to_path_buf(), clock, first_space, look, cache_bytes })
     }
 
     fn open_with(options: Options) -> Result<Embedded> {
@@ -345,6 +369,11 @@ impl Store for Embedded {
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
         stats::split_points(&*self.engine()?, span, parts)
     }
+}
+
+/// How a keyspace is kept that few bytes go into for each row.
+fn side_keyspace() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(SIDE_MEMTABLE_BYTES)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode};
 
 use super::Engine;
 use super::encoding::{
@@ -32,6 +32,8 @@ use crate::kv::{Error, Result, SpaceId, SpaceStats, Span};
 const SAMPLE_EVERY: u64 = 32;
 /// Parts are cut by samples if there are so many for each.
 const SAMPLES_PER_PART: usize = 64;
+/// Of more than so many times that, not all are looked at.
+const THINNED_FROM: usize = 4;
 /// Entries written or removed in one batch.
 const SLICE: usize = 4096;
 
@@ -106,8 +108,8 @@ impl Writing<'_> {
 impl Stats {
     /// Opens them.
     pub fn open(database: &Database) -> Result<Stats> {
-        let counts = database.keyspace("stats", KeyspaceCreateOptions::default)?;
-        let samples = database.keyspace("samples", KeyspaceCreateOptions::default)?;
+        let counts = database.keyspace("stats", super::side_keyspace)?;
+        let samples = database.keyspace("samples", super::side_keyspace)?;
         let mut known = HashMap::new();
         for guard in counts.iter() {
             let (key, value) = guard.into_inner()?;
@@ -221,22 +223,39 @@ impl Stats {
         }
     }
 
-    /// The sampled keys of a span.
-    pub fn samples(&self, span: &Span) -> Result<Vec<Bytes>> {
+    /// Where samples are kept.
+    pub fn samples_keyspace(&self) -> &Keyspace {
+        &self.samples
+    }
+
+    /// The sampled keys of a span. Of more than `most`, an even number, some are left out, as evenly: memory stays flat.
+    pub fn samples(&self, span: &Span, most: usize) -> Result<Vec<Bytes>> {
         let (start, end) = span_bounds(span);
         if start >= end {
             return Ok(Vec::new());
         }
-        let key = |guard: fjall::Guard| {
+        let (mut keys, mut stride): (Vec<Bytes>, usize) = (Vec::new(), 1);
+        for (at, guard) in self.samples.range(start..end).enumerate() {
+            if keys.len() == most {
+                let mut stays = false;
+                keys.retain(|_| {
+                    stays = !stays;
+                    stays
+                });
+                stride *= 2;
+            }
+            if !at.is_multiple_of(stride) {
+                continue;
+            }
             let prefix = guard.key()?;
             if prefix.len() < MIN_PREFIX_BYTES {
                 return Err(Error::Corrupt("a sampled key is too short".into()));
             }
             let mut key = Vec::new();
             push_user_key(&mut key, &prefix);
-            Ok(Bytes::from(key))
-        };
-        self.samples.range(start..end).map(key).collect()
+            keys.push(key.into());
+        }
+        Ok(keys)
     }
 }
 
@@ -245,7 +264,7 @@ pub fn split_points(engine: &Engine, span: &Span, parts: usize) -> Result<Vec<By
     if parts < 2 {
         return Ok(Vec::new());
     }
-    let mut keys = engine.stats.samples(span)?;
+    let mut keys = engine.stats.samples(span, parts * SAMPLES_PER_PART * THINNED_FROM)?;
     if keys.len() < parts * SAMPLES_PER_PART {
         // So few that looking at all of them is no scan to speak of.
         keys = first_keys(engine, span, parts * SAMPLES_PER_PART * SAMPLE_EVERY as usize)?;

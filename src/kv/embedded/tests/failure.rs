@@ -19,6 +19,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room_and_reads_go_on() {
         clock: clock.clone(),
         first_space: 100,
         look: Arc::new(move || Ok(Room { free: looked.load(Ordering::SeqCst), total: 10_000 * MIB })),
+        cache_bytes: DEFAULT_CACHE_BYTES,
     })
     .unwrap();
     let written = put(&store, &[("a", "1")]).await;
