@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// What `CREATE SCHEDULE` did.
 pub enum Created {
     /// There is a schedule, or two.
-    Schedules(Pair),
+    Schedules(Box<Pair>),
     /// Nothing, as there is one of that label; what to tell the user.
     Skipped(String),
 }
@@ -176,7 +176,7 @@ pub async fn create(
     if let Some(first) = pair.full.next_run {
         pair.protect(around.txn, first, protected)?;
     }
-    Ok(Created::Schedules(pair))
+    Ok(Created::Schedules(Box::new(pair)))
 }
 
 /// The statement that makes an equal schedule, if this one has no secret.
