@@ -217,8 +217,6 @@ async fn what_is_not_supported_says_so_by_name() {
         ("BACKUP INTO 'external://x'", "external://"),
         ("BACKUP INTO 'nodelocal://1/x' WITH kms = 'hush'", "kms"),
         ("BACKUP INTO ('nodelocal://1/x', 'nodelocal://1/y')", "more than one place"),
-        ("CREATE SCHEDULE FOR BACKUP INTO 'nodelocal://1/x' RECURRING '@daily'", "CREATE SCHEDULE"),
-        ("PAUSE SCHEDULE 1", "PAUSE"),
         ("CREATE TABLE u AS SELECT 1", "CREATE TABLE AS"),
         ("CREATE INDEX ON t (a) STORING (a)", "STORING"),
         ("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", "ON CONFLICT"),

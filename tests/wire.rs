@@ -276,16 +276,6 @@ async fn what_is_not_there_yet_names_itself() {
     for (sql, what) in [
         ("ALTER BACKUP LATEST IN 'x' ADD NEW_KMS = 'a' WITH OLD_KMS = 'b'", "ALTER BACKUP"),
         ("SHOW BACKUP CONNECTION 'x'", "SHOW BACKUP CONNECTION"),
-        ("CREATE SCHEDULE FOR BACKUP INTO 'x' RECURRING '@daily'", "CREATE SCHEDULE"),
-        ("ALTER BACKUP SCHEDULE 1 EXECUTE IMMEDIATELY", "ALTER BACKUP SCHEDULE"),
-        ("SHOW SCHEDULES", "SHOW SCHEDULES"),
-        ("SHOW SCHEDULE 1", "SHOW SCHEDULE"),
-        ("SHOW CREATE SCHEDULE 1", "SHOW CREATE SCHEDULE"),
-        ("SHOW CREATE ALL SCHEDULES", "SHOW CREATE ALL SCHEDULES"),
-        ("PAUSE SCHEDULE 1", "PAUSE SCHEDULES"),
-        ("DROP SCHEDULES SELECT 1", "DROP SCHEDULES"),
-        ("SHOW JOBS FOR SCHEDULE 1", "SHOW JOBS FOR SCHEDULES"),
-        ("CANCEL JOBS FOR SCHEDULE 1", "CANCEL JOBS FOR SCHEDULES"),
         ("ALTER JOB 1 OWNER TO root", "ALTER JOB"),
         ("CREATE EXTERNAL CONNECTION a AS 'b'", "CREATE EXTERNAL CONNECTION"),
         ("SHOW EXTERNAL CONNECTIONS", "SHOW EXTERNAL CONNECTIONS"),
@@ -303,7 +293,6 @@ async fn what_is_not_there_yet_names_itself() {
             "option include_all_virtual_clusters",
         ),
         ("RESTORE t FROM LATEST IN 'nodelocal://1/x' WITH remove_regions", "option remove_regions"),
-        ("SELECT * FROM [SHOW SCHEDULES]", "SHOW SCHEDULES as a relation"),
     ] {
         assert_eq!(fail(&client, sql).await, ("0A000".to_string(), format!("{what} is not supported")), "{sql}");
     }

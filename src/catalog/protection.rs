@@ -83,6 +83,11 @@ impl Protection {
         PROTECTED_TIMESTAMPS.delete(txn, &[id.into()])
     }
 
+    /// Whether there is such a row.
+    pub async fn exists(txn: &dyn Txn, id: i64) -> Result<bool> {
+        Ok(PROTECTED_TIMESTAMPS.get(txn, &[id.into()]).await?.is_some())
+    }
+
     /// Reads every row.
     pub async fn read_all(txn: &dyn Txn) -> Result<Vec<Protection>> {
         let rows = PROTECTED_TIMESTAMPS.scan(txn, &[]).await?;

@@ -63,6 +63,7 @@ pub async fn alter(around: &Surroundings<'_>, id: ScheduleId, changes: &[Schedul
 /// `SET INTO` and `SET WITH`: another backup, which must be one that could be taken now.
 async fn change_backup(around: &Surroundings<'_>, pair: &mut Pair, changes: &[ScheduleChange]) -> Result<()> {
     let mut backup = pair.full.backup(around.txn, around.secrets).await?;
+    let passphrase = backup.options.access.encryption_passphrase.clone();
     let (mut is_other, mut is_elsewhere) = (false, false);
     for change in changes {
         match change {
@@ -88,11 +89,14 @@ async fn change_backup(around: &Surroundings<'_>, pair: &mut Pair, changes: &[Sc
             schedule.runs.place += 1;
             schedule.runs.last_full = None;
         }
-        if let Some(incremental) = &mut pair.incremental
-            && incremental.next_run.is_some()
-        {
-            incremental.wait_for_full();
-        }
+    }
+    // No layer of another place, or under another passphrase, goes on top of what there is.
+    let is_sealed_otherwise = backup.options.access.encryption_passphrase != passphrase;
+    if let Some(incremental) = &mut pair.incremental
+        && incremental.next_run.is_some()
+        && (is_elsewhere || is_sealed_otherwise)
+    {
+        incremental.wait_for_full();
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ impl Poller {
                 schedule.runs.jobs.push(Run { job, place: schedule.runs.place });
                 started = Some(job);
                 // One that came out of a backup has nothing protected.
-                if !Protection::read_all(&*txn).await?.iter().any(|protection| protection.id == full.0) {
+                if !Protection::exists(&*txn, full.0).await? {
                     pair.protect(&*txn, end_time, target)?;
                 }
             }

@@ -208,6 +208,13 @@ async fn every_change_of_a_schedule() {
     assert_eq!(alter("SET INTO 'nodelocal://1/c'").await[0][1], "PAUSED: Waiting for initial backup to complete");
     alter("EXECUTE FULL IMMEDIATELY").await;
     eventually(&client, running, "2").await;
+    // So does another passphrase.
+    assert_eq!(
+        alter("SET WITH encryption_passphrase = 'p'").await[0][1],
+        "PAUSED: Waiting for initial backup to complete"
+    );
+    alter("EXECUTE FULL IMMEDIATELY").await;
+    eventually(&client, running, "2").await;
     // One that is added when there is a full backup need not wait.
     let shown = alter("SET FULL BACKUP ALWAYS").await;
     assert_eq!((shown.len(), &shown[0][2][..]), (1, "0 0 1 */6 *"));
