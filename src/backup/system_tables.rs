@@ -21,6 +21,12 @@ fn paused(table: &SystemTable, row: &mut [Datum<'_>]) {
     let has_secret = row[table.column("has_secret")] == Datum::Bool(true);
     row[table.column("next_run")] = Datum::Null;
     row[table.column("runs")] = "{}".into();
+    let options = row[table.column("options")].as_text().and_then(|text| serde_json::from_str(text).ok());
+    if let Some(serde_json::Value::Object(mut options)) = options {
+        options.insert("is_paused".into(), true.into());
+        options.insert("waits_for_full".into(), false.into());
+        row[table.column("options")] = serde_json::Value::Object(options).to_string().into();
+    }
     row[table.column("state")] = match has_secret {
         true => "restored from a backup without its secrets: drop it and create it again".into(),
         false => "restored from a backup: resume it to let it run in this cluster".into(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::system::PROTECTED_TIMESTAMPS;
-use super::{DescriptorId, Error, Result};
+use super::{Datum, DescriptorId, Error, Result};
 use crate::kv::Txn;
 use crate::time::Timestamp;
 
@@ -83,25 +83,26 @@ impl Protection {
         PROTECTED_TIMESTAMPS.delete(txn, &[id.into()])
     }
 
-    /// Whether there is such a row.
-    pub async fn exists(txn: &dyn Txn, id: i64) -> Result<bool> {
-        Ok(PROTECTED_TIMESTAMPS.get(txn, &[id.into()]).await?.is_some())
+    /// Reads one row.
+    pub async fn read(txn: &dyn Txn, id: i64) -> Result<Option<Protection>> {
+        let row = PROTECTED_TIMESTAMPS.get(txn, &[id.into()]).await?;
+        row.map(|row| Protection::from_row(&row)).transpose()
     }
 
     /// Reads every row.
     pub async fn read_all(txn: &dyn Txn) -> Result<Vec<Protection>> {
         let rows = PROTECTED_TIMESTAMPS.scan(txn, &[]).await?;
-        rows.iter()
-            .map(|row| {
-                let number = |at: usize| row[at].as_int();
-                let target = || serde_json::from_str(row[2].as_text()?).ok();
-                let owner = || ProtectionOwner::from_parts(row[3].as_text()?, number(4)?);
-                let read = || {
-                    let (id, timestamp) = (number(0)?, Timestamp(number(1)?));
-                    Some(Protection { id, timestamp, target: target()?, owner: owner()? })
-                };
-                read().ok_or_else(|| Error::corrupt("a protected timestamp cannot be read"))
-            })
-            .collect()
+        rows.iter().map(|row| Protection::from_row(row)).collect()
+    }
+
+    fn from_row(row: &[Datum<'_>]) -> Result<Protection> {
+        let number = |at: usize| row[at].as_int();
+        let target = || serde_json::from_str(row[2].as_text()?).ok();
+        let owner = || ProtectionOwner::from_parts(row[3].as_text()?, number(4)?);
+        let read = || {
+            let (id, timestamp) = (number(0)?, Timestamp(number(1)?));
+            Some(Protection { id, timestamp, target: target()?, owner: owner()? })
+        };
+        read().ok_or_else(|| Error::corrupt("a protected timestamp cannot be read"))
     }
 }

@@ -99,7 +99,7 @@ cluster_settings! {
         "wait before a job that failed is tried again; it doubles with every attempt";
     RETRY_MAX_DELAY = "jobs.registry.retry.max_delay", "1m", SettingKind::Duration(Duration::from_millis(1)),
         "longest wait before a job that failed is tried again";
-    JOB_RETENTION = "jobs.retention_time", "14 days", ANY_DURATION,
+    JOB_RETENTION = "jobs.retention_time", "14 days", SettingKind::Duration(Duration::from_secs(1)),
         "jobs that ended longer ago are forgotten";
     SCHEDULER_ENABLED = "jobs.scheduler.enabled", "true", SettingKind::Bool, "whether schedules run";
     SCHEDULER_MAX_JOBS = "jobs.scheduler.max_jobs_per_iteration", "5", SettingKind::Whole(0..=1_000_000),

@@ -74,7 +74,7 @@ enum Phase {
 /// The calling thread computes when nobody else wants to: those who wait for an answer come before jobs. On Linux that is a
 /// property of each thread.
 fn step_back() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "jobs compete with statements for the processor");
     }
 }

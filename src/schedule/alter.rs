@@ -5,7 +5,7 @@ use super::create::{check_cadence, is_on, literal, read_crontab};
 use super::pair::Pair;
 use super::record::{Options, Runs};
 use super::{BackupType, Error, ExecutionFailure, PreviousRunning, Result, Schedule, ScheduleId, Surroundings};
-use crate::parser::{FullBackup, ScheduleChange, ScheduleOptions, Subdirectory};
+use crate::parser::{FullBackup, ScheduleChange, ScheduleOptions, Subdirectory, Text};
 use crate::time::Timestamp;
 
 /// Changes a schedule by a statement whose placeholders are filled in.
@@ -25,6 +25,10 @@ pub async fn alter(around: &Surroundings<'_>, id: ScheduleId, changes: &[Schedul
     }
     for change in changes {
         if let ScheduleChange::FullBackup(full) = change {
+            // The new incremental backups are taken when the statement says, if it does.
+            if let (None, Some(recurring)) = (&pair.incremental, recurring(changes)) {
+                pair.full.recurrence = Some(read_crontab(recurring)?);
+            }
             set_full(around, &mut pair, full).await?;
         }
     }
@@ -46,8 +50,9 @@ pub async fn alter(around: &Surroundings<'_>, id: ScheduleId, changes: &[Schedul
     check_cadence(pair.full.recurrence.as_ref(), incremental, now)?;
     for schedule in pair.schedules_mut() {
         let former = before.iter().find(|former| former.id == schedule.id);
-        let moved = former.is_some_and(|former| former.recurrence != schedule.recurrence);
-        if moved && schedule.next_run.is_some() {
+        let moved = former.is_none_or(|former| former.recurrence != schedule.recurrence);
+        // What is due already is not put off.
+        if moved && schedule.next_run.is_some_and(|next| next > now) {
             schedule.next_run = schedule.next_after(now);
         }
     }
@@ -60,10 +65,18 @@ pub async fn alter(around: &Surroundings<'_>, id: ScheduleId, changes: &[Schedul
     Ok(pair)
 }
 
+/// The crontab of `SET RECURRING`, if there is one.
+fn recurring(changes: &[ScheduleChange]) -> Option<&Text> {
+    changes.iter().find_map(|change| match change {
+        ScheduleChange::Recurring(recurring) => recurring.as_ref(),
+        _ => None,
+    })
+}
+
 /// `SET INTO` and `SET WITH`: another backup, which must be one that could be taken now.
 async fn change_backup(around: &Surroundings<'_>, pair: &mut Pair, changes: &[ScheduleChange]) -> Result<()> {
     let mut backup = pair.full.backup(around.txn, around.secrets).await?;
-    let passphrase = backup.options.access.encryption_passphrase.clone();
+    let access = backup.options.access.clone();
     let (mut is_other, mut is_elsewhere) = (false, false);
     for change in changes {
         match change {
@@ -90,11 +103,11 @@ async fn change_backup(around: &Surroundings<'_>, pair: &mut Pair, changes: &[Sc
             schedule.runs.last_full = None;
         }
     }
-    // No layer of another place, or under another passphrase, goes on top of what there is.
-    let is_sealed_otherwise = backup.options.access.encryption_passphrase != passphrase;
+    // No layer in another place, or under another passphrase, goes on top of what there is.
+    let is_accessed_otherwise = backup.options.access != access;
     if let Some(incremental) = &mut pair.incremental
         && incremental.next_run.is_some()
-        && (is_elsewhere || is_sealed_otherwise)
+        && (is_elsewhere || is_accessed_otherwise)
     {
         incremental.wait_for_full();
     }

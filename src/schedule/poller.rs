@@ -1,14 +1,16 @@
 //! Runs what is due, and notes what has ended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::pair::Pair;
 use super::record::Run;
-use super::{BackupType, Error, PreviousRunning, Result, Schedule, ScheduleId};
+use super::{Error, PreviousRunning, Result, Schedule, ScheduleId};
 use crate::backup::plan::{BackupPayload, Planned, Planner};
 use crate::backup::{self, protected};
 use crate::catalog::DescriptorCache;
@@ -42,15 +44,39 @@ pub struct Poller {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What a schedule needs.
+struct Need {
+    id: ScheduleId,
+    has_jobs: bool,
+    is_due: bool,
+}
+
 impl Poller {
-    /// Works until told to stop.
+    /// Works until told to stop. What one schedule waits for, its storage or somebody's transaction, keeps no other waiting.
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         let work = async {
+            let mut busy: HashSet<ScheduleId> = HashSet::new();
+            let mut attending = FuturesUnordered::new();
             loop {
-                if let Err(error) = self.round().await {
-                    tracing::warn!(%error, "cannot look at the schedules now");
+                match self.look(&busy).await {
+                    Ok(needed) => {
+                        for need in needed {
+                            busy.insert(need.id);
+                            attending.push(self.attend(need));
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot look at the schedules now"),
                 }
-                self.rest().await;
+                let rest = self.rest();
+                tokio::pin!(rest);
+                loop {
+                    tokio::select! {
+                        () = &mut rest => break,
+                        Some(id) = attending.next(), if !attending.is_empty() => {
+                            busy.remove(&id);
+                        }
+                    }
+                }
             }
         };
         tokio::select! {
@@ -73,35 +99,47 @@ impl Poller {
         }
     }
 
-    /// Notes the end of jobs, then runs what is due.
-    pub async fn round(&self) -> Result<()> {
-        for schedule in Schedule::read_all(&*self.store.begin().await?).await? {
-            if !schedule.runs.jobs.is_empty() {
-                self.report(schedule.id, self.retried(|txn| self.note_ends(txn, schedule.id)).await.map(drop));
+    /// The schedules that need attention, but those that have it already.
+    async fn look(&self, busy: &HashSet<ScheduleId>) -> Result<Vec<Need>> {
+        let txn = self.store.begin().await?;
+        let is_enabled = SCHEDULER_ENABLED.is_on(&*txn).await?;
+        let mut left = match SCHEDULER_MAX_JOBS.whole(&*txn).await? {
+            0 => u64::MAX,
+            most => most,
+        };
+        let now = self.store.now()?;
+        let mut schedules = Schedule::read_all(&*txn).await?;
+        schedules.retain(|schedule| !busy.contains(&schedule.id));
+        schedules.sort_by_key(|schedule| (schedule.next_run, schedule.id));
+        let mut needed = Vec::new();
+        for schedule in schedules {
+            let mut is_due = is_enabled && schedule.next_run.is_some_and(|next| next <= now);
+            let waits = schedule.on_previous_running == PreviousRunning::Wait;
+            // One that waits for its own job takes no other's turn.
+            if is_due && !(waits && self.running_job(&*txn, &schedule).await?.is_some()) {
+                is_due = left > 0;
+                left = left.saturating_sub(1);
+            }
+            if is_due || !schedule.runs.jobs.is_empty() {
+                needed.push(Need { id: schedule.id, has_jobs: !schedule.runs.jobs.is_empty(), is_due });
             }
         }
-        let txn = self.store.begin().await?;
-        if !SCHEDULER_ENABLED.is_on(&*txn).await? {
-            return Ok(());
-        }
-        let now = self.store.now()?;
-        let mut due = Schedule::read_all(&*txn).await?;
-        due.retain(|schedule| schedule.next_run.is_some_and(|next| next <= now));
-        due.sort_by_key(|schedule| (schedule.next_run, schedule.id));
-        match SCHEDULER_MAX_JOBS.whole(&*txn).await? {
-            0 => {}
-            most => due.truncate(usize::try_from(most).unwrap_or(usize::MAX)),
-        }
-        drop(txn);
-        join_all(due.iter().map(|schedule| self.run_due(schedule.id))).await;
-        Ok(())
+        Ok(needed)
     }
 
-    async fn run_due(&self, id: ScheduleId) {
-        match self.retried(|txn| self.begin_run(txn, id)).await {
-            Ok(Some(job)) => self.jobs.run(job),
-            done => self.report(id, done.map(drop)),
+    /// Notes the end of a schedule's jobs, then runs it if it is due.
+    async fn attend(&self, need: Need) -> ScheduleId {
+        let id = need.id;
+        if need.has_jobs {
+            self.report(id, self.retried(|txn| self.note_ends(txn, id)).await);
         }
+        if need.is_due {
+            match self.retried(|txn| self.begin_run(txn, id)).await {
+                Ok(Some(job)) => self.jobs.run(job),
+                done => self.report(id, done.map(drop)),
+            }
+        }
+        id
     }
 
     fn report(&self, id: ScheduleId, done: Result<()>) {
@@ -139,20 +177,19 @@ impl Poller {
         let Some(schedule) = pair.get_mut(id) else { return Ok(None) };
         let now = self.store.now()?;
         let Some(due) = schedule.next_run.filter(|next| *next <= now) else { return Ok(None) };
-        if let Some(running) = self.running_job(&*txn, schedule).await? {
-            let state = match schedule.on_previous_running {
-                PreviousRunning::Start => None,
-                PreviousRunning::Skip => {
-                    schedule.next_run = schedule.next_after(now);
-                    Some(format!("left out a run because job {running} was still running"))
-                }
-                PreviousRunning::Wait => Some(format!("waits for job {running} to end")),
+        // Of a job that does not matter nothing is read: its rows change while it runs.
+        if schedule.on_previous_running != PreviousRunning::Start
+            && let Some(running) = self.running_job(&*txn, schedule).await?
+        {
+            let state = if schedule.on_previous_running == PreviousRunning::Skip {
+                schedule.next_run = schedule.next_after(now);
+                format!("left out a run because job {running} was still running")
+            } else {
+                format!("waits for job {running} to end")
             };
-            if let Some(state) = state {
-                let is_news = schedule.state.as_ref() != Some(&state) || schedule.next_run != Some(due);
-                schedule.state = Some(state);
-                return if is_news { schedule.write(&*txn).map(|()| None) } else { Ok(None) };
-            }
+            let is_news = schedule.state.as_ref() != Some(&state) || schedule.next_run != Some(due);
+            schedule.state = Some(state);
+            return if is_news { schedule.write(&*txn).map(|()| None) } else { Ok(None) };
         }
         let time = schedule.due_time(due, now);
         schedule.state = None;
@@ -164,8 +201,9 @@ impl Poller {
                 let job = backup::start(&self.jobs, &*txn, planned, &schedule.owner, Some(id.0))?;
                 schedule.runs.jobs.push(Run { job, place: schedule.runs.place });
                 started = Some(job);
-                // One that came out of a backup has nothing protected.
-                if !Protection::exists(&*txn, full.0).await? {
+                // One that came out of a backup has nothing protected; one that is run early, nothing yet.
+                let held = Protection::read(&*txn, full.0).await?;
+                if held.is_none_or(|held| held.timestamp > end_time) {
                     pair.protect(&*txn, end_time, target)?;
                 }
             }
@@ -231,18 +269,18 @@ impl Poller {
         }
         let now = self.store.now()?;
         for (run, record) in ended {
+            let place = pair.full.runs.place;
             let Some(schedule) = pair.get_mut(id) else { return Ok(()) };
             schedule.runs.jobs.retain(|other| other.job != run.job);
-            match record {
+            // What is of a former place says nothing about this one.
+            match record.filter(|_| run.place == place) {
                 Some(record) if record.status == Status::Succeeded => {
                     schedule.runs.failures = 0;
                     schedule.runs.last_completed = record.finished;
                     schedule.state = None;
                     let payload = serde_json::from_value::<BackupPayload>(record.payload);
                     let payload = payload.map_err(|error| Error::refused("XX001", error.to_string()))?;
-                    if run.place == pair.full.runs.place {
-                        note_success(&*txn, &mut pair, id, &payload, now).await?;
-                    }
+                    note_success(&*txn, &mut pair, id, &payload, now).await?;
                 }
                 Some(record) if record.status == Status::Failed => schedule.fail(now, &record.failure().to_string()),
                 Some(record) => schedule.state = Some(jobs::Error::Canceled(record.id).to_string()),
@@ -274,8 +312,8 @@ async fn note_success(
         }
         pair.full.runs.last_full = Some(payload.full.clone());
         if let Some(incremental) = &mut pair.incremental
-            && incremental.options.backup_type == BackupType::Incremental
             && incremental.options.waits_for_full
+            && !incremental.options.is_paused
         {
             incremental.options.waits_for_full = false;
             incremental.state = None;
@@ -284,6 +322,10 @@ async fn note_success(
     } else if pair.full.runs.last_full.as_ref() != Some(&payload.full) {
         // A layer on a chain that others have followed: what comes next is not on top of it.
         return Ok(());
+    }
+    if pair.incremental.is_none() && pair.full.next_run.is_none() && !pair.full.options.is_paused {
+        // There is no next time.
+        return Ok(Protection::delete(txn, pair.full.id.0)?);
     }
     let running = pair.earliest_running_full(txn).await?;
     let needed = running.map_or(payload.end_time, |running| running.min(payload.end_time));

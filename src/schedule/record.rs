@@ -314,7 +314,7 @@ impl Schedule {
         self.runs.failures = self.runs.failures.saturating_add(1);
         self.state = Some(error.into());
         // Whoever paused it meanwhile wants it to stay so.
-        if self.options.is_paused {
+        if self.options.is_paused || self.options.waits_for_full {
             return;
         }
         match self.on_execution_failure {

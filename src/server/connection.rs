@@ -298,6 +298,10 @@ macro_rules! guarded {
                 }
             }
         };
+        // What was said last belongs to this statement, too.
+        while let Ok(text) = $connection.progress.try_recv() {
+            let _ = $connection.outgoing.feed(message::notice(text)).await;
+        }
         match done {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => {
@@ -404,9 +408,6 @@ impl Connection {
 
     /// Notices and changed settings, which go before the end of a statement.
     async fn send_news(&mut self) -> io::Result<()> {
-        while let Ok(text) = self.progress.try_recv() {
-            self.outgoing.feed(message::notice(text)).await?;
-        }
         for text in self.session.take_notices() {
             self.outgoing.feed(message::notice(text)).await?;
         }

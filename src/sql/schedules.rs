@@ -175,6 +175,7 @@ pub async fn show_one(context: &Context, id: &Integer, parameters: &[Option<Stri
 
 async fn rows(txn: &dyn Txn, schedules: &[Schedule], for_backup: bool) -> Result<Shown> {
     let mut shown = columns(for_backup);
+    let all = Schedule::read_all(txn).await?;
     let ids: Vec<i64> = schedules.iter().map(|schedule| schedule.id.0).collect();
     let mut jobs = JobRecord::of_schedules(txn, &ids).await?;
     jobs.retain(|job| !job.status.is_final());
@@ -192,7 +193,7 @@ async fn rows(txn: &dyn Txn, schedules: &[Schedule], for_backup: bool) -> Result
             schedule.created.into(),
             schedule.on_previous_running.shown().into(),
             schedule.on_execution_failure.shown().into(),
-            command(schedule, schedules).to_string().into(),
+            command(schedule, &all).to_string().into(),
         ];
         if for_backup {
             row.push(match schedule.options.backup_type {

@@ -30,7 +30,7 @@ fn parse_clock(text: &str) -> Option<Duration> {
     let mut parts = text.splitn(3, ':');
     let (hours, minutes): (u64, u64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let seconds: f64 = parts.next().map_or(Some(0.0), |seconds| seconds.parse().ok())?;
-    let whole = Duration::from_secs(hours.checked_mul(3600)?.checked_add(minutes * 60)?);
+    let whole = Duration::from_secs(hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?);
     let in_range = minutes < 60 && (0.0..60.0).contains(&seconds);
     in_range.then(|| whole.checked_add(Duration::from_secs_f64(seconds))).flatten()
 }
@@ -75,6 +75,7 @@ mod tests {
             ("1s2", None),
             ("1.2.3s", None),
             ("0:61", None),
+            ("0:400000000000000000", None),
             ("99999999999999999999s", None),
             ("99999999999999999999h:1", None),
         ] {
