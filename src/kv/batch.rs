@@ -38,7 +38,7 @@ pub struct Entry<'a> {
 impl Batch {
     /// An empty batch with room for a full one.
     pub fn with_room() -> Batch {
-        Batch { buffer: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8), slots: Vec::with_capacity(1024) }
+        Batch { buffer: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8), slots: Vec::with_capacity(BATCH_ENTRIES) }
     }
 
     /// Number of entries.
@@ -63,6 +63,7 @@ impl Batch {
     }
 
     /// Appends an entry.
+    #[inline]
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>, time: Timestamp) {
         self.push_with(|buffer| buffer.extend_from_slice(key), value, time);
     }
