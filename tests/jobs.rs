@@ -119,6 +119,9 @@ async fn jobs_are_controlled_by_queries_and_never_in_the_wrong_state() {
         let tag = psql(&server, &format!("{command} ALL BACKUP JOBS; {command} ALL RESTORE JOBS"));
         assert_eq!(tag, format!("{command} JOBS 0\n{command} JOBS 0\n"));
     }
+    // A driver knows what each placeholder takes.
+    let pause = client.prepare("PAUSE JOB $1 WITH REASON = $2").await.unwrap();
+    assert_eq!(pause.params(), [tokio_postgres::types::Type::INT8, tokio_postgres::types::Type::TEXT]);
     assert_eq!(psql(&server, "PAUSE JOBS FOR SCHEDULE 1"), "PAUSE JOBS FOR SCHEDULES 0\n");
 }
 

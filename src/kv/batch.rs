@@ -38,7 +38,7 @@ pub struct Entry<'a> {
 impl Batch {
     /// An empty batch with room for a full one.
     pub fn with_room() -> Batch {
-        Batch { buffer: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8), slots: Vec::with_capacity(BATCH_ENTRIES) }
+        Batch { buffer: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8), slots: Vec::with_capacity(1024) }
     }
 
     /// Number of entries.

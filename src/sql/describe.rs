@@ -15,7 +15,7 @@ use super::{control, settings::SessionSettings};
 use super::{schedules, show_backup};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
-use crate::parser::{Integer, Ordinary, Parsed, Statement};
+use crate::parser::{Integer, Ordinary, Parsed, Statement, Text};
 
 /// The parameters and columns of a statement.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +79,15 @@ pub async fn describe(
             let columns = schedules::create_columns().columns;
             Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
         }
-        Statement::ControlSchedules(_) | Statement::ControlJobs(_) => {
-            Ok(Description { parameters: parameters(ColumnType::Int8), columns: None })
+        Statement::ControlSchedules(_) => Ok(Description { parameters: parameters(ColumnType::Int8), columns: None }),
+        Statement::ControlJobs(control) => {
+            let mut types = parameters(ColumnType::Int8);
+            if let Some(Text::Placeholder(number)) = control.reason
+                && let Some(reason) = types.get_mut(number as usize - 1)
+            {
+                *reason = ColumnType::Text;
+            }
+            Ok(Description { parameters: types, columns: None })
         }
         other => {
             let shown = show::show(context, other, settings, &[]).await?;
