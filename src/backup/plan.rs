@@ -142,6 +142,7 @@ impl BackupPayload {
 }
 
 /// A planned job.
+#[derive(Clone)]
 pub struct Planned<P> {
     /// What it is to do.
     pub payload: P,
@@ -317,14 +318,15 @@ impl Planner<'_> {
         Ok(Planned { payload, secret, description: shown.to_string() })
     }
 
-    /// The instant to back up: whole microseconds, rounded up, so that it can be typed.
+    /// The instant to back up, in whole microseconds, so that it can be typed. Commits are at whole microseconds, so what is there
+    /// at a time that somebody names is there at that time rounded down, and nothing else is.
     async fn end_time(&self, as_of: Option<Timestamp>) -> Result<Timestamp> {
         let now = self.store.now()?;
         match as_of {
             Some(as_of) if as_of > now => {
                 Err(Error::refused("22023", format!("cannot back up the future: {as_of} is after {now}")))
             }
-            Some(as_of) => self.wait_until(as_of.ceil_micros()).await,
+            Some(as_of) => Ok(Timestamp::from_micros(as_of.micros())),
             None => self.wait_until(now.ceil_micros()).await,
         }
     }

@@ -50,6 +50,16 @@ impl HybridClock {
 
     /// A timestamp later than every one handed out before.
     pub fn now(&self) -> Timestamp {
+        self.tick(|time| time)
+    }
+
+    /// The same, at a whole microsecond: the time of a commit. So rounding a time down to microseconds changes nothing of what
+    /// is there at that time, and times of commits can be typed.
+    pub fn commit_time(&self) -> Timestamp {
+        self.tick(Timestamp::ceil_micros)
+    }
+
+    fn tick(&self, rounded_up: impl Fn(Timestamp) -> Timestamp) -> Timestamp {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let monotonic_nanos = self.clock.monotonic_nanos();
         let wall = Timestamp(self.clock.wall_nanos());
@@ -61,7 +71,7 @@ impl HybridClock {
         state.disbelieving = !believed;
         state.anchor = if believed { wall } else { estimate };
         state.anchor_monotonic_nanos = monotonic_nanos;
-        state.last = state.last.next().max(state.anchor);
+        state.last = rounded_up(state.last.next().max(state.anchor));
         state.last
     }
 
@@ -94,6 +104,20 @@ mod tests {
                 next
             }) > first
         );
+    }
+
+    #[test]
+    fn commits_are_at_whole_microseconds_even_while_the_wall_clock_is_behind() {
+        let (manual, hybrid) = clocks(SECOND, SECOND + 1_500);
+        let mut last = hybrid.now();
+        for round in 0..1000 {
+            let commit = hybrid.commit_time();
+            assert!(commit > last && commit.0 % 1_000 == 0, "{commit} after {last}");
+            // Nobody has committed between a time and that time rounded down.
+            last = hybrid.now();
+            assert!(last > commit && Timestamp::from_micros(last.micros()) >= commit);
+            manual.advance(Duration::from_nanos(round % 3 * 100));
+        }
     }
 
     #[test]

@@ -215,7 +215,9 @@ impl Model {
         let past = (self.random.random_range(0..5) == 0)
             .then(|| {
                 let fit = |(time, world): &&(i128, World)| {
-                    last.is_none_or(|last| *time > last) && now - time < TTL_NANOS / 2 && target.is_in(world)
+                    last.is_none_or(|last| time / 1000 * 1000 > last)
+                        && now - time < TTL_NANOS / 2
+                        && target.is_in(world)
                 };
                 self.instants.iter().filter(fit).choose(&mut self.random).cloned()
             })

@@ -391,7 +391,7 @@ impl Committer {
             if state.recent.conflicts(reads, snapshot) {
                 return Err(Error::Retry("something read has been changed by another transaction"));
             }
-            let time = self.clock.now();
+            let time = self.clock.commit_time();
             let mut counts = BTreeMap::new();
             for write in &writes {
                 write.count(&state.recent, &mut counts);
