@@ -123,6 +123,14 @@ async fn jobs_are_controlled_by_queries_and_never_in_the_wrong_state() {
     let pause = client.prepare("PAUSE JOB $1 WITH REASON = $2").await.unwrap();
     assert_eq!(pause.params(), [tokio_postgres::types::Type::INT8, tokio_postgres::types::Type::TEXT]);
     assert_eq!(psql(&server, "PAUSE JOBS FOR SCHEDULE 1"), "PAUSE JOBS FOR SCHEDULES 0\n");
+    let pause = "PAUSE JOBS SELECT job_id FROM [SHOW JOBS] WHERE status = $1 AND job_id > $2 WITH REASON = $3";
+    let pause = client.prepare(pause).await.unwrap();
+    use tokio_postgres::types::Type;
+    assert_eq!(pause.params(), [Type::TEXT, Type::INT8, Type::TEXT]);
+    // A status that looks like a number is text all the same.
+    assert_eq!(client.execute(&pause, &[&"1", &1_i64, &"why"]).await.unwrap(), 0);
+    let refused = client.execute(&pause, &[&"succeeded", &1_i64, &"why"]).await.unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "55000");
 }
 
 /// What `psql` prints, command tags included.
@@ -189,6 +197,13 @@ async fn whoever_waits_is_told_how_far_the_job_is_if_they_ask() {
     let percents: Vec<u32> = told.lines().filter_map(percent).collect();
     assert!(percents.len() > 1 && percents.is_sorted() && percents.last() == Some(&100), "{told}");
     assert!(told.contains("% done, writing data files"), "{told}");
+
+    // Of changes it is known, too, though nobody knows how many there are: by the keys gone through.
+    run(&client, "UPDATE t SET b = repeat('y', 200)").await;
+    let layer = "BACKUP TABLE t INTO LATEST IN 'nodelocal://1/b'";
+    let told = notices(&server, &format!("SET job_progress_notices = on; {layer}"));
+    let percents: Vec<u32> = told.lines().filter_map(percent).collect();
+    assert!(percents.len() > 1 && percents.is_sorted() && percents.last() == Some(&100), "{told}");
 }
 
 /// The resident memory of a server, in KiB.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ const SMALL_SPACE_ROWS: usize = 20_000;
 const SPACES_PER_TASK: usize = 64;
 /// Parts a large space is cut into, per core, if it is backed up whole.
 const PARTS_PER_CORE: usize = 4;
+/// Parts a task is cut into to say how far it is, if it looks for changes.
+const PARTS_TO_MARK: usize = 16;
 const LOCK_REFRESH: Duration = Duration::from_secs(60);
 
 /// Runs `BACKUP`.
@@ -53,6 +56,12 @@ struct TaskSpan {
     start: String,
     end: Option<String>,
     whole: bool,
+    /// About how many rows it has.
+    #[serde(default)]
+    rows: u64,
+    /// Keys that cut it into parts of about as many rows: whoever looks for changes and comes past one has gone through a part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,20 +153,25 @@ impl BackupJob {
                     Err(error) => return Err(error.into()),
                 }
             }
-            let task_span = |span: &Span| TaskSpan {
+            let task_span = |span: &Span, rows: usize, marks: &[Bytes]| TaskSpan {
                 space,
                 start: hex(&span.start),
                 end: span.end.as_ref().map(|end| hex(end)),
                 whole,
+                rows: rows as u64,
+                marks: marks.iter().map(|key| hex(key)).collect(),
             };
             if rows < SMALL_SPACE_ROWS {
-                small.push(task_span(&all));
+                small.push(task_span(&all, rows, &[]));
                 continue;
             }
+            let rows = (store.stats(space).await?.rows as usize).max(rows);
             // Mostly little of a space has changed, and every part is a file of its own.
-            let parts = if whole { PARTS_PER_CORE } else { 1 };
-            let points = store.split_points(&all, parallelism() * parts).await?;
-            tasks.extend(all.split(&points).iter().map(|span| Task { spans: vec![task_span(span)] }));
+            let (tasks_per_core, parts) = if whole { (PARTS_PER_CORE, 1) } else { (1, PARTS_TO_MARK) };
+            let points = store.split_points(&all, parallelism() * tasks_per_core * parts).await?;
+            let spans = marked(&all, &points, parts);
+            let of_span = rows / spans.len();
+            tasks.extend(spans.iter().map(|(span, marks)| Task { spans: vec![task_span(span, of_span, marks)] }));
         }
         tasks.extend(small.chunks(SPACES_PER_TASK).map(|spans| Task { spans: spans.to_vec() }));
         Ok(tasks)
@@ -225,7 +239,7 @@ impl BackupJob {
         };
         let todo: Vec<(usize, Task)> =
             state.tasks.iter().cloned().enumerate().filter(|(at, _)| !state.done.contains_key(at)).collect();
-        let expected = self.expected_rows(store, payload, &todo).await?;
+        let expected = todo.iter().flat_map(|(_, task)| &task.spans).map(|span| span.rows).sum();
         let progress = Progress::new(job, "writing data files", state, expected);
         progress.update(|_| {}).await?;
         let run = |(number, task): (usize, Task)| {
@@ -245,24 +259,6 @@ impl BackupJob {
         let record = Record::Complete(Box::new(manifest));
         let (found, digest) = collection.put_record(&payload.directory, &record).await?;
         self.finish(job, payload, collection, found, digest).await
-    }
-
-    /// About how many rows the tasks will go through; 0 if nobody knows, as with changes.
-    async fn expected_rows(
-        &self,
-        store: &Arc<dyn Store>,
-        payload: &BackupPayload,
-        tasks: &[(usize, Task)],
-    ) -> Result<u64> {
-        if payload.start_time.is_some() {
-            return Ok(0);
-        }
-        let spaces = tasks.iter().flat_map(|(_, task)| &task.spans).map(|span| span.space);
-        let mut rows = 0;
-        for space in spaces.collect::<BTreeSet<_>>() {
-            rows += store.stats(space).await?.rows;
-        }
-        Ok(rows)
     }
 
     async fn manifest(
@@ -374,6 +370,13 @@ pub fn from_json<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> Res
     serde_json::from_value(json).map_err(|error| Error::corrupt("a job's row", error.to_string()))
 }
 
+/// Cuts a span at every `each`-th point; the points between are the marks of each part.
+fn marked(all: &Span, points: &[Bytes], each: usize) -> Vec<(Span, Vec<Bytes>)> {
+    let ends: Vec<Bytes> = points.iter().skip(each - 1).step_by(each).cloned().collect();
+    let marks = |part: usize| points.iter().skip(part * each).take(each - 1).cloned().collect();
+    all.split(&ends).into_iter().enumerate().map(|(part, span)| (span, marks(part))).collect()
+}
+
 async fn write_task(
     collection: &Collection,
     store: &Arc<dyn Store>,
@@ -385,14 +388,22 @@ async fn write_task(
     let mut open: Option<OpenFile> = None;
     for task_span in &task.spans {
         let space = task_span.space;
-        let key = |text: &str| {
-            unhex(text).map(bytes::Bytes::from).ok_or_else(|| Error::corrupt("a job's row", "a key is damaged"))
-        };
+        let key =
+            |text: &str| unhex(text).map(Bytes::from).ok_or_else(|| Error::corrupt("a job's row", "a key is damaged"));
         let span = Span { space, start: key(&task_span.start)?, end: task_span.end.as_deref().map(key).transpose()? };
+        let marks: Vec<Bytes> = task_span.marks.iter().map(|mark| key(mark)).collect::<Result<_>>()?;
+        let mut gone_through = 0;
         let mut entries = entries(store, payload, span, task_span.whole);
         let mut last_key = Vec::new();
         while let Some(batch) = entries.try_next().await? {
-            meter.add(batch.len());
+            if task_span.whole {
+                meter.add(batch.len() as u64);
+            } else if let Some(last) = batch.last_key() {
+                let passed = marks.partition_point(|mark| **mark <= *last) as u64;
+                let now = task_span.rows * passed / (marks.len() as u64 + 1);
+                meter.add(now - gone_through);
+                gone_through = now;
+            }
             let size = result.sizes.entry(space.0).or_default();
             for entry in batch.iter() {
                 let file = match &mut open {
@@ -416,6 +427,9 @@ async fn write_task(
             {
                 result.files.push(file.store(collection, &payload.directory).await?);
             }
+        }
+        if !task_span.whole {
+            meter.add(task_span.rows.saturating_sub(gone_through));
         }
     }
     if let Some(file) = open {
@@ -510,5 +524,32 @@ impl JobType for BackupJob {
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Error::Job(jobs::Error::Failed { message: error.to_string(), sqlstate: "XX000".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_everything_and_have_their_marks_inside() {
+        let all = Span::all(SpaceId(7));
+        for (count, each) in [(0, 1), (3, 1), (0, 4), (1, 4), (3, 4), (4, 4), (5, 4), (7, 4), (8, 4)] {
+            let points: Vec<Bytes> = (0..count).map(|point: u8| Bytes::from(vec![10 + point])).collect();
+            let parts = marked(&all, &points, each);
+            assert_eq!(parts.len(), count as usize / each + 1, "{count} {each}");
+            assert_eq!(parts[0].0.start, all.start);
+            assert_eq!(parts.last().unwrap().0.end, None);
+            for pair in parts.windows(2) {
+                assert_eq!(pair[0].0.end.as_ref(), Some(&pair[1].0.start));
+            }
+            for (span, marks) in &parts {
+                assert!(marks.len() < each && marks.is_sorted());
+                let inside = |mark: &Bytes| *mark > span.start && span.end.as_ref().is_none_or(|end| mark < end);
+                assert!(marks.iter().all(inside), "{span:?} {marks:?}");
+            }
+            let marks: usize = parts.iter().map(|(_, marks)| marks.len()).sum();
+            assert_eq!(marks + parts.len() - 1, points.len());
+        }
     }
 }

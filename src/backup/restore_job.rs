@@ -282,7 +282,7 @@ async fn load(
                     let batch = batch.map_err(|error| note(missing_is_corrupt(error)))?;
                     let mut counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
                     let rows = batch.len() as u64;
-                    meter.add(batch.len());
+                    meter.add(batch.len() as u64);
                     if is_index {
                         counts.index_entries += rows
                     } else {

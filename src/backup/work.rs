@@ -33,8 +33,8 @@ pub struct Meter {
 
 impl Meter {
     /// So many more.
-    pub fn add(&self, rows: usize) {
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    pub fn add(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 }
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::system::SETTINGS;
 use super::{Datum, Result};
-use crate::kv::Txn;
-use crate::time::parse_duration;
+use crate::kv::{Store, Txn};
+use crate::time::{Clock, parse_duration};
+
+/// Who waits for as long as a setting says looks at it again at least so often, so that a shorter time takes effect.
+const LONGEST_NAP: Duration = Duration::from_secs(5);
 
 /// A cluster setting.
 pub struct ClusterSetting {
@@ -130,6 +133,21 @@ impl ClusterSetting {
     pub async fn duration(&self, txn: &dyn Txn) -> Result<Duration> {
         let value = self.read(txn).await?;
         Ok(parse_duration(&value).or_else(|| parse_duration(self.default)).unwrap_or_default())
+    }
+
+    /// Waits for as long as one that is a length of time says; while it cannot be read, for `fallback`.
+    pub async fn wait(&self, store: &dyn Store, clock: &dyn Clock, fallback: Duration) {
+        let mut waited = Duration::ZERO;
+        loop {
+            let length = async { self.duration(&*store.begin().await?).await };
+            let length = length.await.unwrap_or(fallback);
+            if waited >= length {
+                return;
+            }
+            let nap = (length - waited).min(LONGEST_NAP);
+            clock.sleep(nap).await;
+            waited += nap;
+        }
     }
 
     /// The same of one that is a number.

@@ -17,8 +17,6 @@ use crate::time::Clock;
 const ROUND_KEYS: usize = 4096;
 /// What the interval is while the setting cannot be read.
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(60);
-/// The setting is looked at again at least so often, so that a shorter interval takes effect.
-const LONGEST_NAP: Duration = Duration::from_secs(5);
 
 /// Collects what nobody needs any more, again and again.
 pub struct Collector {
@@ -36,30 +34,13 @@ impl Collector {
                 if let Err(error) = self.round().await {
                     tracing::warn!(%error, "cannot collect history now");
                 }
-                self.rest().await;
+                GC_INTERVAL.wait(&*self.store, &*self.clock, FALLBACK_INTERVAL).await;
             }
         };
         tokio::select! {
             () = work => {}
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
-    }
-
-    async fn rest(&self) {
-        let mut rested = Duration::ZERO;
-        loop {
-            let interval = self.interval().await.unwrap_or(FALLBACK_INTERVAL);
-            if rested >= interval {
-                return;
-            }
-            let nap = (interval - rested).min(LONGEST_NAP);
-            self.clock.sleep(nap).await;
-            rested += nap;
-        }
-    }
-
-    async fn interval(&self) -> Result<Duration> {
-        Ok(GC_INTERVAL.duration(&*self.store.begin().await?).await?)
     }
 
     async fn round(&self) -> Result<()> {

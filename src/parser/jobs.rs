@@ -63,6 +63,26 @@ pub enum ControlledJobs {
     AllRestores,
 }
 
+impl ShownJobs {
+    /// The query for ids, if there is one.
+    pub fn query(&self) -> Option<&Ordinary> {
+        match self {
+            ShownJobs::Ids(query) | ShownJobs::OfSchedules(query) => Some(query),
+            ShownJobs::Recent | ShownJobs::Automatic => None,
+        }
+    }
+}
+
+impl ControlledJobs {
+    /// The query for ids, if there is one.
+    pub fn query(&self) -> Option<&Ordinary> {
+        match self {
+            ControlledJobs::Ids(query) | ControlledJobs::OfSchedules(query) => Some(query),
+            ControlledJobs::AllBackups | ControlledJobs::AllRestores => None,
+        }
+    }
+}
+
 /// `ALTER JOB id OWNER TO role`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterJob {

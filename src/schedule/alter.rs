@@ -144,7 +144,7 @@ async fn set_full(around: &Surroundings<'_>, pair: &mut Pair, full: &FullBackup)
         FullBackup::Always => {
             // Full backups are now taken when the others were.
             let Some(incremental) = pair.incremental.take() else { return Ok(()) };
-            incremental.delete(around.txn)?;
+            Schedule::delete(around.txn, incremental.id)?;
             pair.full.options.dependent = None;
             pair.full.recurrence = incremental.recurrence;
         }

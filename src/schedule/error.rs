@@ -4,7 +4,7 @@ use crate::{backup, catalog, jobs, kv};
 /// What can go wrong with schedules.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The backup it is to take is refused or fails.
+    /// It, or the backup it is to take, is refused or fails.
     #[error(transparent)]
     Backup(#[from] backup::Error),
     /// Its job cannot be made or read.
@@ -16,16 +16,6 @@ pub enum Error {
     /// There is no such schedule.
     #[error("schedule with ID {0} does not exist")]
     NotFound(ScheduleId),
-    /// Anything the user can do something about: SQLSTATE, message, hint.
-    #[error("{message}")]
-    Refused {
-        /// Its SQLSTATE.
-        sqlstate: &'static str,
-        /// Why.
-        message: String,
-        /// What to do.
-        hint: Option<String>,
-    },
 }
 
 impl From<kv::Error> for Error {
@@ -40,12 +30,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A refusal.
     pub fn refused(sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error::Refused { sqlstate, message: message.into(), hint: None }
+        Error::Backup(backup::Error::refused(sqlstate, message))
     }
 
     /// A refusal with advice.
     pub fn refused_with_hint(sqlstate: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Refused { sqlstate, message: message.into(), hint: Some(hint.into()) }
+        Error::Backup(backup::Error::refused_with_hint(sqlstate, message, hint))
     }
 
     /// Whether somebody else was faster, so that it has to be done again.

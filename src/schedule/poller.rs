@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::pair::Pair;
 use super::record::Run;
@@ -18,6 +18,7 @@ use crate::catalog::protection::Protection;
 use crate::catalog::settings::{SCHEDULER_ENABLED, SCHEDULER_MAX_JOBS, SCHEDULER_PACE};
 use crate::jobs::{self, JobId, JobRecord, Registry, Status};
 use crate::kv::{Store, Txn};
+use crate::parser::Backup;
 use crate::storage::Storage;
 use crate::time::{Clock, Timestamp};
 
@@ -25,8 +26,8 @@ use crate::time::{Clock, Timestamp};
 const ATTEMPTS: usize = 10;
 /// Storage that takes longer to say what is there has failed: other schedules are due, too.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The pace while the setting cannot be read; also how often it is looked at again.
-const LONGEST_NAP: Duration = Duration::from_secs(5);
+/// The pace while the setting cannot be read.
+const FALLBACK_PACE: Duration = Duration::from_secs(5);
 /// Scheduled backups name whole names, so nothing is looked up in a current database.
 const NO_DATABASE: &str = "";
 
@@ -51,14 +52,22 @@ struct Need {
     is_due: bool,
 }
 
+/// What is to be done for a schedule that is due.
+struct Plan {
+    statement: Backup,
+    time: Timestamp,
+    planned: Planned<BackupPayload>,
+}
+
 impl Poller {
     /// Works until told to stop. What one schedule waits for, its storage or somebody's transaction, keeps no other waiting.
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         let work = async {
             let mut busy: HashSet<ScheduleId> = HashSet::new();
+            let mut unreadable: HashSet<ScheduleId> = HashSet::new();
             let mut attending = FuturesUnordered::new();
             loop {
-                match self.look(&busy).await {
+                match self.look(&busy, &mut unreadable).await {
                     Ok(needed) => {
                         for need in needed {
                             busy.insert(need.id);
@@ -67,7 +76,7 @@ impl Poller {
                     }
                     Err(error) => tracing::warn!(%error, "cannot look at the schedules now"),
                 }
-                let rest = self.rest();
+                let rest = SCHEDULER_PACE.wait(&*self.store, &*self.clock, FALLBACK_PACE);
                 tokio::pin!(rest);
                 loop {
                     tokio::select! {
@@ -85,22 +94,9 @@ impl Poller {
         }
     }
 
-    async fn rest(&self) {
-        let mut rested = Duration::ZERO;
-        loop {
-            let pace = async { Ok::<_, Error>(SCHEDULER_PACE.duration(&*self.store.begin().await?).await?) };
-            let pace = pace.await.unwrap_or(LONGEST_NAP);
-            if rested >= pace {
-                return;
-            }
-            let nap = (pace - rested).min(LONGEST_NAP);
-            self.clock.sleep(nap).await;
-            rested += nap;
-        }
-    }
-
-    /// The schedules that need attention, but those that have it already.
-    async fn look(&self, busy: &HashSet<ScheduleId>) -> Result<Vec<Need>> {
+    /// The schedules that need attention, but those that have it already, and those that cannot be read: of these it is said
+    /// once.
+    async fn look(&self, busy: &HashSet<ScheduleId>, unreadable: &mut HashSet<ScheduleId>) -> Result<Vec<Need>> {
         let txn = self.store.begin().await?;
         let is_enabled = SCHEDULER_ENABLED.is_on(&*txn).await?;
         let mut left = match SCHEDULER_MAX_JOBS.whole(&*txn).await? {
@@ -108,8 +104,17 @@ impl Poller {
             most => most,
         };
         let now = self.store.now()?;
-        let mut schedules = Schedule::read_all(&*txn).await?;
-        schedules.retain(|schedule| !busy.contains(&schedule.id));
+        let mut schedules = Vec::new();
+        for one in Schedule::read_each(&*txn).await? {
+            match one {
+                Ok(schedule) if busy.contains(&schedule.id) => {}
+                Ok(schedule) => schedules.push(schedule),
+                Err((id, error)) if unreadable.insert(id) => {
+                    tracing::error!(schedule = id.0, %error, "a schedule does not run: DROP SCHEDULE removes it");
+                }
+                Err(_) => {}
+            }
+        }
         schedules.sort_by_key(|schedule| (schedule.next_run, schedule.id));
         let mut needed = Vec::new();
         for schedule in schedules {
@@ -134,7 +139,9 @@ impl Poller {
             self.report(id, self.retried(|txn| self.note_ends(txn, id)).await);
         }
         if need.is_due {
-            match self.retried(|txn| self.begin_run(txn, id)).await {
+            // Planning has claimed a directory: another attempt goes on with the same plan.
+            let plan = Mutex::new(None);
+            match self.retried(|txn| self.begin_run(txn, id, &plan)).await {
                 Ok(Some(job)) => self.jobs.run(job),
                 done => self.report(id, done.map(drop)),
             }
@@ -171,7 +178,7 @@ impl Poller {
     }
 
     /// The transaction in which a schedule that is due gets a job, and its next time.
-    async fn begin_run(&self, txn: Arc<dyn Txn>, id: ScheduleId) -> Result<Option<JobId>> {
+    async fn begin_run(&self, txn: Arc<dyn Txn>, id: ScheduleId, plan: &Mutex<Option<Plan>>) -> Result<Option<JobId>> {
         let mut pair = Pair::lock(&*txn, id).await?;
         let full = pair.full.id;
         let Some(schedule) = pair.get_mut(id) else { return Ok(None) };
@@ -195,7 +202,7 @@ impl Poller {
         schedule.state = None;
         schedule.next_run = schedule.next_after(now);
         let mut started = None;
-        match self.plan(&*txn, schedule, time).await {
+        match self.plan(&*txn, schedule, time, plan).await {
             Ok(planned) => {
                 let (end_time, target) = (planned.payload.end_time, protected(&planned.payload));
                 let job = backup::start(&self.jobs, &*txn, planned, &schedule.owner, Some(id.0))?;
@@ -230,10 +237,22 @@ impl Poller {
         Ok(None)
     }
 
-    async fn plan(&self, txn: &dyn Txn, schedule: &Schedule, time: Timestamp) -> Result<Planned<BackupPayload>> {
+    async fn plan(
+        &self,
+        txn: &dyn Txn,
+        schedule: &Schedule,
+        time: Timestamp,
+        plan: &Mutex<Option<Plan>>,
+    ) -> Result<Planned<BackupPayload>> {
         let statement = schedule.backup(txn, self.jobs.secrets()).await?;
+        let mut plan = plan.lock().await;
+        if let Some(made) = &*plan
+            && (&made.statement, made.time) == (&statement, time)
+        {
+            return Ok(made.planned.clone());
+        }
         // For people to read; what is backed up is `time`.
-        let statement = statement.at(time.to_utc().format("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string());
+        let dated = statement.clone().at(time.to_utc().format("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string());
         let planner = Planner {
             store: &self.store,
             descriptors: &self.descriptors,
@@ -243,7 +262,11 @@ impl Poller {
             parameters: &[],
         };
         tokio::select! {
-            planned = planner.backup(&statement, Some(time)) => Ok(planned?),
+            planned = planner.backup(&dated, Some(time)) => {
+                let planned = planned?;
+                *plan = Some(Plan { statement, time, planned: planned.clone() });
+                Ok(planned)
+            }
             () = self.clock.sleep(PATIENCE) => {
                 Err(Error::refused("58030", format!("external storage did not answer for {PATIENCE:?}")))
             }

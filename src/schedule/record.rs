@@ -212,9 +212,18 @@ impl Schedule {
         Schedule::from_row(&row)
     }
 
-    /// Reads all, oldest first.
+    /// Reads all, oldest first, but those whose rows cannot be read.
     pub async fn read_all(txn: &dyn Txn) -> Result<Vec<Schedule>> {
-        SCHEDULED_JOBS.scan(txn, &[]).await?.iter().map(|row| Schedule::from_row(row)).collect()
+        Ok(Schedule::read_each(txn).await?.into_iter().filter_map(std::result::Result::ok).collect())
+    }
+
+    /// Reads all, oldest first: each by itself, so that one whose row cannot be read stands in nobody's way.
+    pub async fn read_each(txn: &dyn Txn) -> Result<Vec<Result<Schedule, (ScheduleId, Error)>>> {
+        let rows = SCHEDULED_JOBS.scan(txn, &[]).await?;
+        let read = |row: &Vec<Datum<'static>>| {
+            Schedule::from_row(row).map_err(|error| (ScheduleId(row[0].as_int().unwrap_or_default()), error))
+        };
+        Ok(rows.iter().map(read).collect())
     }
 
     fn from_row(row: &[Datum<'_>]) -> Result<Schedule> {
@@ -258,10 +267,10 @@ impl Schedule {
         Ok(SCHEDULED_JOBS.put(txn, &row)?)
     }
 
-    /// Removes it, and its secret.
-    pub fn delete(&self, txn: &dyn Txn) -> Result<()> {
-        Secrets::delete(txn, self.id.0)?;
-        Ok(SCHEDULED_JOBS.delete(txn, &[self.id.0.into()])?)
+    /// Removes one, and its secret.
+    pub fn delete(txn: &dyn Txn, id: ScheduleId) -> Result<()> {
+        Secrets::delete(txn, id.0)?;
+        Ok(SCHEDULED_JOBS.delete(txn, &[id.0.into()])?)
     }
 
     /// Its `BACKUP`, secrets included.

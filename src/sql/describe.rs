@@ -11,7 +11,7 @@ use super::error::Result;
 use super::query::{self, ExtraTables, OutputColumn, Visibility, parameter_hints, rewrite};
 use super::show::{self, Shown};
 use super::types::{anonymous_field, from_arrow};
-use super::{control, settings::SessionSettings};
+use super::{control, ids, settings::SessionSettings};
 use super::{schedules, show_backup};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
@@ -52,9 +52,9 @@ pub async fn describe(
             let columns = show_backup::columns(show).columns;
             Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
         }
-        Statement::ShowJobs(_) => {
-            let columns = control::jobs_columns().columns;
-            Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
+        Statement::ShowJobs(show) => {
+            let types = ids::parameter_types(context, show.jobs.query(), settings).await?;
+            Ok(Description { parameters: types, columns: Some(control::jobs_columns().columns) })
         }
         Statement::CreateSchedule(_) => {
             let columns = schedules::pair_columns().columns;
@@ -79,9 +79,13 @@ pub async fn describe(
             let columns = schedules::create_columns().columns;
             Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
         }
-        Statement::ControlSchedules(_) => Ok(Description { parameters: parameters(ColumnType::Int8), columns: None }),
+        Statement::ControlSchedules(control) => {
+            let types = ids::parameter_types(context, Some(&control.ids), settings).await?;
+            Ok(Description { parameters: types, columns: None })
+        }
         Statement::ControlJobs(control) => {
-            let mut types = parameters(ColumnType::Int8);
+            let mut types = ids::parameter_types(context, control.jobs.query(), settings).await?;
+            types.resize(parsed.parameters, ColumnType::Text);
             if let Some(Text::Placeholder(number)) = control.reason
                 && let Some(reason) = types.get_mut(number as usize - 1)
             {
@@ -107,7 +111,8 @@ fn job_columns(detached: bool) -> Vec<OutputColumn> {
     columns.map(|(name, column_type)| OutputColumn { name: name.into(), column_type: column_type.clone() }).collect()
 }
 
-async fn describe_ordinary(
+/// Describes a statement that is not keepsafe's own.
+pub async fn describe_ordinary(
     context: &Context,
     ordinary: &Ordinary,
     settings: &SessionSettings,

@@ -238,14 +238,15 @@ impl From<schedule::Error> for Error {
             schedule::Error::Job(error) => error.into(),
             schedule::Error::Catalog(error) => error.into(),
             schedule::Error::NotFound(_) => Error::new(code::UNDEFINED_OBJECT, error.to_string()),
-            schedule::Error::Refused { sqlstate, message, hint } => Error { hint, ..Error::new(sqlstate, message) },
         }
     }
 }
 
-/// A code that came as text, from a job that failed: those that jobs fail with.
+/// A code that came as text: those that jobs fail with, and backups and schedules are refused with.
 fn intern(sqlstate: &str) -> &'static str {
-    const KNOWN: [&str; 20] = [
+    const KNOWN: [&str; 21] = [
+        code::SHUTDOWN,
+        code::SYNTAX_ERROR,
         code::DISK_FULL,
         code::INVALID_PASSWORD,
         code::SERIALIZATION_FAILURE,
@@ -264,7 +265,6 @@ fn intern(sqlstate: &str) -> &'static str {
         code::DUPLICATE_DATABASE,
         code::NOT_IN_PREREQUISITE_STATE,
         code::OBJECT_IN_USE,
-        code::SERIALIZATION_FAILURE,
         code::DEPENDENT_OBJECTS,
     ];
     KNOWN.into_iter().find(|known| *known == sqlstate).unwrap_or(code::INTERNAL)

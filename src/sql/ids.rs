@@ -4,16 +4,31 @@ use futures::TryStreamExt;
 use sqlparser::ast::{SetExpr, Statement as Ast};
 
 use super::context::Context;
+use super::describe;
 use super::error::{Error, Result, code};
 use super::query::{self, Visibility};
 use super::settings::SessionSettings;
 use super::show;
+use super::text;
 use crate::catalog::{ColumnType, Datum};
 use crate::parser::Ordinary;
 
 /// Whether a query is a list of values: ids that somebody has named one by one.
 pub fn is_values(query: &Ordinary) -> bool {
     matches!(&query.ast, Ast::Query(query) if query.with.is_none() && matches!(*query.body, SetExpr::Values(_)))
+}
+
+/// What the placeholders of a query for ids stand for, if there is one.
+pub async fn parameter_types(
+    context: &Context,
+    query: Option<&Ordinary>,
+    settings: &SessionSettings,
+) -> Result<Vec<ColumnType>> {
+    let Some(query) = query else { return Ok(Vec::new()) };
+    if is_values(query) {
+        return Ok(vec![ColumnType::Int8; describe::placeholders(&query.ast)]);
+    }
+    Ok(describe::describe_ordinary(context, query, settings, &[]).await?.parameters)
 }
 
 /// The ids a query gives, each once, in order.
@@ -30,15 +45,16 @@ pub async fn of_query(
         return Err(Error::unsupported("AS OF SYSTEM TIME in a query for ids"));
     }
     let extra = show::relations(context, &query.shows, settings, parameters).await?;
-    let parameters = parameters.iter().map(|text| match text {
-        Some(text) => match text.parse() {
-            Ok(number) => (ColumnType::Int8, Datum::Int(number)),
-            Err(_) => (ColumnType::Text, Datum::from(text.clone())),
-        },
-        None => (ColumnType::Int8, Datum::Null),
-    });
+    let mut values = Vec::new();
+    for (text, column_type) in parameters.iter().zip(parameter_types(context, Some(query), settings).await?) {
+        let value = match text {
+            Some(text) => text::parse(text, &column_type)?,
+            None => Datum::Null,
+        };
+        values.push((column_type, value));
+    }
     let mut bound = (**ast).clone();
-    query::bind(&mut bound, &parameters.collect::<Vec<_>>())?;
+    query::bind(&mut bound, &values)?;
     let planned = query::plan(context, &bound, &extra, Visibility::AsNamed).await?;
     let (columns, mut batches) = planned.run().await?;
     let [column] = &columns[..] else {

@@ -91,7 +91,7 @@ pub async fn control(
     match statement.command {
         ScheduleCommand::Pause => schedule::pause(&around, &ids).await?,
         ScheduleCommand::Resume => schedule::resume(&around, &ids).await?,
-        ScheduleCommand::Drop => return Ok(schedule::drop(&around, &ids).await?),
+        ScheduleCommand::Drop => return Ok(schedule::drop(&**context.txn(), &ids).await?),
     }
     Ok(ids.len())
 }
@@ -158,13 +158,29 @@ pub fn columns(for_backup: bool) -> Shown {
 /// `SHOW SCHEDULES`
 pub async fn show(context: &Context, show: ShowSchedules) -> Result<Shown> {
     let txn = &**context.txn();
-    let mut schedules = Schedule::read_all(txn).await?;
+    let (mut schedules, mut unreadable) = (Vec::new(), Vec::new());
+    for one in Schedule::read_each(txn).await? {
+        match one {
+            Ok(schedule) => schedules.push(schedule),
+            Err(damaged) => unreadable.push(damaged),
+        }
+    }
     schedules.retain(|schedule| match show.only {
         None => true,
         Some(ScheduleState::Running) => schedule.next_run.is_some(),
         Some(ScheduleState::Paused) => schedule.next_run.is_none(),
     });
-    rows(txn, &schedules, show.for_backup).await
+    let mut shown = rows(txn, &schedules, show.for_backup).await?;
+    // It does not run, so it is no running one; more is not known.
+    unreadable.retain(|_| show.only != Some(ScheduleState::Running));
+    for (id, error) in unreadable {
+        let mut row = vec![Datum::Null; shown.columns.len()];
+        row[0] = id.0.into();
+        row[2] = "UNREADABLE".into();
+        row[4] = error.to_string().into();
+        shown.rows.push(row);
+    }
+    Ok(shown)
 }
 
 /// `SHOW SCHEDULE id`
