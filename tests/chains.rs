@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Server, Store, compile_shim, copy, eventually, fail, rows, run};
+use crate::harness::{Server, Store, compile_shim, copy, eventually, fail, rows, run, value};
 
 /// Begins a layer in a chain and loses the server while the layer is written.
 async fn abandon_a_layer(store: &Store, external: &str) {
@@ -133,4 +133,34 @@ async fn another_cluster_cannot_add_to_a_chain() {
         }
         run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/c' WITH new_db_name = 'r'").await;
     }
+}
+
+#[tokio::test]
+async fn backups_as_of_one_time_are_all_of_that_time() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let then = value(&client, "SELECT cluster_logical_timestamp()").await;
+    run(&client, "INSERT INTO t VALUES (2)").await;
+    // Directories are named by hundredths of a second: each takes a name of its own, and has nothing that came later.
+    for _ in 0..3 {
+        run(&client, &format!("BACKUP TABLE t INTO 'nodelocal://1/c' AS OF SYSTEM TIME {then}")).await;
+    }
+    let paths = rows(&client, "SHOW BACKUPS IN 'nodelocal://1/c'").await;
+    assert_eq!(paths.len(), 3, "{paths:?}");
+    let mut ends = Vec::new();
+    for (number, path) in paths.iter().map(|path| &path[0]).chain([&"LATEST".to_string()]).enumerate() {
+        let from = if path == "LATEST" { "LATEST".into() } else { format!("'{path}'") };
+        ends.push(
+            value(&client, &format!("SELECT DISTINCT end_time FROM [SHOW BACKUP FROM {from} IN 'nodelocal://1/c']"))
+                .await,
+        );
+        run(&client, &format!("CREATE DATABASE d{number}")).await;
+        run(&client, &format!("RESTORE TABLE t FROM {from} IN 'nodelocal://1/c' WITH into_db = 'd{number}'")).await;
+        assert_eq!(value(&client, &format!("SELECT max(a) FROM d{number}.t")).await, "1");
+    }
+    ends.dedup();
+    assert_eq!(ends.len(), 1);
+    server.terminate();
 }

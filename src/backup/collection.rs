@@ -119,9 +119,10 @@ fn index_entry(full: &str, layer: &Layer) -> String {
     format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0)
 }
 
-/// What makes a full backup the latest: the newest is first in a listing.
+/// What makes a full backup the latest: the newest is first in a listing. Several may be of the same time.
 fn latest_marker(layer: &Layer) -> String {
-    format!("{LATEST}/LATEST-{:020}", u64::MAX - layer.manifest.end_time.0 as u64)
+    let inverted = u64::MAX - layer.manifest.end_time.0 as u64;
+    format!("{LATEST}/LATEST-{inverted:020}-{}", index_name(&layer.directory))
 }
 
 impl Collection {

@@ -19,6 +19,9 @@ use crate::storage::Storage;
 use crate::storage::seal::ChainKey;
 use crate::time::{Clock, Timestamp};
 
+/// Directories are named by hundredths of a second.
+const NAME_STEP: Duration = Duration::from_millis(10);
+
 /// What planning needs to reach.
 pub struct Planner<'a> {
     /// The store.
@@ -256,7 +259,7 @@ impl Planner<'_> {
         let options = &statement.options;
         self.check_options(options)?;
         let Named { uri, incremental_uri, mut collection } = self.collection(&statement.collection, &options.access)?;
-        let mut end_time = self.end_time(as_of).await?;
+        let end_time = self.end_time(as_of).await?;
         let resolved = self.targets_at(&statement.targets, end_time).await?;
         let below = match &statement.subdirectory {
             None => None,
@@ -268,16 +271,17 @@ impl Planner<'_> {
             }
         };
         self.check_history(below.as_ref().map(|(_, top)| top), &resolved, end_time).await?;
+        // A name is of a hundredth of a second, and may be taken. What is backed up is no other instant for that.
+        let mut named = end_time;
         let directory = loop {
             let directory = match &below {
-                None => full_directory(end_time),
-                Some((full, top)) => incremental_directory(full, top.manifest.end_time, end_time),
+                None => full_directory(named),
+                Some((full, top)) => incremental_directory(full, top.manifest.end_time, named),
             };
             if collection.claim(&directory).await? {
                 break directory;
             }
-            // Two backups within a hundredth of a second: the later one is of a later instant.
-            end_time = self.wait_until(Timestamp((end_time.0 / 10_000_000 + 1) * 10_000_000)).await?;
+            named = named.plus(NAME_STEP);
         };
         let full = below.as_ref().map_or_else(|| directory.clone(), |(full, _)| full.clone());
         let history_start = match (self.is_true(options.revision_history.as_ref())?, &below) {
@@ -285,7 +289,6 @@ impl Planner<'_> {
             (true, Some((_, top))) => Some(top.manifest.end_time),
             (true, None) => Some(self.earliest_history()?.min(end_time)),
         };
-        let resolved = self.targets_at(&statement.targets, end_time).await?;
         if below.is_none()
             && let Some(passphrase) = self.passphrase(&options.access)?
         {
