@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::time::Timestamp;
 
-/// A reader closes a batch at about this many bytes.
-pub const BATCH_BYTES: usize = 256 << 10;
+/// A reader closes a batch at about this many bytes: it stays in a core's cache until it has been used, and below the size from
+/// which an allocation is mapped anew each time.
+pub const BATCH_BYTES: usize = 96 << 10;
 /// A reader closes a batch at this many entries.
 pub const BATCH_ENTRIES: usize = 4096;
 
@@ -18,10 +19,22 @@ pub struct Batch {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    key_end: usize,
-    value_end: usize,
+    /// Its highest bit says that the entry is a tombstone.
+    key_end: u32,
+    value_end: u32,
     time: Timestamp,
-    tombstone: bool,
+}
+
+const TOMBSTONE: u32 = 1 << 31;
+
+impl Slot {
+    fn key_end(self) -> usize {
+        (self.key_end & !TOMBSTONE) as usize
+    }
+
+    fn is_tombstone(self) -> bool {
+        self.key_end & TOMBSTONE != 0
+    }
 }
 
 /// One version of one key, borrowed from a [`Batch`].
@@ -72,23 +85,25 @@ impl Batch {
     #[inline]
     pub fn push_with(&mut self, write_key: impl FnOnce(&mut Vec<u8>), value: Option<&[u8]>, time: Timestamp) {
         write_key(&mut self.buffer);
-        let key_end = self.buffer.len();
+        let key_end = self.buffer.len() as u32;
         self.buffer.extend_from_slice(value.unwrap_or_default());
-        let value_end = self.buffer.len();
-        self.slots.push(Slot { key_end, value_end, time, tombstone: value.is_none() });
+        // A transaction writes a gibibyte at most, so no value is longer.
+        assert!(self.buffer.len() < TOMBSTONE as usize, "a batch of two gibibytes");
+        let value_end = self.buffer.len() as u32;
+        self.slots.push(Slot { key_end: if value.is_none() { key_end | TOMBSTONE } else { key_end }, value_end, time });
     }
 
     fn ranges(&self, index: usize) -> (Range<usize>, Range<usize>) {
-        let start = if index == 0 { 0 } else { self.slots[index - 1].value_end };
+        let start = if index == 0 { 0 } else { self.slots[index - 1].value_end as usize };
         let slot = self.slots[index];
-        (start..slot.key_end, slot.key_end..slot.value_end)
+        (start..slot.key_end(), slot.key_end()..slot.value_end as usize)
     }
 
     /// The entry at `index`, which must be below [`Batch::len`].
     pub fn entry(&self, index: usize) -> Entry<'_> {
         let (key, value) = self.ranges(index);
         let slot = self.slots[index];
-        Entry { key: &self.buffer[key], value: (!slot.tombstone).then(|| &self.buffer[value]), time: slot.time }
+        Entry { key: &self.buffer[key], value: (!slot.is_tombstone()).then(|| &self.buffer[value]), time: slot.time }
     }
 
     /// The entries in order.
