@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use datafusion::arrow::datatypes::FieldRef;
-use sqlparser::ast::{Expr, Query, SetExpr, Statement as Ast, Visit, Visitor};
+use sqlparser::ast::{Expr, OnConflictAction, OnInsert, Query, SetExpr, Statement as Ast, TableObject, Visit, Visitor};
 
 use super::context::Context;
 use super::dml;
@@ -146,12 +146,22 @@ pub async fn describe_ordinary(
                     infer(context, source, &extra, count, &mut known).await;
                 }
             }
+            if let Some(OnInsert::OnConflict(clause)) = &insert.on
+                && let OnConflictAction::DoUpdate(update) = &clause.action
+                && let TableObject::TableName(name) = &insert.table
+            {
+                for (position, expression) in dml::assigned_columns(&target.table, &update.assignments)? {
+                    note(&mut known, &expression, &target.table.columns[position].column_type);
+                }
+                let seen = dml::conflict_probe(name, &dml::alias_of(insert, &target.table), update)?;
+                infer(context, &seen, &extra, count, &mut known).await;
+            }
             returning_columns(context, &target.table, insert.returning.as_deref()).await?
         }
         Ast::Update(update) => {
             let name = dml::name_of(&update.table)?;
             let table = dml::table_named(context, &name).await?;
-            for (position, expression) in dml::assigned_columns(&table, update)? {
+            for (position, expression) in dml::assigned_columns(&table, &update.assignments)? {
                 note(&mut known, &expression, &table.columns[position].column_type);
             }
             let rows = dml::probe(

@@ -56,6 +56,7 @@ pub mod code {
     pub const INTERNAL: &str = "XX000";
     pub const LIMIT_EXCEEDED: &str = "54000";
     pub const INVALID_AUTHORIZATION: &str = "28000";
+    pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     pub const INVALID_DATABASE: &str = "3D000";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
     pub const INVALID_NAME: &str = "42602";
@@ -372,7 +373,13 @@ fn from_shared(root: &DataFusionError) -> Error {
 
 fn from_schema(error: SchemaError) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, .. } => match &field.relation {
+        SchemaError::FieldNotFound { field, valid_fields } => match &field.relation {
+            Some(relation) if !valid_fields.iter().any(|valid| valid.relation.as_ref() == Some(relation)) => {
+                Error::new(
+                    code::UNDEFINED_TABLE,
+                    format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                )
+            }
             Some(relation) => {
                 Error::new(code::UNDEFINED_COLUMN, format!("column {relation}.{} does not exist", field.name))
             }

@@ -15,6 +15,7 @@ mod engine;
 pub mod error;
 mod ids;
 mod introspection;
+mod point;
 mod query;
 mod schedules;
 mod session;

@@ -11,6 +11,10 @@ use super::stats;
 use crate::kv::{Error, IngestStream, MAX_KEY_BYTES, Result, SpaceId, SpaceStats};
 use crate::time::Timestamp;
 
+/// Rows that go into the engine at once. Until its table file is done, the engine keeps a hash of each, and so does this of some;
+/// rows that compress well would otherwise be many.
+const PART_ROWS: u64 = 1 << 20;
+
 /// Writes on a thread of its own, which pulls batches from `rows` as it goes; memory stays at a batch or two.
 pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) -> Result<SpaceStats> {
     let runtime = tokio::runtime::Handle::current();
@@ -29,10 +33,11 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
         let mut samples = Vec::new();
         let mut total = SpaceStats::default();
         let Some(mut next) = next_batch(&mut rows)? else { return Ok(total) };
-        // An empty memtable keeps `finish`, which holds the journal lock, short.
+        // Here and below: an empty memtable keeps `finish`, which holds the journal lock, short.
         engine.flush()?;
         let mut ingestion = data.start_ingestion()?;
         let mut last = Vec::new();
+        let mut part_began = 0;
         loop {
             let (space, batch) = next?;
             for entry in batch.iter() {
@@ -58,6 +63,14 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
                 last = prefix;
             }
             engine.disk.check(false)?;
+            if total.rows - part_began >= PART_ROWS {
+                part_began = total.rows;
+                ingestion.finish()?;
+                engine.stats.add_samples(&engine.database, &samples)?;
+                samples.clear();
+                engine.flush()?;
+                ingestion = data.start_ingestion()?;
+            }
             match next_batch(&mut rows)? {
                 Some(batch) => next = batch,
                 None => break,

@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use sqlparser::ast::{Expr, Insert, Query, SetExpr, TableObject, Values};
+use sqlparser::ast::{Expr, Insert, OnInsert, Query, SetExpr, TableObject, Values};
 
 use super::super::arrays::assign;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
-use super::{Changed, Row, is_default, name_parts};
+use super::{Changed, Row, folded, is_default, name_parts};
 use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor};
 
 /// Where an `INSERT` goes.
@@ -29,6 +30,11 @@ pub async fn insertion_columns(context: &Context, insert: &Insert) -> Result<Ins
     let columns = insert.columns.iter().map(|column| name_parts(column).map(|parts| parts.join(".")));
     let positions = positions_of(&table, &columns.collect::<Result<Vec<_>>>()?)?;
     Ok(Insertion { table, positions })
+}
+
+/// What an `INSERT` calls its table.
+pub fn alias_of(insert: &Insert, table: &TableDescriptor) -> String {
+    insert.table_alias.as_ref().map_or_else(|| table.identity.name.clone(), |alias| folded(&alias.alias))
 }
 
 /// The table with a name.
@@ -62,19 +68,26 @@ pub fn positions_of(table: &TableDescriptor, names: &[String]) -> Result<Vec<usi
 
 /// `INSERT` and `UPSERT`
 pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &ExtraTables) -> Result<Changed> {
-    if insert.on.is_some() {
-        return Err(Error::unsupported("INSERT ... ON CONFLICT"));
-    }
     let Insertion { table, positions } = insertion_columns(context, insert).await?;
     let all_given = !insert.columns.is_empty();
+    let alias = &alias_of(insert, &table);
     let mut writer = TableWriter::new(context, table.clone()).await?;
+    let rule = match &insert.on {
+        None => None,
+        Some(OnInsert::OnConflict(_)) if upsert => {
+            return Err(Error::new(code::SYNTAX_ERROR, "UPSERT takes no ON CONFLICT"));
+        }
+        Some(OnInsert::OnConflict(clause)) => Some(ConflictRule::new(context, &table, alias, clause)?),
+        Some(_) => return Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
+    };
     let is_values = insert.source.as_ref().is_none_or(|source| matches!(*source.body, SetExpr::Values(_)));
-    if !is_values && !upsert {
+    if !is_values && !upsert && rule.is_none() {
         writer.use_bulk_load();
     }
     let mut changed = 0;
     let mut kept = Vec::new();
-    let mut write = Written { writer: &mut writer, upsert, kept: insert.returning.is_some().then_some(&mut kept) };
+    let keep = insert.returning.is_some().then_some(&mut kept);
+    let mut write = Written { writer: &mut writer, upsert, rule, kept: keep };
     match &insert.source {
         None => changed += write.rows(&[], vec![Row::new()]).await?,
         Some(source) => match simple_values(source) {
@@ -106,10 +119,7 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
     let returning = insert.returning.as_ref().map(|items| (items, kept));
     writer.finish().await?;
     let returning = match returning {
-        Some((items, rows)) => {
-            let alias = insert.table_alias.as_ref().map_or(&table.identity.name, |alias| &alias.alias.value);
-            Some(self::returning(context, &table, alias, items, &rows).await?)
-        }
+        Some((items, rows)) => Some(self::returning(context, &table, alias, items, &rows).await?),
         None => None,
     };
     Ok(Changed { rows: changed, returning })
@@ -118,14 +128,18 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
 struct Written<'a> {
     writer: &'a mut TableWriter,
     upsert: bool,
+    rule: Option<ConflictRule>,
     kept: Option<&'a mut Vec<Row>>,
 }
 
 impl Written<'_> {
     async fn rows(&mut self, positions: &[usize], given: Vec<Row>) -> Result<u64> {
         let rows = self.writer.complete(positions, given)?;
-        let on_conflict = if self.upsert { OnConflict::Replace(positions.to_vec()) } else { OnConflict::Fail };
-        let written = self.writer.insert(rows, &on_conflict).await?;
+        let written = match &mut self.rule {
+            Some(rule) => rule.insert(self.writer, rows).await?,
+            None if self.upsert => self.writer.insert(rows, &OnConflict::Replace(positions.to_vec())).await?,
+            None => self.writer.insert(rows, &OnConflict::Fail).await?,
+        };
         let count = written.len() as u64;
         if let Some(kept) = &mut self.kept {
             kept.extend(written);

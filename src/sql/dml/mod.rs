@@ -2,6 +2,7 @@
 //! a query finds the rows and computes the new values, [`writer`] checks constraints and writes rows and index entries.
 
 pub mod bulk;
+mod conflict;
 pub mod copy;
 mod delete;
 mod foreign;
@@ -11,11 +12,12 @@ mod returning;
 mod update;
 pub mod writer;
 
-use sqlparser::ast::{Delete, Expr, FromTable, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
+use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
 
+pub use conflict::probe as conflict_probe;
 pub use delete::delete;
 pub use foreign::{ForeignKeys, starts_with};
-pub use insert::{insert, insertion_columns, table_named};
+pub use insert::{alias_of, insert, insertion_columns, table_named};
 pub use locking::select_for_update;
 pub use returning::returning;
 pub use update::{assigned_columns, update};
@@ -35,11 +37,15 @@ pub struct Changed {
     pub returning: Option<(Vec<OutputColumn>, Batches)>,
 }
 
+/// An identifier, folded to lower case unless quoted.
+pub fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
 /// The parts of a name, folded to lower case unless quoted.
 pub fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
     let part = |part: &ObjectNamePart| match part {
-        ObjectNamePart::Identifier(ident) if ident.quote_style.is_some() => Ok(ident.value.clone()),
-        ObjectNamePart::Identifier(ident) => Ok(ident.value.to_lowercase()),
+        ObjectNamePart::Identifier(ident) => Ok(folded(ident)),
         ObjectNamePart::Function(_) => Err(Error::new(code::INVALID_NAME, "a name cannot be computed")),
     };
     name.0.iter().map(part).collect()

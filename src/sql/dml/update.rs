@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use sqlparser::ast::{
-    AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableAlias, TableFactor, TableWithJoins, Update, UpdateTableFromKind, Value,
+    Assignment, AssignmentTarget, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Update, UpdateTableFromKind,
+    Value,
 };
 
 use super::super::arrays::assign;
@@ -64,30 +65,47 @@ pub fn matching_rows(
     Ok(query)
 }
 
-/// The columns an `UPDATE` assigns, by position, with their expressions.
-pub fn assigned_columns(table: &TableDescriptor, update: &Update) -> Result<Vec<(usize, Expr)>> {
+/// The columns that assignments are to, by position, with their expressions.
+pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> Result<Vec<(usize, Expr)>> {
     let mut assigned: Vec<(usize, Expr)> = Vec::new();
-    for assignment in &update.assignments {
-        let AssignmentTarget::ColumnName(name) = &assignment.target else {
-            return Err(Error::unsupported("assigning several columns at once"));
-        };
-        let column = name_parts(name)?.pop().unwrap_or_default();
-        let position = super::insert::positions_of(table, &[column])?[0];
-        if assigned.iter().any(|(taken, _)| *taken == position) {
-            let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
-            return Err(Error::new(code::SYNTAX_ERROR, message));
-        }
-        let value = if is_default(&assignment.value) {
-            match &table.columns[position].default {
-                Some(sql) => expression::parse(sql)?,
-                None => Expr::Value(Value::Null.into()),
+    for assignment in assignments {
+        for (name, value) in each_column(assignment)? {
+            let column = name_parts(name)?.pop().unwrap_or_default();
+            let position = super::insert::positions_of(table, &[column])?[0];
+            if assigned.iter().any(|(taken, _)| *taken == position) {
+                let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
+                return Err(Error::new(code::SYNTAX_ERROR, message));
             }
-        } else {
-            assignment.value.clone()
-        };
-        assigned.push((position, value));
+            let value = if is_default(value) {
+                match &table.columns[position].default {
+                    Some(sql) => expression::parse(sql)?,
+                    None => Expr::Value(Value::Null.into()),
+                }
+            } else {
+                value.clone()
+            };
+            assigned.push((position, value));
+        }
     }
     Ok(assigned)
+}
+
+/// `a = x`, and `(a, b) = (x, y)`.
+fn each_column(assignment: &Assignment) -> Result<Vec<(&ObjectName, &Expr)>> {
+    match (&assignment.target, &assignment.value) {
+        (AssignmentTarget::ColumnName(name), value) => Ok(vec![(name, value)]),
+        (AssignmentTarget::Tuple(names), Expr::Tuple(values)) => {
+            if names.len() != values.len() {
+                let message = "number of columns does not match number of values";
+                return Err(Error::new(code::SYNTAX_ERROR, message));
+            }
+            Ok(names.iter().zip(values).collect())
+        }
+        (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => Ok(vec![(&names[0], value)]),
+        (AssignmentTarget::Tuple(_), _) => {
+            Err(Error::unsupported("assigning the result of a subquery to several columns"))
+        }
+    }
 }
 
 /// `UPDATE`
@@ -96,7 +114,7 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
         return Err(Error::unsupported("UPDATE ... ORDER BY or LIMIT"));
     }
     let (table, alias) = target(context, &update.table).await?;
-    let assigned = assigned_columns(&table, update)?;
+    let assigned = assigned_columns(&table, &update.assignments)?;
     let mut from = vec![update.table.clone()];
     if let Some(UpdateTableFromKind::AfterSet(more) | UpdateTableFromKind::BeforeSet(more)) = &update.from {
         from.extend(more.iter().cloned());

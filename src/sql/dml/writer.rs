@@ -13,7 +13,9 @@ use super::super::text;
 use super::Row;
 use super::bulk::BulkSorter;
 use super::foreign::ForeignKeys;
-use crate::catalog::{Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, index_entry};
+use crate::catalog::{
+    self, Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, index_entry, push_index_key,
+};
 use crate::kv::LockMode;
 
 /// Rows in one table, inside one statement.
@@ -99,7 +101,8 @@ impl TableWriter {
         assign(&array, &compiled.column_type, &column.column_type)
     }
 
-    fn check_rows(&self, rows: &[Row]) -> Result<()> {
+    /// Checks that rows have values where they must, and fulfil the conditions of the table.
+    pub fn check_rows(&self, rows: &[Row]) -> Result<()> {
         for (position, column) in self.table.columns.iter().enumerate().filter(|(_, column)| !column.nullable) {
             if rows.iter().any(|row| row[position].is_null()) {
                 let message = format!(
@@ -127,6 +130,49 @@ impl TableWriter {
             }
         }
         Ok(())
+    }
+
+    /// Locks the places that rows take, or would take, in unique indexes.
+    pub async fn lock_in(&self, indexes: &[Index], rows: &[Row]) -> Result<()> {
+        let mut places = Vec::new();
+        for row in rows {
+            for index in indexes {
+                places.extend(self.place_in(index, row)?.map(|place| (index.space, place)));
+            }
+        }
+        places.sort();
+        places.dedup();
+        for (space, place) in places {
+            self.context.txn().lock(space, &place, LockMode::Exclusive).await?;
+        }
+        Ok(())
+    }
+
+    /// The row that has the values of `row` in a unique index.
+    pub async fn existing(&self, index: &Index, row: &Row) -> Result<Option<Row>> {
+        let (txn, primary) = (self.context.txn(), self.table.primary.space);
+        let Some(place) = self.place_in(index, row)? else { return Ok(None) };
+        let Some((found, _)) = txn.get(index.space, &place).await? else { return Ok(None) };
+        if index.space == primary {
+            return Ok(Some(decode_row(&self.table, &place, &found)?));
+        }
+        let missing = || catalog::Error::corrupt(format!("index {} points to a row that is not there", index.name));
+        let (value, _) = txn.get(primary, &found).await?.ok_or_else(missing)?;
+        Ok(Some(decode_row(&self.table, &found, &value)?))
+    }
+
+    /// The key of a row in a unique index; `None` if it has a NULL there, which is like no other.
+    fn place_in(&self, index: &Index, row: &Row) -> Result<Option<Vec<u8>>> {
+        if index.space == self.table.primary.space {
+            let mut key = Vec::new();
+            push_index_key(&mut key, &self.table, index, row)?;
+            return Ok(Some(key));
+        }
+        if values_in_index(&self.table, index).any(|position| row[position].is_null()) {
+            return Ok(None);
+        }
+        let (entry, _) = index_entry(&self.table, index, row, &[])?;
+        Ok(Some(entry))
     }
 
     /// Inserts whole rows; returns them as they were written.
@@ -246,6 +292,11 @@ impl TableWriter {
         self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
         self.foreign.check(&self.context).await
     }
+}
+
+/// The positions of an index's columns in its table.
+pub fn values_in_index(table: &TableDescriptor, index: &Index) -> impl Iterator<Item = usize> {
+    index.columns.iter().filter_map(|part| table.position(part.column))
 }
 
 /// The error that a row's values in an index are taken.

@@ -23,11 +23,15 @@ pub struct Compiled {
 }
 
 /// Compiles an expression over the columns of `schema`.
-pub fn compile(context: &Context, mut expression: Expr, schema: &SchemaRef) -> Result<Compiled> {
+pub fn compile(context: &Context, expression: Expr, schema: &SchemaRef) -> Result<Compiled> {
+    compile_qualified(context, expression, &DFSchema::try_from(schema.as_ref().clone())?)
+}
+
+/// The same over columns that belong to tables.
+pub fn compile_qualified(context: &Context, mut expression: Expr, schema: &DFSchema) -> Result<Compiled> {
     rewrite_expression(&mut expression)?;
-    let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
-    let expression = Planner::new(context).compile(expression, &df_schema)?;
-    let field = expression.return_field(schema)?;
+    let expression = Planner::new(context).compile(expression, schema)?;
+    let field = expression.return_field(schema.as_arrow())?;
     Ok(Compiled { column_type: of_field(&field), expression })
 }
 

@@ -30,7 +30,7 @@ use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
 use super::settings::{SessionSettings, write_cluster_setting};
 use super::show::{self, Shown};
-use super::{control, ddl, dml, schedules, text, time_travel, zone};
+use super::{control, ddl, dml, point, schedules, text, time_travel, zone};
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
 use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
 use crate::jobs::JobId;
@@ -441,6 +441,15 @@ impl Session {
         if let Some(outcome) = ddl::execute(context, statement).await? {
             self.notices.extend(outcome.notices);
             return Ok(Response::Done(outcome.tag.into()));
+        }
+        if statement.shows.is_empty()
+            && let Some(answer) = point::execute(context, &statement.ast, parameters).await?
+        {
+            return Ok(match answer {
+                point::Answer::Rows(columns, batches) => Response::Rows { columns, batches, tag: "SELECT".into() },
+                point::Answer::Updated(rows) => Response::Done(format!("UPDATE {rows}")),
+                point::Answer::Deleted(rows) => Response::Done(format!("DELETE {rows}")),
+            });
         }
         let extra = show::relations(context, &statement.shows, &self.settings, texts).await?;
         let mut ast = statement.ast.clone();

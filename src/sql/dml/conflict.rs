@@ -1,0 +1,215 @@
+//! `INSERT ... ON CONFLICT`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{DFSchema, TableReference};
+use sqlparser::ast::{
+    ConflictTarget, DoUpdate, Expr, Ident, ObjectName, OnConflict as OnConflictClause, OnConflictAction, Query,
+    SelectItem, SetExpr,
+};
+
+use super::super::arrays::{assign, batch_of_rows};
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression::{Compiled, compile_qualified, row_schema};
+use super::super::query::has_subquery;
+use super::update::assigned_columns;
+use super::writer::{OnConflict, TableWriter, values_in_index};
+use super::{Row, folded, is_default, name_parts};
+use crate::catalog::{ColumnType, Datum, Index, TableDescriptor, push_index_key};
+
+/// What the row that was to be inserted is called in `DO UPDATE`.
+const EXCLUDED: &str = "excluded";
+
+/// What a statement does with rows that are there already.
+pub struct ConflictRule {
+    table: Arc<TableDescriptor>,
+    /// The unique indexes in which a row may be there already.
+    arbiters: Vec<Index>,
+    action: Action,
+    /// Primary keys of rows that this statement has written.
+    written: HashSet<Vec<u8>>,
+}
+
+enum Action {
+    Nothing,
+    Update(Box<Change>),
+}
+
+/// `SET` and `WHERE` of `DO UPDATE`, over the columns of the row that is there and then those of the row that was to be inserted.
+struct Change {
+    assigned: Vec<(usize, Compiled)>,
+    selection: Option<Compiled>,
+    schema: SchemaRef,
+    types: Vec<ColumnType>,
+}
+
+impl ConflictRule {
+    /// The rule of a clause; the statement calls the table `alias`.
+    pub fn new(
+        context: &Context,
+        table: &Arc<TableDescriptor>,
+        alias: &str,
+        clause: &OnConflictClause,
+    ) -> Result<ConflictRule> {
+        let arbiters = arbiters(table, clause.conflict_target.as_ref())?;
+        let action = match &clause.action {
+            OnConflictAction::DoNothing => Action::Nothing,
+            OnConflictAction::DoUpdate(_) if clause.conflict_target.is_none() => {
+                let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+                let hint = "For example, ON CONFLICT (column_name).";
+                return Err(Error::new(code::SYNTAX_ERROR, message).hint(hint));
+            }
+            OnConflictAction::DoUpdate(update) => {
+                let fields = row_schema(table);
+                let qualified: Vec<_> = [alias, EXCLUDED]
+                    .into_iter()
+                    .flat_map(|name| {
+                        fields.fields().iter().map(move |field| (Some(TableReference::bare(name)), field.clone()))
+                    })
+                    .collect();
+                let schema = DFSchema::new_with_metadata(qualified, Default::default())?;
+                let compile = |expression: &Expr| {
+                    if has_subquery(expression) {
+                        return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE"));
+                    }
+                    compile_qualified(context, expression.clone(), &schema)
+                };
+                let mut assigned = Vec::new();
+                for (position, expression) in assigned_columns(table, &update.assignments)? {
+                    assigned.push((position, compile(&expression)?));
+                }
+                let selection = update.selection.as_ref().map(compile).transpose()?;
+                let column_types = table.columns.iter().map(|column| column.column_type.clone());
+                let types = column_types.clone().chain(column_types).collect();
+                let schema = Arc::new(schema.as_arrow().clone());
+                Action::Update(Box::new(Change { assigned, selection, schema, types }))
+            }
+        };
+        Ok(ConflictRule { table: table.clone(), arbiters, action, written: HashSet::new() })
+    }
+
+    /// Inserts rows, or does what the rule says; the rows that were inserted or changed, as they are then.
+    pub async fn insert(&mut self, writer: &mut TableWriter, rows: Vec<Row>) -> Result<Vec<Row>> {
+        writer.check_rows(&rows)?;
+        // What is locked is then read as it is after whatever was waited for.
+        writer.lock_in(&self.arbiters, &rows).await?;
+        let mut written = Vec::new();
+        for row in rows {
+            match self.existing(writer, &row).await? {
+                None => {
+                    self.note(&row)?;
+                    written.extend(writer.insert(vec![row], &OnConflict::Fail).await?);
+                }
+                Some(old) => written.extend(self.change(writer, old, row).await?),
+            }
+        }
+        Ok(written)
+    }
+
+    async fn existing(&self, writer: &TableWriter, row: &Row) -> Result<Option<Row>> {
+        for index in &self.arbiters {
+            if let Some(existing) = writer.existing(index, row).await? {
+                return Ok(Some(existing));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn change(&mut self, writer: &mut TableWriter, old: Row, row: Row) -> Result<Option<Row>> {
+        let Action::Update(change) = &self.action else { return Ok(None) };
+        let both: Row = old.iter().cloned().chain(row).collect();
+        let batch = batch_of_rows(&change.schema, &change.types, &[both])?;
+        if self.written.contains(&self.key(&old)?) {
+            let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+            let hint =
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.";
+            return Err(Error::new(code::CARDINALITY_VIOLATION, message).hint(hint));
+        }
+        if let Some(selection) = &change.selection {
+            let passed = selection.evaluate(&batch)?;
+            if !passed.as_boolean_opt().is_some_and(|passed| passed.iter().any(|passed| passed == Some(true))) {
+                return Ok(None);
+            }
+        }
+        let mut new = old.clone();
+        for (position, expression) in &change.assigned {
+            new[*position] = self.value(expression, &batch, *position)?;
+        }
+        self.note(&new)?;
+        writer.update(vec![(old, new.clone())]).await?;
+        Ok(Some(new))
+    }
+
+    fn value(&self, expression: &Compiled, batch: &RecordBatch, position: usize) -> Result<Datum<'static>> {
+        let array = expression.evaluate(batch)?;
+        if array.data_type().is_null() {
+            return Ok(Datum::Null);
+        }
+        let values = assign(&array, &expression.column_type, &self.table.columns[position].column_type)?;
+        values.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
+    }
+
+    fn key(&self, row: &Row) -> Result<Vec<u8>> {
+        let mut key = Vec::new();
+        push_index_key(&mut key, &self.table, &self.table.primary, row)?;
+        Ok(key)
+    }
+
+    fn note(&mut self, row: &Row) -> Result<()> {
+        let key = self.key(row)?;
+        self.written.insert(key);
+        Ok(())
+    }
+}
+
+/// A query with the expressions of `DO UPDATE` over the rows they see, for what its planning tells of parameters.
+pub fn probe(table: &ObjectName, alias: &str, update: &DoUpdate) -> Result<Query> {
+    let alias = Ident::with_quote('"', alias);
+    let mut query = super::super::parse_query(&format!("SELECT 1 FROM {table} AS {alias}, {table} AS {EXCLUDED}"))?;
+    if let SetExpr::Select(select) = &mut *query.body {
+        let values = update.assignments.iter().map(|assignment| assignment.value.clone());
+        select.projection = values.filter(|value| !is_default(value)).map(SelectItem::UnnamedExpr).collect();
+        select.selection = update.selection.clone();
+    }
+    Ok(query)
+}
+
+/// The unique indexes a conflict target means; all of them without one.
+fn arbiters(table: &TableDescriptor, target: Option<&ConflictTarget>) -> Result<Vec<Index>> {
+    let unique = || table.all_indexes().filter(|index| index.unique || index.space == table.primary.space);
+    match target {
+        None => Ok(unique().cloned().collect()),
+        Some(ConflictTarget::OnConstraint(name)) => {
+            let name = name_parts(name)?.pop().unwrap_or_default();
+            let missing = || {
+                let message = format!("constraint \"{name}\" for table \"{}\" does not exist", table.identity.name);
+                Error::new(code::UNDEFINED_OBJECT, message)
+            };
+            Ok(vec![unique().find(|index| index.name == name).cloned().ok_or_else(missing)?])
+        }
+        Some(ConflictTarget::Columns(columns)) => {
+            let mut positions = HashSet::new();
+            for name in &columns.iter().map(folded).collect::<Vec<_>>() {
+                let missing = || Error::new(code::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+                positions.insert(
+                    table
+                        .columns
+                        .iter()
+                        .position(|column| column.name == *name && !column.hidden)
+                        .ok_or_else(missing)?,
+                );
+            }
+            let fits = |index: &&Index| values_in_index(table, index).collect::<HashSet<_>>() == positions;
+            let fitting: Vec<Index> = unique().filter(fits).cloned().collect();
+            if fitting.is_empty() {
+                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+                return Err(Error::new(code::INVALID_COLUMN_REFERENCE, message));
+            }
+            Ok(fitting)
+        }
+    }
+}
