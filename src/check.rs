@@ -258,6 +258,7 @@ mod tests {
             nullable: false,
             default: None,
             hidden: false,
+            generated_always: false,
             missing: None,
         };
         table.columns = vec![column(1, "a"), column(2, "b")];

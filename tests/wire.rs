@@ -188,6 +188,36 @@ async fn many_connections_at_once() {
     assert_eq!(value(&client, "SELECT count(*) FROM t").await, "100");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_upserts_and_increments_none_is_lost() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (a INT PRIMARY KEY, b INT UNIQUE, n INT)").await;
+    let upsert = "INSERT INTO t VALUES ($1, $2, $3) ON CONFLICT (b) DO UPDATE SET n = t.n + excluded.n WHERE t.n >= $4";
+    let increment = "UPDATE t SET n = n + $1 WHERE a = $2";
+    let prepared = client.prepare(upsert).await.unwrap();
+    assert_eq!(prepared.params(), [Type::INT4, Type::INT4, Type::INT4, Type::INT4]);
+    client.execute(&prepared, &[&0i32, &0i32, &0i32, &0i32]).await.unwrap();
+    let mut work = Vec::new();
+    for worker in 0..8i32 {
+        let client = server.connect().await;
+        work.push(tokio::spawn(async move {
+            for n in 0..25i32 {
+                // The key is another one each time; the unique column is what is there already.
+                let key = 1000 + worker * 100 + n;
+                assert_eq!(client.execute(upsert, &[&key, &(n % 3), &1i32, &0i32]).await.unwrap(), 1);
+                assert_eq!(client.execute(increment, &[&1i32, &0i32]).await.unwrap(), 1);
+            }
+        }));
+    }
+    futures::future::try_join_all(work).await.unwrap();
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "3");
+    assert_eq!(value(&client, "SELECT sum(n) FROM t").await, "400");
+    // A row that is left alone is not counted.
+    assert_eq!(client.execute(&prepared, &[&5i32, &0i32, &1i32, &i32::MAX]).await.unwrap(), 0);
+}
+
 #[test]
 fn nonsense_on_the_wire_hurts_nobody() {
     let store = Store::new();

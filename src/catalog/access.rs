@@ -370,6 +370,7 @@ mod tests {
                 nullable: true,
                 default: None,
                 hidden: false,
+                generated_always: false,
                 missing,
             };
             table.columns.push(added);

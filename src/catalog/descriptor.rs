@@ -231,6 +231,9 @@ pub struct Column {
     pub default: Option<String>,
     /// Whether `SELECT *` leaves it out.
     pub hidden: bool,
+    /// Whether statements must leave its values to its default: `GENERATED ALWAYS AS IDENTITY`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated_always: bool,
     /// The value of rows written before it was added, if that is not NULL: an encoded row of this one column, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,

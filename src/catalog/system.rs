@@ -93,6 +93,7 @@ impl SystemTable {
             nullable: index as u32 >= key_columns,
             default: None,
             hidden: false,
+            generated_always: false,
             missing: None,
         };
         let part = |id: u32| IndexColumn { column: ColumnId(id), descending: false };

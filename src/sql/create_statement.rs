@@ -82,7 +82,11 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
     let mut items = Vec::new();
     for column in table.visible_columns() {
         let null = if column.nullable { "NULL" } else { "NOT NULL" };
-        let default = column.default.as_ref().map_or(String::new(), |default| format!(" DEFAULT {default}"));
+        let default = match &column.default {
+            _ if column.generated_always => " GENERATED ALWAYS AS IDENTITY".into(),
+            Some(default) => format!(" DEFAULT {default}"),
+            None => String::new(),
+        };
         items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
     }
     let is_hidden =

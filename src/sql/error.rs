@@ -88,6 +88,7 @@ pub mod code {
     pub const UNDEFINED_FILE: &str = "58P01";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
+    pub const GENERATED_ALWAYS: &str = "428C9";
     pub const GROUPING_ERROR: &str = "42803";
     pub const CARDINALITY_VIOLATION: &str = "21000";
     pub const AMBIGUOUS_COLUMN: &str = "42702";

@@ -12,10 +12,11 @@ use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
 use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
+use super::serial::owned_sequences;
 use super::{build, default, free_name, locked_table, named_column, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor, decode_row};
-use crate::kv::{Direction, Span};
+use crate::kv::{Direction, LockMode, Span};
 
 /// `ALTER TABLE`
 pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
@@ -47,7 +48,7 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
                 if *if_exists && table.column_named(&name).is_none() {
                     continue;
                 }
-                drop_column(context, &mut table, &name)?;
+                drop_column(context, &mut table, &name).await?;
             }
         }
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
@@ -220,7 +221,7 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     Ok(())
 }
 
-fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
+async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
     refuse_views(table)?;
     let id = named_column(table, name)?;
     if table.in_primary_key(id) {
@@ -246,6 +247,18 @@ fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Re
     let dropped: Vec<crate::catalog::Index> = dropped;
     for index in dropped {
         context.catalog().drop_space(table, index.space)?;
+    }
+    for sequence in owned_sequences(context, table, Some(id)).await? {
+        table.sequences.retain(|used| *used != sequence);
+        let found = context.catalog().get(sequence).await?;
+        if let Descriptor::Sequence(sequence) = &*found
+            && !sequence.views.is_empty()
+        {
+            let message = format!("cannot drop column {name} because a view reads sequence {}", found.name());
+            return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the view first."));
+        }
+        context.catalog().lock(sequence, LockMode::Exclusive).await?;
+        context.catalog().remove(&found)?;
     }
     table.columns.retain(|column| column.id != id);
     Ok(())
@@ -321,7 +334,7 @@ async fn drop_constraint(context: &Context, table: &mut TableDescriptor, name: &
         let own = table.identity.id;
         table.referenced_by.retain(|id| *id != own);
     } else if !others && let Descriptor::Table(other) = &*context.catalog().get(key.referenced_table).await? {
-        context.catalog().lock(other.identity.id, crate::kv::LockMode::Exclusive).await?;
+        context.catalog().lock(other.identity.id, LockMode::Exclusive).await?;
         let mut other = other.clone();
         other.referenced_by.retain(|id| *id != table.identity.id);
         context.catalog().write(&Descriptor::Table(other))?;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, CreateTable, Expr, ForeignKeyConstraint,
-    IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, TableConstraint,
+    GeneratedAs, IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, SequenceOptions, TableConstraint,
 };
 
 use super::super::context::Context;
@@ -11,7 +11,7 @@ use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema};
 use super::super::types::from_sql;
 use super::{
-    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, parameter, refuse_taken,
+    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, parameter, refuse_taken, serial,
 };
 use crate::catalog::{
     Check, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, ReferentialAction,
@@ -75,7 +75,6 @@ fn refuse_unsupported(create: &CreateTable) -> Result<()> {
     let refused = [
         (create.or_replace, "CREATE OR REPLACE TABLE"),
         (create.temporary, "a temporary table"),
-        (create.query.is_some(), "CREATE TABLE AS"),
         (create.like.is_some(), "CREATE TABLE ... LIKE"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table"),
@@ -99,13 +98,20 @@ pub async fn add_column(
     if table.column_named(&name).is_some() {
         return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
     }
+    let serial = serial::numbers_of(&definition.data_type);
+    // Options of the sequence it takes its numbers from, if it does.
+    let mut numbered: Option<&[SequenceOptions]> = serial.as_ref().map(|_| &[][..]);
     let mut column = Column {
         id: ColumnId(table.next_column),
         name,
-        column_type: from_sql(&definition.data_type)?,
+        column_type: match &serial {
+            Some(numbers) => numbers.clone(),
+            None => from_sql(&definition.data_type)?,
+        },
         nullable: true,
         default: None,
         hidden: false,
+        generated_always: false,
         missing: None,
     };
     table.next_column += 1;
@@ -139,8 +145,20 @@ pub async fn add_column(
                 let check = CheckConstraint { name: constraint_name, ..check.clone() };
                 constraints.push(TableConstraint::Check(check));
             }
+            ColumnOption::Generated {
+                generated_as: generated_as @ (GeneratedAs::Always | GeneratedAs::ByDefault),
+                sequence_options,
+                generation_expr: None,
+                ..
+            } => {
+                column.generated_always = *generated_as == GeneratedAs::Always;
+                numbered = Some(sequence_options.as_deref().unwrap_or_default());
+            }
             other => return Err(Error::unsupported(format!("column option {other}"))),
         }
+    }
+    if let Some(options) = numbered {
+        serial::give_sequence(context, table, &mut column, options).await?;
     }
     table.columns.push(column);
     Ok(())
@@ -190,6 +208,7 @@ async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()
         nullable: false,
         default: Some(ROW_ID_DEFAULT.into()),
         hidden: true,
+        generated_always: false,
         missing: None,
     };
     table.next_column += 1;

@@ -10,7 +10,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result};
 use super::super::query::expression::compile;
 use crate::catalog::{Descriptor, DescriptorId};
-use crate::parser::sql_text;
+use crate::parser::{quote_ident_in_sql, sql_text};
 
 /// A default as the descriptor keeps it: its SQL, with sequences named by schema, and the sequences it uses.
 pub async fn normalize(
@@ -33,7 +33,8 @@ pub async fn normalize(
             return Err(Error::unsupported("a default that uses a sequence of another database"));
         }
         let schema = context.catalog().get(sequence.schema).await?;
-        qualified.push(format!("{}.{}", schema.name(), sequence.identity.name));
+        let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&sequence.identity.name));
+        qualified.push(format!("{schema}.{name}"));
         sequences.push(sequence.identity.id);
     }
     let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };

@@ -4,9 +4,11 @@ use sqlparser::ast::ObjectType;
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::serial::owned_sequences;
 use super::{locked_table, refuse_system, roles};
 use crate::catalog::{Descriptor, DescriptorId, TableDescriptor};
 use crate::kv::LockMode;
+use crate::parser::quote_ident_in_sql;
 
 /// `DROP` of one name.
 pub async fn drop_named(
@@ -91,6 +93,10 @@ async fn drop_all(context: &Context, mut ids: BTreeSet<DescriptorId>, cascade: b
                 }
                 todo.push(view);
             }
+        }
+        if let Descriptor::Table(table) = &*object {
+            // What belongs to it goes with it.
+            todo.extend(owned_sequences(context, table, None).await?.into_iter().filter(|id| ids.insert(*id)));
         }
         objects.push(object);
     }
@@ -181,7 +187,7 @@ async fn drop_from_defaults(
         if !cascade {
             return Err(still_needed(context, &found, table.identity.id).await?);
         }
-        let name = found.name().to_string();
+        let name = quote_ident_in_sql(found.name());
         change_table(context, table.identity.id, |table| {
             table.sequences.retain(|id| *id != sequence);
             for column in &mut table.columns {

@@ -3,14 +3,17 @@
 mod alter_table;
 mod build;
 mod create_table;
+mod create_table_as;
 mod default;
 mod drop;
 mod index;
 mod objects;
 mod parameter;
 mod roles;
+mod serial;
 mod truncate;
 
+pub use create_table_as::create as create_table_as;
 use sqlparser::ast::{ObjectType, Statement as Ast};
 
 use super::context::Context;
@@ -28,6 +31,8 @@ pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
     let tag = match &statement.ast {
+        // It has rows to count, and a query to bind.
+        Ast::CreateTable(create) if create.query.is_some() => return Ok(None),
         Ast::CreateTable(create) => return create_table::create(context, create, &statement.indexes).await.map(Some),
         Ast::CreateIndex(create) => return index::create(context, create).await.map(Some),
         Ast::CreateView(create) => return objects::create_view(context, create).await.map(Some),

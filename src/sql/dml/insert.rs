@@ -11,7 +11,7 @@ use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
 use super::{Changed, Row, folded, is_default, name_parts};
-use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor};
+use crate::catalog::{Column, ColumnType, Datum, Descriptor, TableDescriptor};
 
 /// Where an `INSERT` goes.
 pub struct Insertion {
@@ -98,6 +98,10 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
             None => {
                 let planned = query::plan(context, source, extra, Visibility::AsNamed).await?;
                 let positions = check_width(&positions, planned.columns.len(), all_given)?;
+                let mut given = positions.iter().map(|&position| &table.columns[position]);
+                if let Some(column) = given.find(|column| column.generated_always) {
+                    return Err(refuse_generated(column));
+                }
                 let (columns, mut batches) = planned.run().await?;
                 while let Some(batch) = batches.try_next().await? {
                     let converted =
@@ -195,6 +199,13 @@ fn constant_rows(
     Ok((positions.to_vec(), rows))
 }
 
+/// The error of a value for a column that takes its own.
+fn refuse_generated(column: &Column) -> Error {
+    let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+    let detail = format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name);
+    Error::new(code::GENERATED_ALWAYS, message).detail(detail)
+}
+
 fn constant_value(
     context: &Context,
     table: &TableDescriptor,
@@ -205,6 +216,9 @@ fn constant_value(
     let column = &table.columns[position];
     let to = &column.column_type;
     let default;
+    if column.generated_always && !is_default(expression) {
+        return Err(refuse_generated(column));
+    }
     let expression = if is_default(expression) {
         match &column.default {
             None => return Ok(Datum::Null),

@@ -76,6 +76,12 @@ pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> 
                 let message = format!("multiple assignments to same column \"{}\"", table.columns[position].name);
                 return Err(Error::new(code::SYNTAX_ERROR, message));
             }
+            let column = &table.columns[position];
+            if column.generated_always && !is_default(value) {
+                let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
+                let detail = format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name);
+                return Err(Error::new(code::GENERATED_ALWAYS, message).detail(detail));
+            }
             let value = if is_default(value) {
                 match &table.columns[position].default {
                     Some(sql) => expression::parse(sql)?,

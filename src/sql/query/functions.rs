@@ -128,6 +128,7 @@ impl ScalarUDFImpl for SessionFunction {
 /// The functions of a session in one transaction.
 pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
     let text = || Signature::exact(vec![DataType::Utf8], Volatility::Volatile);
+    let two_texts = Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Stable);
     let none = || Signature::nullary(Volatility::Stable);
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     let logical = DataType::Decimal128(38, UNCONSTRAINED_SCALE as i8);
@@ -160,6 +161,7 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ("unique_rowid", Signature::nullary(Volatility::Volatile), DataType::Int64, row_ids),
         ("nextval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::next)),
         ("currval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::current)),
+        ("pg_get_serial_sequence", two_texts, DataType::Utf8, serial_sequence),
         ("lastval", Signature::nullary(Volatility::Volatile), DataType::Int64, last_value),
         ("setval", setval, DataType::Int64, set_value),
     ];
@@ -225,6 +227,16 @@ fn each_sequence(context: &Context, args: &[ArrayRef], act: fn(&Context, &str) -
     let names = args[0].as_string::<i32>();
     let values = names.iter().map(|name| name.map(|name| act(context, name)).transpose());
     Ok(Arc::new(values.collect::<Result<Int64Array>>()?))
+}
+
+/// The sequence that belongs to a column, as `nextval` takes its name.
+fn serial_sequence(context: &Context, args: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+    let (tables, columns) = (args[0].as_string::<i32>(), args[1].as_string::<i32>());
+    let name = |(table, column): (Option<&str>, Option<&str>)| match (table, column) {
+        (Some(table), Some(column)) => sequences::of_column(context, table, column),
+        _ => Ok(None),
+    };
+    Ok(Arc::new(tables.iter().zip(columns.iter()).map(name).collect::<Result<StringArray>>()?))
 }
 
 fn last_value(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {

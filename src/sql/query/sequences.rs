@@ -16,6 +16,7 @@ use super::{OutputColumn, schema_of};
 use crate::catalog::row::{RowReader, RowWriter};
 use crate::catalog::{self, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, SequenceDescriptor};
 use crate::kv::{self, SpaceId, Txn};
+use crate::parser::quote_ident_in_sql;
 
 /// Numbers taken at once.
 const BLOCK: i64 = 32;
@@ -166,6 +167,32 @@ async fn advance(txn: &dyn Txn, sequence: &SequenceDescriptor, count: i64) -> Re
     let last_value = first + more * sequence.increment;
     write(txn, sequence, SequenceValue { last_value, is_called: true })?;
     Ok((first, more + 1))
+}
+
+/// `pg_get_serial_sequence`: the name of the sequence that belongs to a column.
+pub fn of_column(context: &Context, table: &str, column: &str) -> Result<Option<String>> {
+    let found = find(context, table)?;
+    let Descriptor::Table(table) = &*found else {
+        return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", found.name())));
+    };
+    let missing = || {
+        let message = format!("column \"{column}\" of relation \"{}\" does not exist", table.identity.name);
+        Error::new(code::UNDEFINED_COLUMN, message)
+    };
+    let column = table.column_named(column).ok_or_else(missing)?.id;
+    context.wait_for(async {
+        for id in &table.sequences {
+            let found = context.catalog().get(*id).await?;
+            if let Descriptor::Sequence(sequence) = &*found
+                && sequence.owned_by == Some((table.identity.id, column))
+            {
+                let schema = context.catalog().get(sequence.schema).await?;
+                let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(found.name()));
+                return Ok(Some(format!("{schema}.{name}")));
+            }
+        }
+        Ok(None)
+    })?
 }
 
 /// `currval`

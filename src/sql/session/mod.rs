@@ -462,6 +462,12 @@ impl Session {
             }
             Ast::Update(update) => Ok(changed_rows("UPDATE", dml::update(context, update, &extra).await?)),
             Ast::Delete(delete) => Ok(changed_rows("DELETE", dml::delete(context, delete, &extra).await?)),
+            Ast::CreateTable(create) => {
+                let (rows, outcome) = ddl::create_table_as(context, create, &extra).await?;
+                let tag = if outcome.notices.is_empty() { format!("SELECT {rows}") } else { outcome.tag.into() };
+                self.notices.extend(outcome.notices);
+                Ok(Response::Done(tag))
+            }
             Ast::Copy { source, to, target, options, legacy_options, .. } => {
                 if !legacy_options.is_empty() {
                     return Err(Error::unsupported("this form of COPY options").hint("Write WITH (FORMAT csv, ...)."));
