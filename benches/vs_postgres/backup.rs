@@ -2,18 +2,8 @@
 
 use std::process::{Child, Stdio};
 
-use super::report::{Report, Wanted, mebibytes, median, seconds};
+use super::report::{Report, Wanted, in_turn, mebibytes, seconds};
 use super::servers::{Keepsafe, Postgres, Server, bytes_in, run, scale, timed};
-
-const ROUNDS: usize = 3;
-
-/// Runs both three times in turn; their medians.
-fn in_turn(mut one: impl FnMut(usize) -> f64, mut other: impl FnMut(usize) -> f64) -> (f64, f64) {
-    let pairs: Vec<(f64, f64)> = (0..ROUNDS).map(|round| (one(round), other(round))).collect();
-    let (ones, others): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-    println!("  {ones:.2?} {others:.2?}");
-    (median(ones), median(others))
-}
 
 /// Seconds of a statement.
 fn statement(server: &impl Server, statement: &str) -> f64 {

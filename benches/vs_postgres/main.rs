@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod queries;
 mod report;
 mod servers;
 
@@ -15,13 +16,16 @@ use report::Report;
 
 type Case = (&'static str, &'static str, fn(&mut Report));
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 9] = [
     ("backup", "backup, restore and bytes on disk against pg_dump and pg_restore", backup::against_pg_dump),
     ("encryption", "encrypted backup and restore against plain ones", backup::encryption),
     ("incremental", "an incremental after 1 % of the rows changed against the full", backup::incremental),
     ("chain", "restore of a full and 24 incrementals against the full alone", backup::chain),
     ("memory", "peak memory of backup and restore of ten times the rows", backup::memory),
     ("foreground", "pgbench while backups run against pgbench alone", backup::foreground),
+    ("transactions", "pgbench's scripts", queries::transactions),
+    ("bulk", "COPY in, and a large result out", queries::bulk),
+    ("start", "from start to ready with many tables", queries::start),
 ];
 
 fn main() {

@@ -50,6 +50,16 @@ impl Report {
     }
 }
 
+const ROUNDS: usize = 3;
+
+/// Runs both three times in turn; their medians.
+pub fn in_turn(mut one: impl FnMut(usize) -> f64, mut other: impl FnMut(usize) -> f64) -> (f64, f64) {
+    let pairs: Vec<(f64, f64)> = (0..ROUNDS).map(|round| (one(round), other(round))).collect();
+    let (ones, others): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+    println!("  {ones:.2?} {others:.2?}");
+    (median(ones), median(others))
+}
+
 /// The middle one.
 pub fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);

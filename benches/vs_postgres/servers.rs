@@ -110,11 +110,13 @@ impl Keepsafe {
         (child, port)
     }
 
-    /// Stops it and starts it again.
-    pub fn restart(&mut self) {
+    /// Stops it and starts it again: how many seconds it took until it was ready.
+    pub fn restart(&mut self) -> f64 {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
         self.child.wait().unwrap();
+        let start = Instant::now();
         (self.child, self.port) = Keepsafe::launch(self.directory.path(), &self.external);
+        start.elapsed().as_secs_f64()
     }
 
     /// The directory of a collection under `nodelocal://1/`.

@@ -30,10 +30,10 @@ use super::message;
 use super::parameter;
 use super::value::data_row;
 use crate::catalog::Datum;
-use crate::parser::{self, Parsed};
+use crate::parser;
 use crate::sql::error::code;
 use crate::sql::types::{from_pg, pg_type};
-use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Response, Session};
+use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Prepared, Response, Session};
 
 type Socket = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
 type Outgoing = SplitSink<Socket, Message>;
@@ -59,18 +59,8 @@ pub async fn serve(
     let reader = tokio::spawn(read(incoming, sender, gone_sender));
     let mut session = session;
     let progress = session.progress_notices();
-    let mut connection = Connection {
-        outgoing,
-        messages,
-        gone,
-        stop,
-        session,
-        progress,
-        key,
-        statements: HashMap::new(),
-        portals: HashMap::new(),
-        began: None,
-    };
+    let mut connection =
+        Connection { outgoing, messages, gone, stop, session, progress, key, portals: HashMap::new(), began: None };
     let outcome = connection.run().await;
     reader.abort();
     outcome
@@ -169,16 +159,9 @@ struct Connection {
     /// Notices of a statement that is still running.
     progress: mpsc::UnboundedReceiver<String>,
     key: CancelKey,
-    statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
     /// When the transaction began that is open.
     began: Option<Instant>,
-}
-
-struct Prepared {
-    /// `None` is an empty query.
-    parsed: Option<Parsed>,
-    description: Description,
 }
 
 struct Portal {
@@ -565,7 +548,7 @@ impl Connection {
             Received::Describe(describe) => {
                 let name = describe.name.unwrap_or_default();
                 if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
-                    let prepared = self.statement(&name)?;
+                    let prepared = self.session.prepared(&name)?;
                     let oids = prepared.description.parameters.iter().map(|column_type| pg_type(column_type).oid());
                     let parameters = ParameterDescription::new(oids.collect());
                     self.outgoing.feed(Message::ParameterDescription(parameters)).await?;
@@ -580,7 +563,7 @@ impl Connection {
             Received::Close(close) => {
                 let name = close.name.unwrap_or_default();
                 if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
-                    self.statements.remove(&name);
+                    self.session.forget(&name);
                 } else {
                     self.portals.remove(&name);
                 }
@@ -602,18 +585,9 @@ impl Connection {
         Ok(self.outgoing.feed(described).await?)
     }
 
-    fn statement(&self, name: &str) -> Result<Arc<Prepared>, Stop> {
-        let missing =
-            || Error::new(code::UNDEFINED_PREPARED_STATEMENT, format!("prepared statement \"{name}\" does not exist"));
-        Ok(self.statements.get(name).cloned().ok_or_else(missing)?)
-    }
-
     async fn parse(&mut self, parse: Parse) -> Result<(), Stop> {
         let name = parse.name.unwrap_or_default();
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(Error::new(code::DUPLICATE_PREPARED_STATEMENT, message).into());
-        }
+        self.session.check_free(&name)?;
         let mut statements = parser::parse(&parse.query).map_err(Error::from)?;
         if statements.len() > 1 {
             return Err(
@@ -628,12 +602,12 @@ impl Connection {
             Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
             None => Description::default(),
         };
-        self.statements.insert(name, Arc::new(Prepared { parsed, description }));
+        self.session.keep(name, Prepared { parsed, description });
         Ok(self.outgoing.feed(Message::ParseComplete(ParseComplete::new())).await?)
     }
 
     async fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
-        let prepared = self.statement(&bind.statement_name.unwrap_or_default())?;
+        let prepared = self.session.prepared(&bind.statement_name.unwrap_or_default())?;
         let types = &prepared.description.parameters;
         if bind.parameters.len() != types.len() {
             let message = format!(

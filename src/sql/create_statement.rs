@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::error::Result;
-use crate::catalog::{ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, TableDescriptor};
+use crate::catalog::{
+    ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction, TableDescriptor,
+};
 use crate::parser::quote_ident_in_sql;
 
 /// Finds descriptors by their ids.
@@ -55,7 +57,13 @@ pub fn foreign_key(table: &TableDescriptor, key: &ForeignKey, lookup: Lookup<'_>
     };
     let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
     let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
-    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to})"))
+    let action = |on: &str, action: ReferentialAction| match action {
+        ReferentialAction::NoAction => String::new(),
+        ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
+        ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
+    };
+    let actions = action("DELETE", key.on_delete) + &action("UPDATE", key.on_update);
+    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to}){actions}"))
 }
 
 /// A statement that would make the object again.

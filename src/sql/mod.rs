@@ -35,7 +35,7 @@ pub use dml::copy::CopyFormat;
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use query::{Batches, OutputColumn};
-pub use session::{Parameter, Response, Session, Status, copy_header, copy_lines};
+pub use session::{Parameter, Prepared, Response, Session, Status, copy_header, copy_lines};
 pub use settings::reported as reported_settings;
 
 /// What `version()` and `server_version` say. Clients read the number to choose what they send.

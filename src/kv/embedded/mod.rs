@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fjall::config::{PartitioningPolicy, PinningPolicy};
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
@@ -116,7 +117,7 @@ impl Engine {
                 )));
             }
         }
-        let data = database.keyspace("data", KeyspaceCreateOptions::default)?;
+        let data = database.keyspace("data", data_keyspace)?;
         let stats = Arc::new(Stats::open(&database)?);
         if matches!(format.as_deref(), Some([1 | 2])) {
             stats.rebuild(&database, &data)?;
@@ -369,6 +370,14 @@ impl Store for Embedded {
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
         stats::split_points(&*self.engine()?, span, parts)
     }
+}
+
+/// How rows are kept. Filters are in small parts, of which the block cache has those in use: whole and pinned, as is the default for
+/// young tables, they would take memory in proportion to what was loaded.
+fn data_keyspace() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_pinning_policy(PinningPolicy::all(false))
 }
 
 /// How a keyspace is kept that few bytes go into for each row.

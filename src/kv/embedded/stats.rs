@@ -28,6 +28,8 @@ use super::encoding::{
 };
 use crate::kv::{Error, Result, SpaceId, SpaceStats, Span};
 
+/// Bytes of samples in memory.
+const SAMPLES_MEMTABLE_BYTES: u64 = 1 << 20;
 /// One key in so many is a sample.
 const SAMPLE_EVERY: u64 = 32;
 /// Parts are cut by samples if there are so many for each.
@@ -109,7 +111,9 @@ impl Stats {
     /// Opens them.
     pub fn open(database: &Database) -> Result<Stats> {
         let counts = database.keyspace("stats", super::side_keyspace)?;
-        let samples = database.keyspace("samples", super::side_keyspace)?;
+        // A sample is small, and its place in a memtable several times as large.
+        let samples =
+            database.keyspace("samples", || super::side_keyspace().max_memtable_size(SAMPLES_MEMTABLE_BYTES))?;
         let mut known = HashMap::new();
         for guard in counts.iter() {
             let (key, value) = guard.into_inner()?;

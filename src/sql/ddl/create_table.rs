@@ -347,6 +347,8 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
 fn action(action: Option<&SqlAction>) -> Result<ReferentialAction> {
     match action {
         None | Some(SqlAction::NoAction | SqlAction::Restrict) => Ok(ReferentialAction::NoAction),
+        Some(SqlAction::Cascade) => Ok(ReferentialAction::Cascade),
+        Some(SqlAction::SetNull) => Ok(ReferentialAction::SetNull),
         Some(other) => Err(Error::unsupported(format!("foreign key action {other}"))),
     }
 }

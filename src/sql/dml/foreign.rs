@@ -1,4 +1,5 @@
-//! Foreign keys, checked at the end of each statement.
+//! Foreign keys: at the end of each statement, rows of other tables follow what they refer to, as their keys say; then all keys
+//! are checked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,26 +8,38 @@ use futures::TryStreamExt;
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::query::primary_key_of_entry;
 use super::super::text;
 use super::Row;
-use crate::catalog::{ColumnId, Datum, Descriptor, ForeignKey, Index, TableDescriptor, decode_row, key};
+use super::writer::TableWriter;
+use crate::catalog::{
+    self, ColumnId, Datum, Descriptor, ForeignKey, Index, ReferentialAction, TableDescriptor, decode_row, key,
+};
 use crate::kv::{Direction, Span};
 
 /// What a statement has to check.
 pub struct ForeignKeys {
     table: Arc<TableDescriptor>,
     /// Keys of this table, with the table each refers to, and the values that must exist there.
-    outbound: Vec<Reference>,
+    outbound: Vec<Reference<Row>>,
     /// Keys of other tables that refer to this one, with the values that are gone.
-    inbound: Vec<Reference>,
+    inbound: Vec<Reference<Gone>>,
 }
 
-struct Reference {
+struct Reference<V> {
     key: ForeignKey,
     /// The table at the other end.
     other: Arc<TableDescriptor>,
     /// Values to look for, by their encoding so that each is looked for once.
-    values: BTreeMap<Vec<u8>, Row>,
+    values: BTreeMap<Vec<u8>, V>,
+}
+
+/// Values that no row has any more.
+#[derive(Clone)]
+struct Gone {
+    values: Row,
+    /// What the row has now, if it is still there.
+    became: Option<Row>,
 }
 
 impl ForeignKeys {
@@ -50,7 +63,7 @@ impl ForeignKeys {
     pub fn added(&mut self, row: &Row) -> Result<()> {
         for reference in &mut self.outbound {
             let values = pick(&self.table, &reference.key.columns, row)?;
-            reference.note(values);
+            reference.note(&values, values.clone());
         }
         Ok(())
     }
@@ -59,7 +72,7 @@ impl ForeignKeys {
     pub fn removed(&mut self, row: &Row) -> Result<()> {
         for reference in &mut self.inbound {
             let values = pick(&self.table, &reference.key.referenced_columns, row)?;
-            reference.note(values);
+            reference.note(&values, Gone { values: values.clone(), became: None });
         }
         Ok(())
     }
@@ -69,13 +82,56 @@ impl ForeignKeys {
         for reference in &mut self.outbound {
             let values = pick(&self.table, &reference.key.columns, new)?;
             if values != pick(&self.table, &reference.key.columns, old)? {
-                reference.note(values);
+                reference.note(&values, values.clone());
             }
         }
         for reference in &mut self.inbound {
             let values = pick(&self.table, &reference.key.referenced_columns, old)?;
-            if values != pick(&self.table, &reference.key.referenced_columns, new)? {
-                reference.note(values);
+            let became = pick(&self.table, &reference.key.referenced_columns, new)?;
+            if values != became {
+                reference.note(&values, Gone { values: values.clone(), became: Some(became) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets rows of other tables follow.
+    pub async fn follow(&self, context: &Context) -> Result<()> {
+        for reference in &self.inbound {
+            let key = &reference.key;
+            if (key.on_delete, key.on_update) == (ReferentialAction::NoAction, ReferentialAction::NoAction) {
+                continue;
+            }
+            for gone in reference.values.values() {
+                let action = if gone.became.is_some() { key.on_update } else { key.on_delete };
+                let given = match (action, &gone.became) {
+                    (ReferentialAction::NoAction, _) => continue,
+                    (ReferentialAction::Cascade, None) => None,
+                    (ReferentialAction::Cascade, Some(became)) => Some(became.clone()),
+                    (ReferentialAction::SetNull, _) => Some(vec![Datum::Null; key.columns.len()]),
+                };
+                if exists(context, &self.table, &key.referenced_columns, &gone.values).await? {
+                    continue;
+                }
+                let rows = rows_with(context, &reference.other, &key.columns, &gone.values).await?;
+                if rows.is_empty() {
+                    continue;
+                }
+                let mut writer = TableWriter::new(context, reference.other.clone()).await?;
+                match given {
+                    None => writer.delete(rows).await?,
+                    Some(values) => {
+                        let positions = key.columns.iter().filter_map(|id| reference.other.position(*id));
+                        let positions: Vec<usize> = positions.collect();
+                        let change = |old: Row| {
+                            let mut new = old.clone();
+                            positions.iter().zip(&values).for_each(|(&position, value)| new[position] = value.clone());
+                            (old, new)
+                        };
+                        writer.update(rows.into_iter().map(change).collect()).await?;
+                    }
+                }
+                Box::pin(writer.finish()).await?;
             }
         }
         Ok(())
@@ -91,7 +147,7 @@ impl ForeignKeys {
             }
         }
         for reference in &self.inbound {
-            for values in reference.values.values() {
+            for Gone { values, .. } in reference.values.values() {
                 let still_there = exists(context, &self.table, &reference.key.referenced_columns, values).await?;
                 if !still_there && exists(context, &reference.other, &reference.key.columns, values).await? {
                     return Err(self.violation(reference, values, true));
@@ -101,7 +157,7 @@ impl ForeignKeys {
         Ok(())
     }
 
-    fn violation(&self, reference: &Reference, values: &Row, inbound: bool) -> Error {
+    fn violation<V>(&self, reference: &Reference<V>, values: &Row, inbound: bool) -> Error {
         let (table, other) = (&self.table.identity.name, &reference.other.identity.name);
         let columns = if inbound { &reference.key.referenced_columns } else { &reference.key.columns };
         let mut names = Vec::new();
@@ -127,14 +183,14 @@ impl ForeignKeys {
     }
 }
 
-impl Reference {
-    fn note(&mut self, values: Row) {
+impl<V> Reference<V> {
+    fn note(&mut self, values: &Row, noted: V) {
         if values.iter().any(Datum::is_null) {
             return;
         }
         let mut encoded = Vec::new();
         values.iter().for_each(|value| key::push(&mut encoded, value, false));
-        self.values.insert(encoded, values);
+        self.values.insert(encoded, noted);
     }
 }
 
@@ -160,15 +216,52 @@ fn pick(table: &TableDescriptor, columns: &[ColumnId], row: &Row) -> Result<Row>
         .collect()
 }
 
+/// The rows of a table with these values in these columns.
+async fn rows_with(context: &Context, table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Result<Vec<Row>> {
+    let (txn, primary) = (context.txn(), table.primary.space);
+    let index = table.all_indexes().find(|index| starts_with(index, columns));
+    let span = match index {
+        Some(index) => Span::prefix(index.space, &index_prefix(index, columns, values)),
+        None => Span::all(primary),
+    };
+    let mut found = Vec::new();
+    let mut entries = txn.scan(span, Direction::Forward, None);
+    while let Some(batch) = entries.try_next().await? {
+        for entry in batch.iter() {
+            let Some(value) = entry.value else { continue };
+            let row = match index {
+                Some(index) if index.space != primary => {
+                    let key = primary_key_of_entry(table, index, entry.key, value)?;
+                    let missing =
+                        || catalog::Error::corrupt(format!("index {} points to a row that is not there", index.name));
+                    let (value, _) = txn.get(primary, &key).await?.ok_or_else(missing)?;
+                    decode_row(table, &key, &value)?
+                }
+                _ => decode_row(table, entry.key, value)?,
+            };
+            if index.is_some() || pick(table, columns, &row)? == *values {
+                found.push(row);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The beginning of the keys of an index that starts with these columns.
+fn index_prefix(index: &Index, columns: &[ColumnId], values: &Row) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    for part in &index.columns[..columns.len()] {
+        let value = columns.iter().position(|id| *id == part.column).map(|at| &values[at]);
+        key::push(&mut prefix, value.unwrap_or(&Datum::Null), part.descending);
+    }
+    prefix
+}
+
 /// Whether a table has a row with these values in these columns.
 pub async fn exists(context: &Context, table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Result<bool> {
     let txn = context.txn();
     if let Some(index) = table.all_indexes().find(|index| starts_with(index, columns)) {
-        let mut prefix = Vec::new();
-        for part in &index.columns[..columns.len()] {
-            let value = columns.iter().position(|id| *id == part.column).map(|at| &values[at]);
-            key::push(&mut prefix, value.unwrap_or(&Datum::Null), part.descending);
-        }
+        let prefix = index_prefix(index, columns, values);
         let mut found = txn.scan(Span::prefix(index.space, &prefix), Direction::Forward, Some(1));
         return Ok(found.try_next().await?.is_some_and(|batch| !batch.is_empty()));
     }

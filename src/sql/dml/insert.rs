@@ -11,7 +11,7 @@ use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
 use super::{Changed, Row, folded, is_default, name_parts};
-use crate::catalog::{Column, ColumnType, Datum, Descriptor, TableDescriptor};
+use crate::catalog::{Column, Datum, Descriptor, TableDescriptor};
 
 /// Where an `INSERT` goes.
 pub struct Insertion {
@@ -212,7 +212,6 @@ fn constant_value(
     position: usize,
     expression: &Expr,
 ) -> Result<Datum<'static>> {
-    use sqlparser::ast::Value;
     let column = &table.columns[position];
     let to = &column.column_type;
     let default;
@@ -230,38 +229,10 @@ fn constant_value(
     } else {
         expression
     };
-    if let Expr::Value(value) = expression {
-        match &value.value {
-            Value::Null => return Ok(Datum::Null),
-            Value::SingleQuotedString(literal) | Value::EscapedStringLiteral(literal) => {
-                return super::super::text::parse(literal, to);
-            }
-            Value::Number(digits, _)
-                if matches!(
-                    to,
-                    ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Decimal { .. }
-                ) =>
-            {
-                let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-                if is_whole || matches!(to, ColumnType::Decimal { .. }) {
-                    return super::super::text::parse(digits, to);
-                }
-            }
-            Value::Boolean(value) if *to == ColumnType::Bool => return Ok(Datum::Bool(*value)),
-            _ => {}
-        }
-    }
-    let (from, datum) = expression::constant(context, expression.clone())?;
-    if datum.is_null() {
-        return Ok(Datum::Null);
-    }
-    let mut builder = super::super::arrays::ColumnBuilder::new(&from);
-    builder.push(&datum)?;
-    let converted = assign(&builder.finish()?, &from, to).map_err(|error| match error.sqlstate {
+    expression::value_for(context, expression, to).map_err(|error| match error.sqlstate {
         code::DATATYPE_MISMATCH => {
             Error { message: error.message.replacen("column", &format!("column \"{}\"", column.name), 1), ..error }
         }
         _ => error,
-    })?;
-    converted.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
+    })
 }

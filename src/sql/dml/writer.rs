@@ -236,7 +236,8 @@ impl TableWriter {
                 self.foreign.changed(&old, &new)?;
                 self.replace(&old, &new).await?;
             } else {
-                self.remove(&old).await?;
+                self.foreign.changed(&old, &new)?;
+                self.take_out(&old)?;
                 moved.push(new);
             }
         }
@@ -267,13 +268,18 @@ impl TableWriter {
     /// Deletes rows.
     pub async fn delete(&mut self, rows: Vec<Row>) -> Result<()> {
         for row in rows {
-            self.remove(&row).await?;
+            self.remove(&row)?;
         }
         Ok(())
     }
 
-    async fn remove(&mut self, row: &Row) -> Result<()> {
+    fn remove(&mut self, row: &Row) -> Result<()> {
         self.foreign.removed(row)?;
+        self.take_out(row)
+    }
+
+    /// Deletes a row and its index entries.
+    fn take_out(&self, row: &Row) -> Result<()> {
         let txn = self.context.txn();
         let (key, _) = encode_row(&self.table, row)?;
         txn.delete(self.table.primary.space, &key)?;
@@ -290,6 +296,7 @@ impl TableWriter {
             bulk.finish().await?;
         }
         self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
+        self.foreign.follow(&self.context).await?;
         self.foreign.check(&self.context).await
     }
 }

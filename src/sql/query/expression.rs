@@ -6,10 +6,12 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Value};
 
+use super::super::arrays::{ColumnBuilder, assign};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::text;
 use super::super::types::{field, of_field};
 use super::provider::Planner;
 use super::rewrite::rewrite_expression;
@@ -59,6 +61,39 @@ pub fn constant(context: &Context, expression: Expr) -> Result<(ColumnType, Datu
     let mut values = super::super::arrays::explicit_cast(&array, &compiled.column_type, &compiled.column_type)?;
     let value = values.pop().ok_or_else(|| Error::internal("an expression without a value"))?;
     Ok((compiled.column_type, value))
+}
+
+/// The value of an expression that names no column, as a value of some type: a literal is read as one, anything else is assigned.
+pub fn value_for(context: &Context, expression: &Expr, to: &ColumnType) -> Result<Datum<'static>> {
+    if let Expr::Value(value) = expression {
+        match &value.value {
+            Value::Null => return Ok(Datum::Null),
+            Value::SingleQuotedString(literal) | Value::EscapedStringLiteral(literal) => {
+                return text::parse(literal, to);
+            }
+            Value::Number(digits, _)
+                if matches!(
+                    to,
+                    ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Decimal { .. }
+                ) =>
+            {
+                let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+                if is_whole || matches!(to, ColumnType::Decimal { .. }) {
+                    return text::parse(digits, to);
+                }
+            }
+            Value::Boolean(value) if *to == ColumnType::Bool => return Ok(Datum::Bool(*value)),
+            _ => {}
+        }
+    }
+    let (from, datum) = constant(context, expression.clone())?;
+    if datum.is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut builder = ColumnBuilder::new(&from);
+    builder.push(&datum)?;
+    let assigned = assign(&builder.finish()?, &from, to)?;
+    assigned.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
 }
 
 /// The schema of all columns of a table, as its rows are checked and computed.

@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 
 pub use provider::Planner;
 pub use rewrite::{bind, has_subquery, parameter_hints, placeholder, rewrite};
+pub use scan::primary_key_of_entry;
 pub use spans::point_keys;
 pub use table::StoreTable;
 

@@ -8,10 +8,11 @@
 //!
 //! A statement outside a transaction is one of its own; if it loses a race it is run again, as nobody has seen it yet.
 
+mod prepared;
 mod transaction;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use datafusion::arrow::array::RecordBatch;
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::{mpsc, watch};
 
+pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
 use super::context::{Context, FreshSpaces, SessionFacts};
@@ -89,6 +91,7 @@ pub struct Session {
     facts: SessionFacts,
     settings: SessionSettings,
     state: State,
+    statements: HashMap<String, Arc<Prepared>>,
     copy: Option<(CopyIn, bool)>,
     notices: Vec<String>,
     /// Settings that clients are to be told of.
@@ -126,6 +129,7 @@ impl Session {
             facts,
             settings,
             state: State::Idle,
+            statements: HashMap::new(),
             copy: None,
             notices: Vec::new(),
             changed_settings: BTreeMap::new(),
@@ -202,6 +206,9 @@ impl Session {
         {
             return Ok(Description::default());
         }
+        if let Some(description) = self.describe_execute(&parsed.statement) {
+            return description;
+        }
         match &self.state {
             State::Open(open) => describe::describe(&self.context(open), parsed, &self.settings, declared).await,
             State::Failed(_) => Err(failed_transaction()),
@@ -230,6 +237,9 @@ impl Session {
             return Ok(Response::Done("SET".into()));
         }
         if let Some(response) = self.change_session(&parsed.statement).await? {
+            return Ok(response);
+        }
+        if let Some(response) = self.run_prepared(&parsed.statement).await? {
             return Ok(response);
         }
         if let State::Open(_) = self.state {

@@ -1,13 +1,15 @@
 //! `SET`, `RESET`, `USE`: what a session remembers.
 
-use sqlparser::ast::{ContextModifier, Expr, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value};
+use sqlparser::ast::{
+    ContextModifier, DiscardObject, Expr, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
+};
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::settings::SessionSettings;
+use super::super::settings::{SessionSettings, reported as reported_settings};
 use super::super::{query, text};
 use super::transaction::State;
-use super::{Response, Session};
+use super::{Response, Session, Status};
 use crate::parser::Statement;
 
 impl Session {
@@ -21,7 +23,7 @@ impl Session {
             Statement::Reset(reset) => {
                 match &reset.name {
                     Some(name) => self.set(name, None)?,
-                    None => self.settings.reset_all(),
+                    None => self.reset_all()?,
                 }
                 "RESET"
             }
@@ -36,15 +38,31 @@ impl Session {
                     }
                     "RESET"
                 }
-                Ast::Discard { .. } => {
-                    self.settings.reset_all();
-                    "DISCARD"
+                Ast::Discard { object_type } => {
+                    if let DiscardObject::ALL = object_type {
+                        if self.status() != Status::Idle {
+                            let message = "DISCARD ALL cannot run inside a transaction block";
+                            return Err(Error::new(code::ACTIVE_TRANSACTION, message));
+                        }
+                        self.reset_all()?;
+                        self.statements.clear();
+                    }
+                    return Ok(Some(Response::Done(format!("DISCARD {object_type}"))));
                 }
                 _ => return Ok(None),
             },
             _ => return Ok(None),
         };
         Ok(Some(Response::Done(tag.into())))
+    }
+
+    fn reset_all(&mut self) -> Result<()> {
+        self.settings.reset_all();
+        self.set("search_path", None)?;
+        for (name, _) in reported_settings() {
+            self.changed_settings.insert(name, self.settings.get(name)?);
+        }
+        Ok(())
     }
 
     pub(super) async fn use_database(&mut self, name: &str) -> Result<()> {

@@ -1,0 +1,121 @@
+//! Prepared statements: those of the protocol, and `PREPARE`, `EXECUTE` and `DEALLOCATE`, under the same names.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{Expr, Statement as Ast};
+
+use super::super::describe::Description;
+use super::super::dml::folded;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression;
+use super::super::types::from_sql;
+use super::transaction::State;
+use super::{Parameter, Response, Session};
+use crate::parser::{self, Parsed, Statement};
+
+/// A statement that was read and described, and will be run.
+pub struct Prepared {
+    /// What it says; `None` is an empty query.
+    pub parsed: Option<Parsed>,
+    /// What it takes and gives.
+    pub description: Description,
+}
+
+impl Session {
+    /// The statement with a name.
+    pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        let missing =
+            || Error::new(code::UNDEFINED_PREPARED_STATEMENT, format!("prepared statement \"{name}\" does not exist"));
+        self.statements.get(name).cloned().ok_or_else(missing)
+    }
+
+    /// Whether there is none with a name yet, or the name is empty: that one may be replaced.
+    pub fn check_free(&self, name: &str) -> Result<()> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(code::DUPLICATE_PREPARED_STATEMENT, message));
+        }
+        Ok(())
+    }
+
+    /// Keeps a statement under a name.
+    pub fn keep(&mut self, name: String, prepared: Prepared) {
+        self.statements.insert(name, Arc::new(prepared));
+    }
+
+    /// Forgets the statement with a name: whether there was one.
+    pub fn forget(&mut self, name: &str) -> bool {
+        self.statements.remove(name).is_some()
+    }
+
+    /// What `EXECUTE` gives.
+    pub(super) fn describe_execute(&self, statement: &Statement) -> Option<Result<Description>> {
+        let Statement::Sql(ordinary) = statement else { return None };
+        let Ast::Execute { name: Some(name), .. } = &ordinary.ast else { return None };
+        let columns = |prepared: Arc<Prepared>| prepared.description.columns.clone();
+        let found = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+        Some(self.prepared(&found).map(|prepared| Description { parameters: Vec::new(), columns: columns(prepared) }))
+    }
+
+    /// `PREPARE`, `EXECUTE` and `DEALLOCATE`.
+    pub(super) async fn run_prepared(&mut self, statement: &Statement) -> Result<Option<Response>> {
+        let Statement::Sql(ordinary) = statement else { return Ok(None) };
+        match &ordinary.ast {
+            Ast::Prepare { name, data_types, statement } => {
+                let name = folded(name);
+                self.check_free(&name)?;
+                let parsed = parser::parse(&statement.to_string())?.pop();
+                let declared = data_types.iter().map(|data_type| from_sql(data_type).map(Some));
+                let declared = declared.collect::<Result<Vec<_>>>()?;
+                let description = match &parsed {
+                    Some(parsed) => self.describe(parsed, &declared).await?,
+                    None => Description::default(),
+                };
+                self.keep(name, Prepared { parsed, description });
+                Ok(Some(Response::Done("PREPARE".into())))
+            }
+            Ast::Execute { name: Some(name), parameters, immediate: false, into, using, .. }
+                if into.is_empty() && using.is_empty() =>
+            {
+                let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+                let prepared = self.prepared(&name)?;
+                let values = self.values_for(&name, &prepared, parameters).await?;
+                match &prepared.parsed {
+                    Some(parsed) => Box::pin(self.execute(parsed, &values)).await.map(Some),
+                    None => Ok(Some(Response::Done(String::new()))),
+                }
+            }
+            Ast::Deallocate { name, .. } => {
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
+                    self.statements.clear();
+                    return Ok(Some(Response::Done("DEALLOCATE ALL".into())));
+                }
+                let name = folded(name);
+                self.prepared(&name)?;
+                self.forget(&name);
+                Ok(Some(Response::Done("DEALLOCATE".into())))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn values_for(&self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
+        let types = &prepared.description.parameters;
+        if given.len() != types.len() {
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            let detail = format!("Expected {} parameters but got {}.", types.len(), given.len());
+            return Err(Error::new(code::SYNTAX_ERROR, message).detail(detail));
+        }
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        let context = match &self.state {
+            State::Open(open) => self.context(open),
+            _ => self.context(&self.begin().await?),
+        };
+        let value = |(expression, column_type): (&Expr, &crate::catalog::ColumnType)| {
+            Ok((column_type.clone(), expression::value_for(&context, expression, column_type)?))
+        };
+        given.iter().zip(types).map(value).collect()
+    }
+}
