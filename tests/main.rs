@@ -19,6 +19,7 @@ mod main_job;
 mod model;
 mod power;
 mod retention;
+mod round_trip;
 mod schedules;
 mod show_backup;
 mod slt;

@@ -19,6 +19,8 @@ enum Kind {
     Bool,
     /// A length of time; a bare number is milliseconds.
     Duration,
+    /// The name of UTF-8, or of what is left as it is.
+    Encoding,
     /// It cannot be set.
     ReadOnly,
 }
@@ -48,7 +50,7 @@ const ISOLATION: Kind =
 const SESSION_SETTINGS: [SessionSetting; 27] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
-    reported_setting("client_encoding", "UTF8", Kind::OneOf(&["UTF8", "UTF-8", "UNICODE", "SQL_ASCII"])),
+    reported_setting("client_encoding", "UTF8", Kind::Encoding),
     setting(
         "client_min_messages",
         "notice",
@@ -138,11 +140,15 @@ impl SessionSettings {
                 _ => return Err(bad()),
             },
             Kind::Duration => parse_duration(value).map(|_| value.to_string()).ok_or_else(bad)?,
+            // As in PostgreSQL, only letters and digits count.
+            Kind::Encoding => {
+                let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+                let known = ["utf8", "unicode", "sqlascii"].contains(&plain.to_ascii_lowercase().as_str());
+                known.then(|| setting.default.into()).ok_or_else(|| bad().hint("In this version it is UTF8."))?
+            }
             Kind::OneOf(values) if values.iter().any(|known| known.eq_ignore_ascii_case(value)) => match setting.name {
                 // Every transaction is serializable, which is at least what was asked for.
-                "transaction_isolation" | "default_transaction_isolation" | "timezone" | "client_encoding" => {
-                    setting.default.into()
-                }
+                "transaction_isolation" | "default_transaction_isolation" | "timezone" => setting.default.into(),
                 _ => value.to_string(),
             },
             Kind::OneOf(_) => return Err(bad().hint(format!("In this version it is {}.", setting.default))),

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::config::{PartitioningPolicy, PinningPolicy};
+use fjall::config::FilterPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
@@ -372,12 +372,10 @@ impl Store for Embedded {
     }
 }
 
-/// How rows are kept. Filters are in small parts, of which the block cache has those in use: whole and pinned, as is the default for
-/// young tables, they would take memory in proportion to what was loaded.
+/// How rows are kept: without filters. The newest version of a key is found by walking a range, which asks no filter; and while a
+/// table file is written, a filter takes memory in proportion to its rows.
 fn data_keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-        .filter_block_pinning_policy(PinningPolicy::all(false))
+    KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled())
 }
 
 /// How a keyspace is kept that few bytes go into for each row.

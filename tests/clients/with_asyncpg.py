@@ -1,0 +1,61 @@
+"""asyncpg: binary values both ways, prepared statements, transactions, backup and restore."""
+
+import asyncio
+import datetime as dt
+import decimal
+import uuid
+
+import asyncpg
+
+VALUES = [
+    ("BOOL", True),
+    ("INT2", -5),
+    ("INT4", 7),
+    ("INT8", 2**62),
+    ("FLOAT8", 2.25),
+    ("DECIMAL(20, 5)", decimal.Decimal("-12345.67890")),
+    ("TEXT", "ü 🔒"),
+    ("BYTEA", b"\x00\x01"),
+    ("DATE", dt.date(1999, 12, 31)),
+    ("TIMESTAMP", dt.datetime(2024, 1, 1, 1, 2, 3, 4)),
+    ("TIMESTAMPTZ", dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)),
+    ("UUID", uuid.UUID(int=5)),
+    ("JSONB", '{"a": 1}'),
+    ("INT8[]", [1, None, 2**40]),
+]
+
+
+async def main():
+    connection = await asyncpg.connect()
+    await connection.execute("CREATE DATABASE asyncpg")
+    await connection.close()
+    connection = await asyncpg.connect(database="asyncpg")
+    columns = ", ".join(f"c{at} {kind}" for at, (kind, _) in enumerate(VALUES))
+    await connection.execute(f"CREATE TABLE v (id SERIAL PRIMARY KEY, {columns})")
+    marks = ", ".join(f"${at + 1}" for at in range(len(VALUES)))
+    names = ", ".join(f"c{at}" for at in range(len(VALUES)))
+    insert = await connection.prepare(f"INSERT INTO v ({names}) VALUES ({marks}) RETURNING id")
+    assert await insert.fetchval(*[value for _, value in VALUES]) == 1
+    row = await connection.fetchrow("SELECT * FROM v WHERE id = $1", 1)
+    for at, (kind, value) in enumerate(VALUES):
+        assert row[f"c{at}"] == value, (kind, row[f"c{at}"], value)
+    await connection.executemany("INSERT INTO v (c2) VALUES ($1)", [(n,) for n in range(100)])
+    try:
+        async with connection.transaction():
+            await connection.execute("DELETE FROM v")
+            await connection.execute("INSERT INTO v (id) VALUES (1), (1)")
+    except asyncpg.UniqueViolationError:
+        pass
+    assert await connection.fetchval("SELECT count(*) FROM v") == 101
+    async with connection.transaction():
+        seen = [row["id"] async for row in connection.cursor("SELECT id FROM v ORDER BY id", prefetch=10)]
+    assert seen == list(range(1, 102)), seen
+    row = await connection.fetchrow("BACKUP DATABASE asyncpg INTO $1 WITH encryption_passphrase = $2", "nodelocal://1/a", "p")
+    assert row["status"] == "succeeded", row
+    restore = "RESTORE DATABASE asyncpg FROM LATEST IN $1 WITH encryption_passphrase = $2, new_db_name = 'asyncpg2'"
+    await connection.fetchrow(restore, "nodelocal://1/a", "p")
+    assert await connection.fetchval("SELECT count(*) FROM asyncpg2.v") == 101
+    await connection.close()
+
+
+asyncio.run(main())

@@ -1,0 +1,133 @@
+"""psycopg 3: types both ways in text and binary, prepared statements, errors, COPY, cursors, backup and restore."""
+
+import datetime as dt
+import decimal
+import threading
+import uuid
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+VALUES = {
+    "b": ("BOOL", True),
+    "i2": ("INT2", -32768),
+    "i4": ("INT4", 2147483647),
+    "i8": ("INT8", -9223372036854775808),
+    "f8": ("FLOAT8", 1.5),
+    "n": ("DECIMAL(38, 10)", decimal.Decimal("1234567890123456789012345678.0123456789")),
+    "t": ("TEXT", "it's ü 🔒 \\ %"),
+    "y": ("BYTEA", b"\x00\xff bytes"),
+    "d": ("DATE", dt.date(2024, 2, 29)),
+    "ti": ("TIME", dt.time(23, 59, 59, 999999)),
+    "ts": ("TIMESTAMP", dt.datetime(2024, 2, 29, 12, 30, 0, 123456)),
+    "tz": ("TIMESTAMPTZ", dt.datetime(2024, 2, 29, 12, 30, tzinfo=dt.timezone.utc)),
+    "iv": ("INTERVAL", dt.timedelta(days=3, seconds=5)),
+    "u": ("UUID", uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
+    "j": ("JSONB", {"a": [1, None, "x"]}),
+    "a": ("INT4[]", [1, None, 3]),
+    "ta": ("TEXT[]", ["a", 'b"c', None, "{}"]),
+}
+
+
+def types(connection):
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in VALUES.items())
+    connection.execute(f"CREATE TABLE v (id INT PRIMARY KEY, {columns})")
+    given = [Jsonb(value) if name == "j" else value for name, (_, value) in VALUES.items()]
+    marks = ", ".join(["%s"] * len(given))
+    connection.execute(f"INSERT INTO v VALUES (1, {marks})", given)
+    connection.execute(f"INSERT INTO v VALUES (2, {marks})", [None] * len(given))
+    for binary in (False, True):
+        cursor = connection.cursor(binary=binary, row_factory=dict_row)
+        row = cursor.execute("SELECT * FROM v WHERE id = %s", [1]).fetchone()
+        for name, (kind, value) in VALUES.items():
+            assert row[name] == value, (binary, name, kind, row[name], value)
+        row = cursor.execute("SELECT * FROM v WHERE id = %s", [2]).fetchone()
+        assert all(row[name] is None for name in VALUES), row
+
+
+def statements(connection):
+    # Prepared after a few runs, then deallocated to make room.
+    connection.prepare_threshold, connection.prepared_max = 1, 2
+    for round in range(4):
+        for number in range(4):
+            found = connection.execute(f"SELECT id + {number} FROM v WHERE id = %s", [1]).fetchone()
+            assert found == (1 + number,), found
+    with connection.pipeline():
+        cursors = [connection.execute("SELECT %s::int", [number]) for number in range(20)]
+    assert [cursor.fetchone()[0] for cursor in cursors] == list(range(20))
+    cursor = connection.cursor()
+    cursor.executemany("INSERT INTO v (id) VALUES (%s) RETURNING id", [(n,) for n in range(10, 15)], returning=True)
+    cursor.execute("INSERT INTO v (id, t) VALUES (10, 'new') ON CONFLICT (id) DO UPDATE SET t = excluded.t RETURNING t")
+    assert cursor.fetchone() == ("new",)
+
+
+def errors(connection):
+    for sql, error in [
+        ("SELECT 1 / 0", psycopg.errors.DivisionByZero),
+        ("SELECT * FROM nowhere", psycopg.errors.UndefinedTable),
+        ("INSERT INTO v (id) VALUES (1)", psycopg.errors.UniqueViolation),
+        ("SELEC", psycopg.errors.SyntaxError),
+        ("SELECT 'x'::int", psycopg.errors.InvalidTextRepresentation),
+    ]:
+        try:
+            connection.execute(sql)
+        except error:
+            pass
+        else:
+            raise AssertionError(sql)
+    try:
+        with connection.transaction():
+            connection.execute("DELETE FROM v WHERE id = 14")
+            with connection.transaction():
+                connection.execute("INSERT INTO v (id) VALUES (99)")
+                raise psycopg.Rollback
+    except psycopg.errors.Error as error:
+        raise AssertionError("savepoints") from error
+    assert connection.execute("SELECT count(*) FROM v WHERE id IN (14, 99)").fetchone() == (0,)
+
+
+def copy(connection):
+    cursor = connection.cursor()
+    connection.execute("CREATE TABLE c (id INT PRIMARY KEY, t TEXT)")
+    with cursor.copy("COPY c FROM STDIN") as copy:
+        for number in range(1000):
+            copy.write_row((number, None if number % 7 == 0 else f"row\t{number}\n"))
+    with cursor.copy("COPY (SELECT id, t FROM c ORDER BY id) TO STDOUT") as copy:
+        rows = list(copy.rows())
+    assert rows[8] == ("8", "row\t8\n") and rows[7] == ("7", None) and len(rows) == 1000
+
+
+def cancel(connection):
+    timer = threading.Timer(0.3, connection.cancel)
+    timer.start()
+    try:
+        connection.execute("SELECT pg_sleep(20)")
+    except psycopg.errors.QueryCanceled:
+        return
+    raise AssertionError("not canceled")
+
+
+def backup(connection):
+    place, passphrase = "nodelocal://1/psycopg", "it's a secret"
+    with_passphrase = "WITH encryption_passphrase = %s"
+    row = connection.execute(f"BACKUP TABLE v, c INTO %s {with_passphrase}", [place, passphrase]).fetchone()
+    assert row[1] == "succeeded", row
+    connection.execute("CREATE DATABASE restored")
+    restore = f"RESTORE TABLE v, c FROM LATEST IN %s {with_passphrase}, into_db = 'restored'"
+    try:
+        connection.execute(restore, [place, "wrong"])
+    except psycopg.errors.InvalidPassword:
+        pass
+    else:
+        raise AssertionError("a wrong passphrase")
+    connection.execute(restore, [place, passphrase])
+    found = connection.execute("SELECT count(*) FROM restored.c").fetchone()
+    assert found == (1000,), found
+
+
+with psycopg.connect("", autocommit=True) as connection:
+    connection.execute("CREATE DATABASE psycopg")
+with psycopg.connect("dbname=psycopg", autocommit=True) as connection:
+    for step in (types, statements, errors, copy, cancel, backup):
+        step(connection)

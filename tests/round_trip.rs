@@ -1,0 +1,68 @@
+//! What a table is beside its rows comes back with it.
+
+use crate::harness::{Store, fail, rows, run, value};
+
+#[tokio::test]
+async fn serial_and_identity_columns_go_on_where_they_were() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE t (id SERIAL PRIMARY KEY, n BIGINT GENERATED ALWAYS AS IDENTITY, v TEXT)").await;
+    run(&client, "INSERT INTO t (v) VALUES ('a'), ('b'), ('c')").await;
+    let made = rows(&client, "SHOW CREATE TABLE t").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'").await;
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'").await;
+    run(&client, "USE r").await;
+    assert_eq!(rows(&client, "SHOW CREATE TABLE t").await, made);
+    run(&client, "INSERT INTO t (v) VALUES ('d')").await;
+    assert_eq!(value(&client, "SELECT count(DISTINCT id) FROM t WHERE n > 0").await, "4");
+    assert_eq!(value(&client, "SELECT min(id) FROM t WHERE v = 'd' AND id > 3").await.parse::<i32>().unwrap(), {
+        value(&client, "SELECT max(id) FROM t").await.parse::<i32>().unwrap()
+    });
+    assert_eq!(fail(&client, "INSERT INTO t (n) VALUES (7)").await.0, "428C9");
+    // A restored sequence belongs to the restored column, and goes with it; the other one stays.
+    assert_eq!(value(&client, "SELECT pg_get_serial_sequence('t', 'id')").await, "public.t_id_seq");
+    assert_eq!(fail(&client, "DROP SEQUENCE t_id_seq").await.0, "2BP01");
+    run(&client, "DROP TABLE t").await;
+    assert!(rows(&client, "SHOW SEQUENCES").await.is_empty());
+    run(&client, "USE d; INSERT INTO t (v) VALUES ('e')").await;
+    assert_eq!(rows(&client, "SHOW SEQUENCES").await.len(), 2);
+    // A table alone does not come with a sequence unless that is left out.
+    run(&client, "CREATE DATABASE e").await;
+    let alone = "RESTORE TABLE d.t FROM LATEST IN 'nodelocal://1/b' WITH into_db = 'e'";
+    assert_eq!(fail(&client, alone).await.0, "2BP01");
+    run(&client, &format!("{alone}, skip_missing_sequences")).await;
+    assert_eq!(fail(&client, "INSERT INTO e.t (v) VALUES ('f')").await.0, "23502");
+    assert_eq!(value(&client, "SELECT count(*) FROM e.t").await, "3");
+    server.terminate();
+}
+
+#[tokio::test]
+async fn foreign_keys_do_in_a_restored_database_what_they_did() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE parent (id INT PRIMARY KEY); INSERT INTO parent VALUES (1), (2)").await;
+    run(
+        &client,
+        "CREATE TABLE child (id INT PRIMARY KEY, p INT REFERENCES parent ON DELETE CASCADE ON UPDATE SET NULL)",
+    )
+    .await;
+    run(&client, "INSERT INTO child VALUES (1, 1), (2, 2)").await;
+    let made = rows(&client, "SHOW CREATE TABLE child").await;
+    assert!(made[0][1].contains("ON DELETE CASCADE ON UPDATE SET NULL"), "{made:?}");
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b' WITH revision_history").await;
+    run(&client, "ALTER TABLE child DROP CONSTRAINT child_p_fkey").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b' WITH revision_history").await;
+    let first =
+        rows(&client, "SELECT DISTINCT end_time FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/b'] ORDER BY 1").await;
+    let then = format!("AS OF SYSTEM TIME '{}'", first[0][0]);
+    run(&client, &format!("RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' {then} WITH new_db_name = 'r'")).await;
+    assert_eq!(rows(&client, "SHOW CREATE TABLE r.child").await, made);
+    run(&client, "DELETE FROM r.parent WHERE id = 1; UPDATE r.parent SET id = 3 WHERE id = 2").await;
+    assert_eq!(rows(&client, "SELECT id, p FROM r.child").await, [["2", "NULL"]]);
+    assert_eq!(value(&client, "SELECT count(*) FROM d.child WHERE p IS NOT NULL").await, "2");
+    server.terminate();
+}
