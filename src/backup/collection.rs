@@ -119,10 +119,11 @@ fn index_entry(full: &str, layer: &Layer) -> String {
     format!("{INDEX}/{}/{:020}", index_name(full), layer.manifest.end_time.0)
 }
 
-/// What makes a full backup the latest: the newest is first in a listing. Several may be of the same time.
+/// What makes a full backup the latest: the newest is first in a listing, and of several of one time the last that was named.
 fn latest_marker(layer: &Layer) -> String {
     let inverted = u64::MAX - layer.manifest.end_time.0 as u64;
-    format!("{LATEST}/LATEST-{inverted:020}-{}", index_name(&layer.directory))
+    let digits: String = layer.directory.chars().filter(char::is_ascii_digit).collect();
+    format!("{LATEST}/LATEST-{inverted:020}-{:020}", u64::MAX - digits.parse::<u64>().unwrap_or_default())
 }
 
 impl Collection {
@@ -338,7 +339,10 @@ impl Collection {
         }
         self.location.delete(&index_entry(full, layer)).await?;
         if layer.manifest.start_time.is_none() {
-            self.location.delete(&latest_marker(layer)).await?;
+            let marker = latest_marker(layer);
+            self.location.delete(&marker).await?;
+            // As it was called before there could be several of one time.
+            self.location.delete(marker.rsplit_once('-').map_or(&marker, |(older, _)| older)).await?;
         }
         self.place(&layer.directory).delete(&format!("{}/{MANIFEST}", layer.directory)).await?;
         Ok(true)

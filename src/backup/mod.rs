@@ -7,7 +7,7 @@
 //!       data/<id>.kvs     sorted runs
 //!   collection/incrementals/2026/11/22-153045.12/20261122/160000.55-20261122-153045.12/      a layer on top of it
 //!   collection/metadata/index/<full>/<layer>                  written after each manifest: what must be there
-//!   collection/metadata/latest/LATEST-<inverted time>-<full>  the newest full backup, first in a listing
+//!   collection/metadata/latest/LATEST-<inverted time>-<inverted name>  the newest full backup, first in a listing
 //!   collection/metadata/lock/<full>                           held while a layer is being added
 //! ```
 //!

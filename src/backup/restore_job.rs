@@ -457,7 +457,9 @@ fn leave_out(descriptors: &mut Vec<Descriptor>, payload: &RestorePayload) -> Res
                 ));
             }
             for column in &mut table.columns {
-                column.default = column.default.take().filter(|default| !default.to_lowercase().contains("nextval"));
+                if column.default.as_ref().is_some_and(|default| default.to_lowercase().contains("nextval")) {
+                    (column.default, column.generated_always) = (None, false);
+                }
             }
             table.sequences.clear();
         }

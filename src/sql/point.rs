@@ -14,14 +14,14 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream;
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Statement as Ast, TableFactor,
-    TableWithJoins, UnaryOperator, Value,
+    BinaryOperator, Expr, FromTable, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Statement as Ast,
+    TableFactor, TableWithJoins, UnaryOperator, Value,
 };
 
 use super::arrays::batch_of_rows;
 use super::context::Context;
 use super::dml::writer::TableWriter;
-use super::dml::{Row, assigned_columns, delete_target, folded, name_parts};
+use super::dml::{Row, assigned_columns, folded, name_parts};
 use super::error::Result;
 use super::query::{Batches, OutputColumn, placeholder, schema_of};
 use super::session::Parameter;
@@ -83,7 +83,8 @@ pub async fn execute(context: &Context, statement: &Ast, parameters: &[Parameter
                 && delete.order_by.is_empty()
                 && delete.limit.is_none()
                 && delete.tables.is_empty();
-            let Some(from) = delete_target(delete).filter(|_| plain) else { return Ok(None) };
+            let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
+            let ([from], true) = (&tables[..], plain) else { return Ok(None) };
             let Some(target) = target(context, from, delete.selection.as_ref(), parameters).await? else {
                 return Ok(None);
             };
@@ -234,7 +235,9 @@ impl Target {
                         | ColumnType::Uuid
                         | ColumnType::Date
                 );
-                match constant(value, column_type, parameters) {
+                // Trailing blanks count in a comparison, though an assignment may cut them.
+                let compared = if let ColumnType::VarChar(_) = column_type { &ColumnType::Text } else { column_type };
+                match constant(value, compared, parameters) {
                     Some(value) if is_exact && !value.is_null() && values[position].is_null() => {
                         values[position] = value;
                         true

@@ -65,6 +65,7 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
             engine.disk.check(false)?;
             if total.rows - part_began >= PART_ROWS {
                 part_began = total.rows;
+                engine.spaces.note_loads(&loads)?;
                 ingestion.finish()?;
                 engine.stats.add_samples(&engine.database, &samples)?;
                 samples.clear();

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray};
@@ -12,11 +13,13 @@ use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
 use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
+use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
 use super::{build, default, free_name, locked_table, named_column, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
+use crate::parser::quote_ident_in_sql;
 
 /// `ALTER TABLE`
 pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
@@ -186,12 +189,12 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     add_column(context, &mut table, definition, &mut constraints).await?;
     let empty = is_empty(context, &table).await?;
     let column = table.columns.len() - 1;
-    if let Some(default) = table.columns[column].default.clone() {
+    // Rows that come later have a value of their own.
+    if !empty && let Some(default) = table.columns[column].default.clone() {
         let lower = default.to_lowercase();
-        if !empty
-            && ["nextval", "random", "unique_rowid", "uuid", "clock_timestamp"]
-                .iter()
-                .any(|volatile| lower.contains(volatile))
+        if ["nextval", "random", "unique_rowid", "uuid", "clock_timestamp"]
+            .iter()
+            .any(|volatile| lower.contains(volatile))
         {
             return Err(Error::unsupported("adding a column with a volatile default to a table that has rows"));
         }
@@ -257,6 +260,14 @@ async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str)
             let message = format!("cannot drop column {name} because a view reads sequence {}", found.name());
             return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the view first."));
         }
+        let uses = |default: &String| default.contains(&format!(".{}'", quote_ident_in_sql(found.name())));
+        let others = table.columns.iter().filter(|column| column.id != id);
+        if others.filter_map(|column| column.default.as_ref()).any(uses) {
+            let message =
+                format!("cannot drop column {name} because another default uses its sequence {}", found.name());
+            return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop that default first."));
+        }
+        drop_from_defaults(context, sequence, &BTreeSet::from([table.identity.id]), false).await?;
         context.catalog().lock(sequence, LockMode::Exclusive).await?;
         context.catalog().remove(&found)?;
     }
@@ -304,6 +315,12 @@ async fn alter_column(
             return Err(Error::new(code::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
         }
         AlterColumnOperation::DropNotNull => table.columns[position].nullable = true,
+        AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
+            if table.columns[position].generated_always =>
+        {
+            let message = format!("column \"{name}\" of relation \"{}\" is an identity column", table.identity.name);
+            return Err(Error::new(code::SYNTAX_ERROR, message));
+        }
         AlterColumnOperation::SetDefault { value } => {
             let (sql, sequences) = default::normalize(context, table.database, value).await?;
             table.columns[position].default = Some(sql);

@@ -28,13 +28,9 @@ pub async fn create(context: &Context, create: &CreateTable, extra: &ExtraTables
     if !outcome.notices.is_empty() {
         return Ok((0, outcome));
     }
-    let Ast::Insert(mut insert) = parse("INSERT INTO t SELECT 1")? else {
-        return Err(Error::internal("a template is not an INSERT"));
-    };
-    insert.table = sqlparser::ast::TableObject::TableName(create.name.clone());
-    insert.source = Some(query.clone());
-    let changed = dml::insert(context, &insert, false, extra).await?;
-    Ok((changed.rows, outcome))
+    // The query was planned before there was the table: what it names is what was named.
+    let table = dml::table_named(context, &dml::name_parts(&create.name)?).await?;
+    Ok((dml::load(context, table, planned).await?, outcome))
 }
 
 fn parse(sql: &str) -> Result<Ast> {

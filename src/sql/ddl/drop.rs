@@ -171,7 +171,7 @@ pub async fn forget_view(context: &Context, source: DescriptorId, view: Descript
     Ok(context.catalog().write(&changed)?)
 }
 
-async fn drop_from_defaults(
+pub async fn drop_from_defaults(
     context: &Context,
     sequence: DescriptorId,
     dropped: &BTreeSet<DescriptorId>,
@@ -192,7 +192,9 @@ async fn drop_from_defaults(
             table.sequences.retain(|id| *id != sequence);
             for column in &mut table.columns {
                 let uses = |default: &String| default.contains("nextval") && default.contains(&format!(".{name}'"));
-                column.default = column.default.take().filter(|default| !uses(default));
+                if column.default.as_ref().is_some_and(uses) {
+                    (column.default, column.generated_always) = (None, false);
+                }
             }
         })
         .await?;

@@ -102,6 +102,10 @@ impl ForeignKeys {
             if (key.on_delete, key.on_update) == (ReferentialAction::NoAction, ReferentialAction::NoAction) {
                 continue;
             }
+            let positions = key.columns.iter().filter_map(|id| reference.other.position(*id));
+            let positions: Vec<usize> = positions.collect();
+            // All are found before any is changed: values may move from row to row.
+            let (mut deleted, mut changed) = (Vec::new(), Vec::new());
             for gone in reference.values.values() {
                 let action = if gone.became.is_some() { key.on_update } else { key.on_delete };
                 let given = match (action, &gone.became) {
@@ -110,29 +114,25 @@ impl ForeignKeys {
                     (ReferentialAction::Cascade, Some(became)) => Some(became.clone()),
                     (ReferentialAction::SetNull, _) => Some(vec![Datum::Null; key.columns.len()]),
                 };
-                if exists(context, &self.table, &key.referenced_columns, &gone.values).await? {
-                    continue;
-                }
                 let rows = rows_with(context, &reference.other, &key.columns, &gone.values).await?;
-                if rows.is_empty() {
+                let Some(values) = given else {
+                    deleted.extend(rows);
                     continue;
-                }
-                let mut writer = TableWriter::new(context, reference.other.clone()).await?;
-                match given {
-                    None => writer.delete(rows).await?,
-                    Some(values) => {
-                        let positions = key.columns.iter().filter_map(|id| reference.other.position(*id));
-                        let positions: Vec<usize> = positions.collect();
-                        let change = |old: Row| {
-                            let mut new = old.clone();
-                            positions.iter().zip(&values).for_each(|(&position, value)| new[position] = value.clone());
-                            (old, new)
-                        };
-                        writer.update(rows.into_iter().map(change).collect()).await?;
-                    }
-                }
-                Box::pin(writer.finish()).await?;
+                };
+                let change = |old: Row| {
+                    let mut new = old.clone();
+                    positions.iter().zip(&values).for_each(|(&position, value)| new[position] = value.clone());
+                    (old, new)
+                };
+                changed.extend(rows.into_iter().map(change));
             }
+            if deleted.is_empty() && changed.is_empty() {
+                continue;
+            }
+            let mut writer = TableWriter::new(context, reference.other.clone()).await?;
+            writer.delete(deleted).await?;
+            writer.update(changed).await?;
+            Box::pin(writer.finish()).await?;
         }
         Ok(())
     }

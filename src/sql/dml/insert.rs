@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
+use datafusion::arrow::array::{Array, RecordBatch};
 use futures::TryStreamExt;
 use sqlparser::ast::{Expr, Insert, OnInsert, Query, SetExpr, TableObject, Values};
 
 use super::super::arrays::assign;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::super::query::{self, ExtraTables, OutputColumn, Visibility, expression};
 use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
@@ -104,17 +105,7 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
                 }
                 let (columns, mut batches) = planned.run().await?;
                 while let Some(batch) = batches.try_next().await? {
-                    let converted =
-                        positions.iter().zip(&columns).zip(batch.columns()).map(|((&position, column), array)| {
-                            let to = &table.columns[position].column_type;
-                            if array.data_type().is_null() {
-                                Ok(vec![Datum::Null; array.len()])
-                            } else {
-                                assign(array, &column.column_type, to)
-                            }
-                        });
-                    let converted = converted.collect::<Result<Vec<_>>>()?;
-                    let rows = transpose(converted, batch.num_rows());
+                    let rows = rows_of(&table, positions, &columns, &batch)?;
                     changed += write.rows(positions, rows).await?;
                 }
             }
@@ -127,6 +118,37 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
         None => None,
     };
     Ok(Changed { rows: changed, returning })
+}
+
+/// Loads what a planned query gives into the visible columns of a table, which is new: how many rows.
+pub async fn load(context: &Context, table: Arc<TableDescriptor>, planned: query::Planned) -> Result<u64> {
+    let mut writer = TableWriter::new(context, table.clone()).await?;
+    writer.use_bulk_load();
+    let positions = positions_of(&table, &[])?;
+    let (columns, mut batches) = planned.run().await?;
+    let mut loaded = 0;
+    while let Some(batch) = batches.try_next().await? {
+        let rows = writer.complete(&positions, rows_of(&table, &positions, &columns, &batch)?)?;
+        loaded += writer.insert(rows, &OnConflict::Fail).await?.len() as u64;
+    }
+    writer.finish().await?;
+    Ok(loaded)
+}
+
+/// The rows of a batch, as values of the columns at these positions.
+fn rows_of(
+    table: &TableDescriptor,
+    positions: &[usize],
+    columns: &[OutputColumn],
+    batch: &RecordBatch,
+) -> Result<Vec<Row>> {
+    let converted = positions.iter().zip(columns).zip(batch.columns()).map(|((&position, column), array)| {
+        if array.data_type().is_null() {
+            return Ok(vec![Datum::Null; array.len()]);
+        }
+        assign(array, &column.column_type, &table.columns[position].column_type)
+    });
+    Ok(transpose(converted.collect::<Result<Vec<_>>>()?, batch.num_rows()))
 }
 
 struct Written<'a> {

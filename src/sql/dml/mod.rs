@@ -17,7 +17,7 @@ use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart,
 pub use conflict::probe as conflict_probe;
 pub use delete::delete;
 pub use foreign::{ForeignKeys, starts_with};
-pub use insert::{alias_of, insert, insertion_columns, table_named};
+pub use insert::{alias_of, insert, insertion_columns, load, table_named};
 pub use locking::select_for_update;
 pub use returning::returning;
 pub use update::{assigned_columns, update};

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Statement as Ast};
 
-use super::super::describe::Description;
+use super::super::describe::{Description, placeholders};
 use super::super::dml::folded;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression;
 use super::super::types::from_sql;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
-use crate::parser::{self, Parsed, Statement};
+use crate::parser::{Ordinary, Parsed, Statement};
 
 /// A statement that was read and described, and will be run.
 pub struct Prepared {
@@ -64,7 +64,13 @@ impl Session {
             Ast::Prepare { name, data_types, statement } => {
                 let name = folded(name);
                 self.check_free(&name)?;
-                let parsed = parser::parse(&statement.to_string())?.pop();
+                if !matches!(**statement, Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_)) {
+                    return Err(Error::new(code::SYNTAX_ERROR, "PREPARE takes a query, INSERT, UPDATE or DELETE"));
+                }
+                let inner = Ordinary { ast: (**statement).clone(), ..(**ordinary).clone() };
+                let parameters = placeholders(&inner.ast);
+                let statement = Statement::Sql(Box::new(inner));
+                let parsed = Some(Parsed { statement, span: 0..0, parameters });
                 let declared = data_types.iter().map(|data_type| from_sql(data_type).map(Some));
                 let declared = declared.collect::<Result<Vec<_>>>()?;
                 let description = match &parsed {
@@ -81,6 +87,12 @@ impl Session {
                 let prepared = self.prepared(&name)?;
                 let values = self.values_for(&name, &prepared, parameters).await?;
                 match &prepared.parsed {
+                    // One that names the other would have no end.
+                    Some(Parsed { statement: Statement::Sql(inner), .. })
+                        if matches!(inner.ast, Ast::Execute { .. } | Ast::Prepare { .. } | Ast::Deallocate { .. }) =>
+                    {
+                        Err(Error::unsupported("EXECUTE of a prepared statement about prepared statements"))
+                    }
                     Some(parsed) => Box::pin(self.execute(parsed, &values)).await.map(Some),
                     None => Ok(Some(Response::Done(String::new()))),
                 }
