@@ -314,6 +314,9 @@ pub fn index_entry(
     Ok((key, Vec::new()))
 }
 
+/// A row is not longer than what a transaction may write; batches of the store rely on it.
+const MAX_ROW_BYTES: usize = 1 << 30;
+
 /// The key and value of a row, one datum per column of the table.
 pub fn encode_row(table: &TableDescriptor, row: &[Datum<'_>]) -> Result<(Vec<u8>, Vec<u8>)> {
     debug_assert_eq!(row.len(), table.columns.len());
@@ -326,7 +329,11 @@ pub fn encode_row(table: &TableDescriptor, row: &[Datum<'_>]) -> Result<(Vec<u8>
             writer.push(column.id, datum);
         }
     }
-    Ok((key, writer.finish()))
+    let value = writer.finish();
+    if value.len() > MAX_ROW_BYTES {
+        return Err(crate::kv::Error::TooLarge(MAX_ROW_BYTES).into());
+    }
+    Ok((key, value))
 }
 
 /// The row with a key and value, one datum per column of the table.

@@ -87,7 +87,7 @@ impl Batch {
         write_key(&mut self.buffer);
         let key_end = self.buffer.len() as u32;
         self.buffer.extend_from_slice(value.unwrap_or_default());
-        // A transaction writes a gibibyte at most, so no value is longer.
+        // Cannot be: a row is a gibibyte at most (`catalog::encode_row`), and a batch with more than this closes.
         assert!(self.buffer.len() < TOMBSTONE as usize, "a batch of two gibibytes");
         let value_end = self.buffer.len() as u32;
         self.slots.push(Slot { key_end: if value.is_none() { key_end | TOMBSTONE } else { key_end }, value_end, time });
