@@ -4,12 +4,12 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray};
 use futures::TryStreamExt;
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, Ident, RenameTableNameKind, TableConstraint,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint,
 };
 
 use super::super::arrays::{assign, batch_of_rows};
 use super::super::context::Context;
-use super::super::dml::name_parts;
+use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
 use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
@@ -80,10 +80,6 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
         other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),
     }
     Ok(context.catalog().write(&Descriptor::Table(table))?)
-}
-
-fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
 fn refuse_views(table: &TableDescriptor) -> Result<()> {

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::super::context::Context;
-use super::super::dml::name_parts;
+use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema};
 use super::super::types::from_sql;
@@ -94,7 +94,7 @@ pub async fn add_column(
     constraints: &mut Vec<TableConstraint>,
 ) -> Result<()> {
     let ident = &definition.name;
-    let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    let name = folded(ident);
     if table.column_named(&name).is_some() {
         return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
     }
@@ -232,7 +232,7 @@ pub fn keys_of(columns: &[SqlIndexColumn]) -> Result<Vec<Key>> {
         {
             return Err(Error::unsupported("NULLS FIRST or LAST in an index, other than NULLs as the greatest values"));
         }
-        let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+        let name = folded(ident);
         Ok((name, column.column.options.asc == Some(false)))
     };
     columns.iter().map(key).collect()
@@ -286,15 +286,12 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
     if other.database != table.database {
         return Err(Error::unsupported("a foreign key to another database"));
     }
-    let fold = |ident: &sqlparser::ast::Ident| {
-        if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-    };
-    let names: Vec<String> = key.columns.iter().map(fold).collect();
+    let names: Vec<String> = key.columns.iter().map(folded).collect();
     let columns = names.iter().map(|name| named_column(table, name)).collect::<Result<Vec<_>>>()?;
     let referenced: Vec<ColumnId> = if key.referred_columns.is_empty() {
         other.primary.columns.iter().map(|part| part.column).collect()
     } else {
-        key.referred_columns.iter().map(|ident| named_column(&other, &fold(ident))).collect::<Result<_>>()?
+        key.referred_columns.iter().map(|ident| named_column(&other, &folded(ident))).collect::<Result<_>>()?
     };
     if referenced.len() != columns.len() {
         return Err(Error::new(
