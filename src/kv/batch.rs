@@ -82,7 +82,7 @@ impl Batch {
     }
 
     /// Appends an entry whose key is written by `write_key`.
-    #[inline]
+    #[inline(always)]
     pub fn push_with(&mut self, write_key: impl FnOnce(&mut Vec<u8>), value: Option<&[u8]>, time: Timestamp) {
         write_key(&mut self.buffer);
         let key_end = self.buffer.len() as u32;

@@ -15,10 +15,11 @@ const VALUE_FORMAT: u8 = 1;
 const TOMBSTONE: u8 = 0;
 const PUT: u8 = 1;
 const TIME_BYTES: usize = 8;
-/// Bytes of the space that a fjall key begins with.
-pub const SPACE_BYTES: usize = 8;
+const SPACE_BYTES: usize = 8;
 const TERMINATOR: [u8; 2] = [0x00, 0x01];
 const ESCAPED_ZERO: [u8; 2] = [0x00, 0xff];
+/// From this length on it pays to look for a zero first.
+const LONG_KEY_BYTES: usize = 32;
 
 /// The shortest version prefix there can be.
 pub const MIN_PREFIX_BYTES: usize = SPACE_BYTES + TERMINATOR.len();
@@ -76,6 +77,12 @@ pub fn split_time(versioned_key: &[u8]) -> Result<(&[u8], Timestamp)> {
     Ok((prefix, Timestamp(!u64::from_be_bytes(bytes) as i64)))
 }
 
+/// Whether a fjall key is a version of the key with this prefix.
+#[inline]
+pub fn is_version_of(versioned_key: &[u8], version_prefix: &[u8]) -> bool {
+    versioned_key.len() == version_prefix.len() + TIME_BYTES && versioned_key.starts_with(version_prefix)
+}
+
 /// The space of a fjall key or version prefix.
 pub fn space_of(key: &[u8]) -> Result<SpaceId> {
     let bytes = key.get(..SPACE_BYTES).and_then(|bytes| <[u8; SPACE_BYTES]>::try_from(bytes).ok());
@@ -95,18 +102,16 @@ pub fn push_user_key(buffer: &mut Vec<u8>, version_prefix: &[u8]) {
 
 /// Bytes of the user key inside a version prefix.
 pub fn user_key_bytes(version_prefix: &[u8]) -> usize {
-    unescaped_bytes(&version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()])
+    let escaped = &version_prefix[SPACE_BYTES..version_prefix.len() - TERMINATOR.len()];
+    escaped.len() - escaped.iter().filter(|byte| **byte == 0).count()
 }
 
-/// The escaped key inside a fjall key.
-#[inline]
-pub fn escaped_key(versioned_key: &[u8]) -> &[u8] {
-    &versioned_key[SPACE_BYTES..versioned_key.len() - TERMINATOR.len() - TIME_BYTES]
-}
-
-/// Appends an escaped key, or the end of one from a [`key_boundary`] on.
-#[inline]
-pub fn push_unescaped(buffer: &mut Vec<u8>, escaped: &[u8]) {
+/// Appends an escaped key as it is unescaped.
+#[inline(always)]
+fn push_unescaped(buffer: &mut Vec<u8>, escaped: &[u8]) {
+    if escaped.len() >= LONG_KEY_BYTES && !escaped.contains(&0) {
+        return buffer.extend_from_slice(escaped);
+    }
     let start = buffer.len();
     buffer.resize(start + escaped.len(), 0);
     // Without a branch a byte: keys of numbers are half zeros.
@@ -118,19 +123,6 @@ pub fn push_unescaped(buffer: &mut Vec<u8>, escaped: &[u8]) {
         after_zero = byte == 0 && !after_zero;
     }
     buffer.truncate(start + length);
-}
-
-/// Bytes of the key that such an escaped one stands for.
-#[inline]
-pub fn unescaped_bytes(escaped: &[u8]) -> usize {
-    escaped.len() - escaped.iter().filter(|byte| **byte == 0).count()
-}
-
-/// The last place at or before `at` that does not part a zero from what escapes it.
-#[inline]
-pub fn key_boundary(escaped: &[u8], at: usize) -> usize {
-    let at = at.min(escaped.len());
-    if at > 0 && escaped[at - 1] == 0 { at - 1 } else { at }
 }
 
 /// The stored form of a value, `None` being a tombstone.
@@ -177,6 +169,25 @@ mod tests {
         assert!(encoded.is_sorted());
         assert!(encoded.iter().all(|key| key < &version_prefix(SpaceId(8), b"")));
         assert_eq!(time_of(&encoded[0]), Ok(Timestamp(9)));
+    }
+
+    #[test]
+    fn awkward_keys_come_back_as_they_were() {
+        let bytes: [u8; 5] = [0, 1, 2, 0xfe, 0xff];
+        let short = (0..5_u32).flat_map(|length| {
+            (0..5_usize.pow(length))
+                .map(move |number| (0..length).map(|digit| bytes[number / 5_usize.pow(digit) % 5]).collect::<Vec<u8>>())
+        });
+        for key in short {
+            for tail in [0, LONG_KEY_BYTES - 2, 3 * LONG_KEY_BYTES] {
+                let key = [&key[..], &vec![7; tail]].concat();
+                let prefix = version_prefix(SpaceId(7), &key);
+                assert_eq!((user_key(&prefix), user_key_bytes(&prefix)), (key.clone(), key.len()));
+                let versioned = with_time(&prefix, Timestamp(9));
+                assert!(is_version_of(&versioned, &prefix));
+                assert!(!is_version_of(&versioned, &version_prefix(SpaceId(7), &[&key[..], &[0]].concat())));
+            }
+        }
     }
 
     #[test]

@@ -24,7 +24,6 @@ mod spaces;
 mod stats;
 mod txn;
 mod verify;
-mod walked_key;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
