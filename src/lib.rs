@@ -18,3 +18,7 @@ pub mod server;
 pub mod sql;
 pub mod storage;
 pub mod time;
+
+/// Why not the system's: `docs/decisions/0011-jemalloc.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
