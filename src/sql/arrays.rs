@@ -220,10 +220,11 @@ pub fn canonical_types(schema: &SchemaRef) -> Vec<ColumnType> {
 /// Casts what a query produced (string views, nanoseconds, unsigned numbers) to the Arrow types of `types`.
 pub fn canonical_columns(batch: &RecordBatch, types: &[ColumnType]) -> Result<Vec<ArrayRef>> {
     let columns = batch.columns().iter().zip(types);
-    columns.map(|(array, column_type)| canonical(array, column_type)).collect()
+    columns.map(|(array, column_type)| canonical_array(array, column_type)).collect()
 }
 
-fn canonical(array: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef> {
+/// Casts what a query produced to the Arrow type of a SQL type.
+pub fn canonical_array(array: &ArrayRef, column_type: &ColumnType) -> Result<ArrayRef> {
     let wanted = arrow_type(column_type);
     if *array.data_type() == wanted {
         return Ok(array.clone());
@@ -243,7 +244,7 @@ pub fn explicit_cast(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Re
 }
 
 fn convert(array: &ArrayRef, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Vec<Datum<'static>>> {
-    let source = canonical(array, from)?;
+    let source = canonical_array(array, from)?;
     let one = |index: usize| -> Result<Datum<'static>> {
         let datum = datum_at(&*source, index, from)?;
         convert_datum(datum, from, to, truncate).map(Datum::into_owned)

@@ -91,6 +91,7 @@ pub mod code {
     pub const GENERATED_ALWAYS: &str = "428C9";
     pub const GROUPING_ERROR: &str = "42803";
     pub const CARDINALITY_VIOLATION: &str = "21000";
+    pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
     pub const UNDEFINED_CURSOR: &str = "34000";

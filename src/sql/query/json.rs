@@ -423,6 +423,7 @@ fn all() -> Vec<JsonFunction> {
         ("jsonb_strip_nulls", Exactly(1), Json, |args| Ok(json(&strip_nulls(args[0].json()?)))),
         ("to_jsonb", Exactly(1), Json, |args| Ok(json(&args[0].to_json()?))),
         ("jsonb_build_object", Any, Json, built_object),
+        ("json_build_object", Any, Json, built_object),
         ("jsonb_build_array", Any, Json, |args| {
             Ok(json(&Value::Array(args.iter().map(Argument::to_json).collect::<Result<_>>()?)))
         }),

@@ -8,6 +8,9 @@
 //! other things DataFusion sees differently than PostgreSQL are reworded in the syntax tree ([`rewrite`]) to functions
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
+mod catalog_forms;
+mod collected;
+mod correlated;
 pub mod expression;
 mod functions;
 mod json;
@@ -48,6 +51,7 @@ use super::arrays::{canonical_columns, canonical_types};
 use super::context::Context;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
+use super::introspection::Snapshot;
 use crate::catalog::{ColumnType, Descriptor};
 
 /// A column of a result.
@@ -110,7 +114,7 @@ pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visi
     for reference in references {
         let table = match extra.get(reference.table()) {
             Some(extra) => Some(extra.clone()),
-            None => find_table(context, &reference, all).await?,
+            None => find_table(context, planner.snapshot(), &reference, all).await?,
         };
         if let Some(table) = table {
             planner.add_table(reference, provider_as_source(table));
@@ -122,12 +126,13 @@ pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visi
 /// The table a name stands for; `None` for names that are no table, such as table functions.
 async fn find_table(
     context: &Context,
+    snapshot: &Snapshot,
     reference: &TableReference,
     all: bool,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
     let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
-    if let Some(table) = super::introspection::find(context, &parts).await? {
+    if let Some(table) = snapshot.find(&parts).await? {
         return Ok(Some(table));
     }
     let Some(found) = context.find_object(&parts).await? else { return Ok(None) };

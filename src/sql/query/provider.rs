@@ -21,7 +21,9 @@ use sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as A
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::introspection::{self, Snapshot};
 use super::super::types::{anonymous_field, from_sql};
+use super::collected;
 use super::functions;
 use super::json;
 use super::operators::Operators;
@@ -33,6 +35,7 @@ pub struct Planner {
     state: SessionState,
     tables: HashMap<TableReference, Arc<dyn TableSource>>,
     functions: HashMap<String, Arc<ScalarUDF>>,
+    snapshot: Arc<Snapshot>,
     types: Arc<dyn TypePlanner>,
     expressions: Vec<Arc<dyn ExprPlanner>>,
 }
@@ -46,7 +49,13 @@ impl Planner {
         let own: Arc<dyn ExprPlanner> = Arc::new(Operators);
         let expressions = std::iter::once(own).chain(state.expr_planners().iter().cloned()).collect();
         let functions = functions::of_session(context);
-        Planner { state, tables: HashMap::new(), functions, types: Arc::new(Types), expressions }
+        let snapshot = Arc::new(Snapshot::new(context.clone()));
+        Planner { state, tables: HashMap::new(), functions, snapshot, types: Arc::new(Types), expressions }
+    }
+
+    /// The catalog as this statement sees it.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// Makes a table known under the name the statement uses.
@@ -135,6 +144,8 @@ impl ContextProvider for Planner {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         let own =
             self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name)).or_else(|| json::by_name(name));
+        let own = own.or_else(|| introspection::function(&self.snapshot, name));
+        let own = own.or_else(|| collected::by_name(name));
         own.or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::types::from_sql;
-use super::json;
+use super::{catalog_forms, correlated, json};
 use crate::catalog::{ColumnType, Datum};
 
 /// Functions that return rows when they stand in `FROM`.
@@ -35,6 +35,7 @@ impl OutputNames {
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
     let mut rewriter = Rewriter { error: None };
+    catalog_forms::empty_selects(query);
     let names = name_outputs(query);
     let _ = query.visit(&mut rewriter);
     match rewriter.error {
@@ -92,6 +93,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let SetExpr::Select(select) = &mut *query.body {
+            count_existing(select);
             name_subquery(select);
         }
         if let Some(fetch) = query.fetch.take() {
@@ -109,6 +111,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { name, alias, args: Some(_), with_ordinality, .. } => {
+                catalog_forms::unqualify(name);
                 if *with_ordinality {
                     self.error = Some(Error::unsupported("WITH ORDINALITY"));
                 }
@@ -131,6 +134,14 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         balance(expression);
+        match instead_of_subquery(expression) {
+            Ok(None) => {}
+            Ok(Some(instead)) => *expression = instead,
+            Err(error) => {
+                self.error = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -144,6 +155,30 @@ impl VisitorMut for Rewriter {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// DataFusion plans `EXISTS` in conditions only.
+fn count_existing(select: &mut Select) {
+    struct Count;
+    impl VisitorMut for Count {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Exists { subquery, negated } = expression
+                && let Some(count) = correlated::exists(subquery, *negated)
+            {
+                *expression = count;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    for item in &mut select.projection {
+        // `EXISTS` gives its name to the column.
+        if let SelectItem::UnnamedExpr(expression @ Expr::Exists { .. }) = item {
+            let alias = Ident::with_quote('"', output_name(expression));
+            *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
+        }
+        let _ = item.visit(&mut Count);
     }
 }
 
@@ -172,7 +207,41 @@ fn name_set_function(alias: &mut Option<TableAlias>, function: &str) {
     }
 }
 
+/// What to plan instead of an expression with a subquery, before what is in it is looked at.
+fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
+    let is_in = |left: &Expr, right: &Expr, negated: bool| match right {
+        Expr::Subquery(subquery) => {
+            Some(Expr::InSubquery { expr: Box::new(left.clone()), subquery: subquery.clone(), negated })
+        }
+        _ => None,
+    };
+    Ok(match expression {
+        // DataFusion's planner loses the comparison of ANY and ALL with a subquery.
+        Expr::AnyOp { left, compare_op, right, .. } if matches!(**right, Expr::Subquery(_)) => {
+            if *compare_op != BinaryOperator::Eq {
+                return Err(Error::unsupported("ANY with a subquery and another operator than ="));
+            }
+            is_in(left, right, false)
+        }
+        Expr::AllOp { left, compare_op, right } if matches!(**right, Expr::Subquery(_)) => {
+            if *compare_op != BinaryOperator::NotEq {
+                return Err(Error::unsupported("ALL with a subquery and another operator than <>"));
+            }
+            is_in(left, right, true)
+        }
+        Expr::Subquery(subquery) => correlated::scalar(subquery),
+        Expr::Function(function) if is_called(function, "array") => match &function.args {
+            FunctionArguments::Subquery(subquery) if !catalog_forms::is_empty(subquery) => correlated::array(subquery),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 fn reword(expression: &Expr) -> Result<Option<Expr>> {
+    if let Some(instead) = catalog_forms::reword(expression)? {
+        return Ok(Some(instead));
+    }
     Ok(match expression {
         Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
             Some(cast((**expr).clone(), data_type)?)
@@ -187,22 +256,6 @@ fn reword(expression: &Expr) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
-        // DataFusion's planner loses the comparison of ANY and ALL with a subquery.
-        Expr::AnyOp { left, compare_op, right, .. } if matches!(**right, Expr::Subquery(_)) => {
-            match (&**right, compare_op) {
-                (Expr::Subquery(subquery), BinaryOperator::Eq) => {
-                    Some(Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated: false })
-                }
-                _ => return Err(Error::unsupported("ANY with a subquery and another operator than =")),
-            }
-        }
-        Expr::AllOp { left, compare_op, right } if matches!(**right, Expr::Subquery(_)) => match (&**right, compare_op)
-        {
-            (Expr::Subquery(subquery), BinaryOperator::NotEq) => {
-                Some(Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated: true })
-            }
-            _ => return Err(Error::unsupported("ALL with a subquery and another operator than <>")),
-        },
         Expr::Function(function) => each_of_json(function),
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
@@ -262,14 +315,12 @@ fn is_called(function: &Function, name: &str) -> bool {
 /// A cast, as a call of keepsafe's own cast function.
 fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
     let name = data_type.to_string();
-    if name.to_ascii_lowercase().starts_with("reg") {
-        return Err(Error::unsupported(format!("type {name}")));
-    }
     from_sql(data_type)?;
     Ok(call(&format!("cast:{name}"), vec![value]))
 }
 
-fn string_literal(text: String) -> Expr {
+/// A string.
+pub fn string_literal(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).into())
 }
 
@@ -290,7 +341,7 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
 }
 
 /// The name PostgreSQL gives an output column.
-fn output_name(expression: &Expr) -> String {
+pub fn output_name(expression: &Expr) -> String {
     match expression {
         Expr::Identifier(ident) => normalized(ident),
         Expr::CompoundIdentifier(parts) => parts.last().map_or("?column?".into(), normalized),
@@ -342,7 +393,8 @@ fn type_name(column_type: &ColumnType) -> String {
     }
 }
 
-fn normalized(ident: &Ident) -> String {
+/// A name as it is folded.
+pub fn normalized(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

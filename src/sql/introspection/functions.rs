@@ -1,0 +1,429 @@
+//! Functions about the catalog, and those that queries of it cannot do without, after <https://www.postgresql.org/docs/15/functions-info.html>.
+
+use std::fmt::{Debug, Formatter};
+use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+use postgres_types::Type;
+use sqlparser::ast::{Ident, ObjectNamePart};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::super::arrays::{ColumnBuilder, canonical_array, datum_at};
+use super::super::error::{Error, Result, code};
+use super::super::types::{anonymous_field, arrow_type, from_sql, of_field, pg_type};
+use super::objects::{Objects, oid, role_oid};
+use super::{Snapshot, pg_catalog, written};
+use crate::catalog::{ColumnType, Datum, Descriptor};
+use crate::parser::quote_ident_in_sql;
+
+type DfResult<T> = datafusion::error::Result<T>;
+type OfCatalog = fn(&Objects, &[Datum<'_>]) -> Result<Datum<'static>>;
+type Plain = fn(&[Datum<'_>]) -> Result<Datum<'static>>;
+type Returns = fn() -> ColumnType;
+
+/// Name, how many arguments, type of the result, body.
+type Definition<Body> = (&'static str, RangeInclusive<usize>, Returns, Body);
+
+const TEXT: Returns = || ColumnType::Text;
+const BOOL: Returns = || ColumnType::Bool;
+const INT8: Returns = || ColumnType::Int8;
+const INT4: Returns = || ColumnType::Int4;
+const INT8S: Returns = || ColumnType::Array(Box::new(ColumnType::Int8));
+
+/// Functions that need no catalog.
+const PLAIN: [Definition<Plain>; 7] = [
+    ("format_type", 2..=2, TEXT, |args| {
+        Ok(number(&args[0]).map(|oid| written::type_name(oid, number(&args[1]))).into())
+    }),
+    ("pg_size_pretty", 1..=1, TEXT, |args| Ok(number(&args[0]).map(pretty_size).into())),
+    ("quote_ident", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_ident_in_sql).into())),
+    ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
+    ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
+    ("subscripts", 2..=2, INT8S, subscripts),
+    ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
+];
+
+const OF_CATALOG: [Definition<OfCatalog>; 44] = [
+    ("pg_get_expr", 2..=3, TEXT, |_, args| Ok(args[0].clone().into_owned())),
+    ("pg_get_constraintdef", 1..=2, TEXT, constraint_definition),
+    ("pg_get_indexdef", 1..=3, TEXT, index_definition),
+    ("pg_get_viewdef", 1..=2, TEXT, view_definition),
+    ("pg_get_userbyid", 1..=1, TEXT, user_by_id),
+    ("pg_get_ruledef", 1..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_triggerdef", 1..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_functiondef", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_function_arguments", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_function_identity_arguments", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_function_result", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_partkeydef", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_get_statisticsobjdef_columns", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_encoding_to_char", 1..=1, TEXT, |_, _| Ok("UTF8".into())),
+    ("pg_table_is_visible", 1..=1, BOOL, is_visible),
+    ("pg_type_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("pg_function_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("pg_relation_is_publishable", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
+    ("pg_is_in_recovery", 0..=0, BOOL, |_, _| Ok(Datum::Bool(false))),
+    ("pg_is_other_temp_schema", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
+    ("pg_my_temp_schema", 0..=0, INT8, |_, _| Ok(Datum::Int(0))),
+    // There are no comments.
+    ("col_description", 2..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("obj_description", 1..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("shobj_description", 2..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("pg_relation_size", 1..=2, INT8, relation_size),
+    ("pg_table_size", 1..=1, INT8, relation_size),
+    ("pg_indexes_size", 1..=1, INT8, indexes_size),
+    ("pg_total_relation_size", 1..=1, INT8, |objects, args| {
+        let (table, indexes) = (relation_size(objects, args)?, indexes_size(objects, args)?);
+        Ok(number(&table).map(|bytes| bytes + number(&indexes).unwrap_or(0)).into())
+    }),
+    ("pg_database_size", 1..=1, INT8, database_size),
+    ("oid:regclass", 1..=1, INT8, class_oid),
+    ("oid:regtype", 1..=1, INT8, type_oid),
+    ("oid:regnamespace", 1..=1, INT8, namespace_oid),
+    ("oid:regrole", 1..=1, INT8, |_, args| Ok(number_or(&args[0], role_oid).into())),
+    ("oid:regproc", 1..=1, INT8, |_, args| Ok(number_or(&args[0], |_| 0).into())),
+    ("name:regclass", 1..=1, TEXT, class_name),
+    ("name:regtype", 1..=1, TEXT, |objects, args| {
+        let oid = type_oid(objects, args)?;
+        Ok(number(&oid).map(|oid| written::type_name(oid, None)).into())
+    }),
+    ("name:regnamespace", 1..=1, TEXT, |objects, args| {
+        let oid = namespace_oid(objects, args)?;
+        let schema =
+            number(&oid).and_then(|wanted| objects.schemas.iter().find(|schema| self::oid(schema.id()) == wanted));
+        Ok(schema
+            .map(|schema| quote_ident_in_sql(schema.name()))
+            .or_else(|| number(&oid).map(|oid| oid.to_string()))
+            .into())
+    }),
+    ("name:regrole", 1..=1, TEXT, user_by_id),
+    ("name:regproc", 1..=1, TEXT, |_, args| Ok(args[0].clone().into_owned())),
+    ("to_regclass", 1..=1, TEXT, |objects, args| {
+        let found = class_oid(objects, args).unwrap_or(Datum::Null);
+        class_name(objects, &[found])
+    }),
+    ("to_regtype", 1..=1, TEXT, |objects, args| {
+        let found = type_oid(objects, args).unwrap_or(Datum::Null);
+        Ok(number(&found).map(|oid| written::type_name(oid, None)).into())
+    }),
+    // Privileges are not enforced yet: everybody may do everything.
+    ("has_table_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("has_schema_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("has_database_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
+];
+
+/// The function with a name, as a statement with this snapshot sees it.
+pub fn by_name(snapshot: &Arc<Snapshot>, name: &str) -> Option<Arc<ScalarUDF>> {
+    let (name, count, returns, body) = match PLAIN.iter().find(|(known, ..)| *known == name) {
+        Some((name, count, returns, body)) => (*name, count, *returns, Body::Plain(*body)),
+        None => {
+            let (name, count, returns, body) = OF_CATALOG.iter().find(|(known, ..)| *known == name)?;
+            (*name, count, *returns, Body::OfCatalog(*body, snapshot.clone()))
+        }
+    };
+    let of = |count| if count == 0 { TypeSignature::Nullary } else { TypeSignature::Any(count) };
+    let signature = Signature::one_of(count.clone().map(of).collect(), Volatility::Stable);
+    Some(Arc::new(ScalarUDF::from(CatalogFunction { name, returns: returns(), signature, body })))
+}
+
+enum Body {
+    Plain(Plain),
+    OfCatalog(OfCatalog, Arc<Snapshot>),
+}
+
+struct CatalogFunction {
+    name: &'static str,
+    returns: ColumnType,
+    signature: Signature,
+    body: Body,
+}
+
+impl Debug for CatalogFunction {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for CatalogFunction {
+    fn eq(&self, other: &Self) -> bool {
+        let same_body = match (&self.body, &other.body) {
+            (Body::Plain(_), Body::Plain(_)) => true,
+            (Body::OfCatalog(_, one), Body::OfCatalog(_, other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        self.name == other.name && same_body
+    }
+}
+
+impl Eq for CatalogFunction {}
+
+impl Hash for CatalogFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CatalogFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(arrow_type(&self.returns))
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        Ok(Arc::new(anonymous_field(&self.returns).as_ref().clone().with_name(self.name)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let objects = match &self.body {
+            Body::Plain(_) => None,
+            Body::OfCatalog(_, snapshot) => Some(snapshot.objects_now()?),
+        };
+        let mut columns = Vec::new();
+        for (arg, field) in args.args.iter().zip(&args.arg_fields) {
+            let column_type = of_field(field);
+            let array = arg.to_array(args.number_rows)?;
+            let array = if array.data_type().is_null() { array } else { canonical_array(&array, &column_type)? };
+            columns.push((array, column_type));
+        }
+        let mut builder = ColumnBuilder::new(&self.returns);
+        for row in 0..args.number_rows {
+            let datum = |(array, column_type): &'_ (_, ColumnType)| -> Result<Datum<'static>> {
+                let array: &datafusion::arrow::array::ArrayRef = array;
+                match array.data_type() {
+                    DataType::Null => Ok(Datum::Null),
+                    _ => Ok(datum_at(&**array, row, column_type)?.into_owned()),
+                }
+            };
+            let datums = columns.iter().map(datum).collect::<Result<Vec<_>>>()?;
+            // All are strict in their first argument.
+            let value = match datums.first() {
+                Some(Datum::Null) => Datum::Null,
+                _ => match (&self.body, &objects) {
+                    (Body::OfCatalog(body, _), Some(objects)) => body(objects, &datums)?,
+                    (Body::Plain(body), _) => body(&datums)?,
+                    (Body::OfCatalog(..), None) => Datum::Null,
+                },
+            };
+            builder.push(&value)?;
+        }
+        Ok(ColumnarValue::Array(builder.finish()?))
+    }
+}
+
+/// A number, also one that is written as text.
+fn number(datum: &Datum<'_>) -> Option<i64> {
+    datum.as_int().or_else(|| datum.as_text()?.trim().parse().ok())
+}
+
+fn number_or(datum: &Datum<'_>, otherwise: impl FnOnce(&str) -> i64) -> Option<i64> {
+    number(datum).or_else(|| datum.as_text().map(otherwise))
+}
+
+fn word<'a>(datum: &'a Datum<'_>) -> Option<&'a str> {
+    datum.as_text()
+}
+
+/// The parts of a written name, folded as SQL folds them.
+fn parts(name: &str) -> Result<Vec<String>> {
+    let invalid = || Error::new(code::INVALID_NAME, format!("invalid name syntax: \"{name}\""));
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).map_err(|_| invalid())?;
+    let parsed = parser.parse_object_name(false).map_err(|_| invalid())?;
+    let folded = |ident: &Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    let part = |part: &ObjectNamePart| part.as_ident().map(folded);
+    parsed.0.iter().map(part).collect::<Option<Vec<_>>>().ok_or_else(invalid)
+}
+
+/// Any name or number of a relation as its object identifier.
+fn class_oid(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    if let Some(oid) = number(&args[0]) {
+        return Ok(oid.into());
+    }
+    let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
+    let parts = parts(name)?;
+    let fixed = |name: &str| pg_catalog::FIXED_OIDS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let found = match parts[..] {
+        [name] => fixed(name).or_else(|| objects.find(None, name)),
+        ["pg_catalog", name] => fixed(name),
+        [schema, name] => objects.find(Some(schema), name),
+        [database, schema, name] if database == objects.database.name() => objects.find(Some(schema), name),
+        _ => None,
+    };
+    let missing = || Error::new(code::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
+    found.map(Datum::Int).ok_or_else(missing)
+}
+
+fn class_name(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let Some(oid) = number(&class_oid(objects, args)?) else { return Ok(Datum::Null) };
+    let fixed = pg_catalog::FIXED_OIDS.iter().find(|(_, known)| *known == oid).map(|(name, _)| (*name).to_string());
+    let name = objects.written(oid).or(fixed);
+    Ok(name.unwrap_or_else(|| if oid == 0 { "-".into() } else { oid.to_string() }).into())
+}
+
+fn type_oid(_: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    if let Some(oid) = number(&args[0]) {
+        return Ok(oid.into());
+    }
+    let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
+    let missing = || Error::new(code::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"));
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).and_then(|mut parser| parser.parse_data_type());
+    let column_type = from_sql(&parsed.map_err(|_| missing())?).map_err(|_| missing())?;
+    // STRING stands for TEXT here, but a length that is not given is not one.
+    let wire = match name.trim() {
+        "oid" => Type::OID,
+        "name" => Type::NAME,
+        _ => pg_type(&column_type),
+    };
+    Ok(i64::from(wire.oid()).into())
+}
+
+fn namespace_oid(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    if let Some(oid) = number(&args[0]) {
+        return Ok(oid.into());
+    }
+    let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
+    let wanted = parts(name)?;
+    if wanted == ["pg_catalog"] {
+        return Ok(pg_catalog::PG_CATALOG.into());
+    }
+    let schema = objects.schemas.iter().find(|schema| [schema.name()] == wanted[..]);
+    let missing = || Error::new(code::INVALID_SCHEMA, format!("schema \"{name}\" does not exist"));
+    Ok(oid(schema.ok_or_else(missing)?.id()).into())
+}
+
+fn constraint_definition(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let found = number(&args[0]).and_then(|oid| objects.constraint(oid));
+    Ok(found.map(|(table, constraint)| written::constraint(objects, table, constraint.rule)).into())
+}
+
+/// The whole statement, or one column.
+fn index_definition(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let Some((table, index)) = number(&args[0]).and_then(|oid| objects.index(oid)) else { return Ok(Datum::Null) };
+    match args.get(1).and_then(number) {
+        None | Some(0) => Ok(written::index(objects, table, index).into()),
+        Some(at) => {
+            let part = usize::try_from(at - 1).ok().and_then(|at| index.columns.get(at));
+            let column = part.and_then(|part| table.column(part.column));
+            Ok(column.map(|column| quote_ident_in_sql(&column.name)).unwrap_or_default().into())
+        }
+    }
+}
+
+fn view_definition(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let oid = number(&class_oid(objects, args)?);
+    Ok(match oid.and_then(|oid| objects.relation(oid)) {
+        Some(Descriptor::View(view)) => format!(" {};", view.query).into(),
+        _ => Datum::Null,
+    })
+}
+
+fn user_by_id(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let oid = number_or(&args[0], role_oid);
+    // The system's own objects belong to who is no user.
+    let owner =
+        |oid| objects.databases.iter().map(|database| &database.identity().owner).find(|owner| role_oid(owner) == oid);
+    let name = |oid| objects.role(oid).map(|role| &role.name).or_else(|| owner(oid)).cloned();
+    Ok(oid.map(|oid| name(oid).unwrap_or_else(|| format!("unknown (OID={oid})"))).into())
+}
+
+fn is_visible(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    Ok(number(&args[0]).map(|oid| objects.is_visible(oid)).map_or(Datum::Null, Datum::Bool))
+}
+
+/// The number of elements of an array that has some; only one dimension is there.
+fn upper_bound(args: &[Datum<'_>]) -> Option<i64> {
+    match (&args[0], number(&args[1])) {
+        (Datum::Array(items), Some(1)) if !items.is_empty() => Some(items.len() as i64),
+        _ => None,
+    }
+}
+
+fn relation_size(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let oid = number(&class_oid(objects, args)?);
+    Ok(oid.map(|oid| objects.bytes_of(oid)).transpose()?.flatten().into())
+}
+
+fn indexes_size(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let oid = number(&class_oid(objects, args)?);
+    Ok(match oid.and_then(|oid| objects.relation(oid)) {
+        Some(Descriptor::Table(table)) => {
+            let spaces: Vec<_> = table.indexes.iter().map(|index| index.space).collect();
+            objects.bytes_in(&spaces)?.into()
+        }
+        Some(_) => Datum::Int(0),
+        None => Datum::Null,
+    })
+}
+
+/// The size of the current database; of others nothing is known here.
+fn database_size(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let database = &objects.database;
+    if number(&args[0]) != Some(oid(database.id())) && word(&args[0]) != Some(database.name()) {
+        return Ok(Datum::Null);
+    }
+    let spaces: Vec<_> = objects.relations.iter().flat_map(|relation| relation.spaces()).collect();
+    Ok(objects.bytes_in(&spaces)?.into())
+}
+
+/// A size as PostgreSQL writes it: in the largest unit of which there are at least ten.
+fn pretty_size(bytes: i64) -> String {
+    let (mut size, mut units) = (bytes, ["bytes", "kB", "MB", "GB", "TB", "PB"].iter());
+    let mut unit = units.next().copied().unwrap_or_default();
+    while size.abs() >= 10 * 1024
+        && let Some(next) = units.next()
+    {
+        size = (size + size.signum() * 512) / 1024;
+        unit = next;
+    }
+    format!("{size} {unit}")
+}
+
+/// The positions of an array, of which the first has this number.
+fn subscripts(args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let first = number(&args[1]).unwrap_or(1);
+    Ok(match &args[0] {
+        Datum::Array(items) => Datum::Array((0..items.len() as i64).map(|at| Datum::Int(first + at)).collect()),
+        _ => Datum::Null,
+    })
+}
+
+/// A pattern of `LIKE` that another character escapes in, as one in which a backslash does.
+fn escaped_pattern(args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let (Some(pattern), Some(escape)) = (word(&args[0]), word(&args[1])) else { return Ok(Datum::Null) };
+    let mut characters = escape.chars();
+    let escape = characters.next();
+    if characters.next().is_some() {
+        let hint = "Escape string must be empty or one character.";
+        return Err(Error::new(code::INVALID_ESCAPE_SEQUENCE, "invalid escape string").hint(hint));
+    }
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            _ if Some(character) == escape => {
+                let message = "LIKE pattern must not end with escape character";
+                let next = rest.next().ok_or_else(|| Error::new(code::INVALID_ESCAPE_SEQUENCE, message))?;
+                escaped.extend(['\\', next]);
+            }
+            '\\' => escaped.push_str("\\\\"),
+            other => escaped.push(other),
+        }
+    }
+    Ok(escaped.into())
+}

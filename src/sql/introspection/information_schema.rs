@@ -1,0 +1,454 @@
+//! The views of the SQL standard that clients read, after <https://www.postgresql.org/docs/15/information-schema.html>, with the
+//! columns that say something here.
+
+use super::super::types::{pg_name, pg_type};
+use super::objects::{Constraint, Objects, Rule, attnum, constraints};
+use super::relation::Kind::{Int4, Int8, Text};
+use super::relation::{Relation, Rows};
+use crate::catalog::{ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
+
+/// The relations.
+pub const RELATIONS: &[Relation] = &[
+    Relation {
+        name: "schemata",
+        columns: &[("catalog_name", Text), ("schema_name", Text), ("schema_owner", Text)],
+        fill: schemata,
+    },
+    Relation {
+        name: "tables",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("table_type", Text),
+            ("is_insertable_into", Text),
+            ("is_typed", Text),
+        ],
+        fill: tables,
+    },
+    Relation {
+        name: "views",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("view_definition", Text),
+            ("check_option", Text),
+            ("is_updatable", Text),
+            ("is_insertable_into", Text),
+        ],
+        fill: views,
+    },
+    Relation {
+        name: "columns",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("column_name", Text),
+            ("ordinal_position", Int4),
+            ("column_default", Text),
+            ("is_nullable", Text),
+            ("data_type", Text),
+            ("character_maximum_length", Int4),
+            ("numeric_precision", Int4),
+            ("numeric_precision_radix", Int4),
+            ("numeric_scale", Int4),
+            ("datetime_precision", Int4),
+            ("udt_catalog", Text),
+            ("udt_schema", Text),
+            ("udt_name", Text),
+            ("is_identity", Text),
+            ("identity_generation", Text),
+            ("is_generated", Text),
+            ("generation_expression", Text),
+            ("is_updatable", Text),
+        ],
+        fill: columns,
+    },
+    Relation {
+        name: "sequences",
+        columns: &[
+            ("sequence_catalog", Text),
+            ("sequence_schema", Text),
+            ("sequence_name", Text),
+            ("data_type", Text),
+            ("numeric_precision", Int4),
+            ("numeric_scale", Int4),
+            ("start_value", Text),
+            ("minimum_value", Text),
+            ("maximum_value", Text),
+            ("increment", Text),
+            ("cycle_option", Text),
+        ],
+        fill: sequences,
+    },
+    Relation {
+        name: "table_constraints",
+        columns: &[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("constraint_type", Text),
+            ("is_deferrable", Text),
+            ("initially_deferred", Text),
+        ],
+        fill: table_constraints,
+    },
+    Relation {
+        name: "key_column_usage",
+        columns: &[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("column_name", Text),
+            ("ordinal_position", Int4),
+            ("position_in_unique_constraint", Int4),
+        ],
+        fill: key_column_usage,
+    },
+    Relation {
+        name: "constraint_column_usage",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("column_name", Text),
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+        ],
+        fill: constraint_column_usage,
+    },
+    Relation {
+        name: "referential_constraints",
+        columns: &[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("unique_constraint_catalog", Text),
+            ("unique_constraint_schema", Text),
+            ("unique_constraint_name", Text),
+            ("match_option", Text),
+            ("update_rule", Text),
+            ("delete_rule", Text),
+        ],
+        fill: referential_constraints,
+    },
+    Relation {
+        name: "check_constraints",
+        columns: &[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("check_clause", Text),
+        ],
+        fill: check_constraints,
+    },
+    Relation {
+        name: "character_sets",
+        columns: &[("character_set_name", Text), ("default_collate_catalog", Text), ("maximum_length", Int8)],
+        fill: |objects, rows| {
+            rows.push(&[
+                ("character_set_name", "UTF8".into()),
+                ("default_collate_catalog", text(objects.database.name())),
+            ]);
+        },
+    },
+];
+
+fn text(text: &str) -> Datum<'static> {
+    text.to_string().into()
+}
+
+fn yes_or_no(yes: bool) -> Datum<'static> {
+    if yes { "YES" } else { "NO" }.into()
+}
+
+fn schemata(objects: &Objects, rows: &mut Rows) {
+    for schema in &objects.schemas {
+        rows.push(&[
+            ("catalog_name", text(objects.database.name())),
+            ("schema_name", text(schema.name())),
+            ("schema_owner", text(&schema.identity().owner)),
+        ]);
+    }
+}
+
+fn tables(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let (kind, writable) = match &**relation {
+            Descriptor::Table(_) => ("BASE TABLE", true),
+            Descriptor::View(_) => ("VIEW", false),
+            _ => continue,
+        };
+        rows.push(&[
+            ("table_catalog", text(objects.database.name())),
+            ("table_schema", text(objects.schema_of(relation))),
+            ("table_name", text(relation.name())),
+            ("table_type", kind.into()),
+            ("is_insertable_into", yes_or_no(writable)),
+            ("is_typed", "NO".into()),
+        ]);
+    }
+}
+
+fn views(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let Descriptor::View(view) = &**relation else { continue };
+        rows.push(&[
+            ("table_catalog", text(objects.database.name())),
+            ("table_schema", text(objects.schema_of(relation))),
+            ("table_name", text(relation.name())),
+            ("view_definition", text(&view.query)),
+            ("check_option", "NONE".into()),
+            ("is_updatable", "NO".into()),
+            ("is_insertable_into", "NO".into()),
+        ]);
+    }
+}
+
+/// What the standard says of a type: precision, radix, scale, precision of its seconds.
+fn numbers_of(column_type: &ColumnType) -> [(&'static str, Datum<'static>); 4] {
+    let number = |number: i64| Datum::Int(number);
+    let (precision, radix, scale, seconds) = match column_type {
+        ColumnType::Int2 => (number(16), number(2), number(0), Datum::Null),
+        ColumnType::Int4 => (number(32), number(2), number(0), Datum::Null),
+        ColumnType::Int8 => (number(64), number(2), number(0), Datum::Null),
+        ColumnType::Float4 => (number(24), number(2), Datum::Null, Datum::Null),
+        ColumnType::Float8 => (number(53), number(2), Datum::Null, Datum::Null),
+        ColumnType::Decimal { precision: Some(precision), scale } => {
+            (number((*precision).into()), number(10), number((*scale).into()), Datum::Null)
+        }
+        ColumnType::Decimal { precision: None, .. } => (Datum::Null, number(10), Datum::Null, Datum::Null),
+        ColumnType::Date => (Datum::Null, Datum::Null, Datum::Null, number(0)),
+        ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz | ColumnType::Interval => {
+            (Datum::Null, Datum::Null, Datum::Null, number(6))
+        }
+        _ => (Datum::Null, Datum::Null, Datum::Null, Datum::Null),
+    };
+    [
+        ("numeric_precision", precision),
+        ("numeric_precision_radix", radix),
+        ("numeric_scale", scale),
+        ("datetime_precision", seconds),
+    ]
+}
+
+fn columns(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let mut push =
+            |column: &str, position: i64, column_type: &ColumnType, own: &[(&'static str, Datum<'static>)]| {
+                let length = match column_type {
+                    ColumnType::VarChar(length) | ColumnType::Char(length) => Datum::Int(i64::from(*length)),
+                    _ => Datum::Null,
+                };
+                let name = match column_type {
+                    ColumnType::Array(_) => "ARRAY".to_string(),
+                    ColumnType::Time => "time without time zone".to_string(),
+                    ColumnType::Timestamp => "timestamp without time zone".to_string(),
+                    other => pg_name(other).split('(').next().unwrap_or_default().to_string(),
+                };
+                let common = [
+                    ("table_catalog", text(objects.database.name())),
+                    ("table_schema", text(objects.schema_of(relation))),
+                    ("table_name", text(relation.name())),
+                    ("column_name", text(column)),
+                    ("ordinal_position", position.into()),
+                    ("data_type", name.into()),
+                    ("character_maximum_length", length),
+                    ("udt_catalog", text(objects.database.name())),
+                    ("udt_schema", "pg_catalog".into()),
+                    ("udt_name", text(pg_type(column_type).name())),
+                    ("is_generated", "NEVER".into()),
+                ];
+                rows.push(&[&common, &numbers_of(column_type)[..], own].concat());
+            };
+        match &**relation {
+            Descriptor::Table(table) => {
+                for (position, column) in table.visible_columns().enumerate() {
+                    let identity = column.generated_always;
+                    let own = [
+                        ("column_default", column.default.clone().filter(|_| !identity).into()),
+                        ("is_nullable", yes_or_no(column.nullable)),
+                        ("is_identity", yes_or_no(identity)),
+                        ("identity_generation", identity.then_some("ALWAYS").into()),
+                        ("is_updatable", "YES".into()),
+                    ];
+                    push(&column.name, position as i64 + 1, &column.column_type, &own);
+                }
+            }
+            Descriptor::View(view) => {
+                for (position, column) in view.columns.iter().enumerate() {
+                    let own =
+                        [("is_nullable", "YES".into()), ("is_identity", "NO".into()), ("is_updatable", "NO".into())];
+                    push(&column.name, position as i64 + 1, &column.column_type, &own);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn sequences(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let Descriptor::Sequence(sequence) = &**relation else { continue };
+        rows.push(&[
+            ("sequence_catalog", text(objects.database.name())),
+            ("sequence_schema", text(objects.schema_of(relation))),
+            ("sequence_name", text(relation.name())),
+            ("data_type", "bigint".into()),
+            ("numeric_precision", 64_i64.into()),
+            ("start_value", sequence.start.to_string().into()),
+            ("minimum_value", sequence.minimum.to_string().into()),
+            ("maximum_value", sequence.maximum.to_string().into()),
+            ("increment", sequence.increment.to_string().into()),
+            ("cycle_option", "NO".into()),
+        ]);
+    }
+}
+
+/// Every constraint, with its table and its schema's name.
+fn each_constraint(objects: &Objects) -> impl Iterator<Item = (&TableDescriptor, &str, Constraint<'_>)> {
+    objects.relations.iter().flat_map(|relation| {
+        let table = match &**relation {
+            Descriptor::Table(table) => Some(table),
+            _ => None,
+        };
+        let schema = objects.schema_of(relation);
+        table
+            .into_iter()
+            .flat_map(constraints)
+            .zip(std::iter::repeat((table, schema)))
+            .filter_map(|(constraint, (table, schema))| table.map(|table| (table, schema, constraint)))
+    })
+}
+
+fn constraint_name(
+    objects: &Objects,
+    schema: &str,
+    constraint: &Constraint<'_>,
+) -> [(&'static str, Datum<'static>); 3] {
+    [
+        ("constraint_catalog", text(objects.database.name())),
+        ("constraint_schema", text(schema)),
+        ("constraint_name", text(constraint.name)),
+    ]
+}
+
+fn table_name(objects: &Objects, schema: &str, table: &TableDescriptor) -> [(&'static str, Datum<'static>); 3] {
+    [
+        ("table_catalog", text(objects.database.name())),
+        ("table_schema", text(schema)),
+        ("table_name", text(&table.identity.name)),
+    ]
+}
+
+fn table_constraints(objects: &Objects, rows: &mut Rows) {
+    for (table, schema, constraint) in each_constraint(objects) {
+        let kind = match constraint.rule {
+            Rule::Primary(_) => "PRIMARY KEY",
+            Rule::Unique(_) => "UNIQUE",
+            Rule::Foreign(_) => "FOREIGN KEY",
+            Rule::Check(_) => "CHECK",
+        };
+        let own =
+            [("constraint_type", kind.into()), ("is_deferrable", "NO".into()), ("initially_deferred", "NO".into())];
+        let names = [constraint_name(objects, schema, &constraint), table_name(objects, schema, table)].concat();
+        rows.push(&[&names[..], &own].concat());
+    }
+}
+
+fn index_columns(index: &Index) -> Vec<ColumnId> {
+    index.columns.iter().map(|part| part.column).collect()
+}
+
+fn key_column_usage(objects: &Objects, rows: &mut Rows) {
+    for (table, schema, constraint) in each_constraint(objects) {
+        let (columns, is_foreign) = match constraint.rule {
+            Rule::Primary(index) | Rule::Unique(index) => (index_columns(index), false),
+            Rule::Foreign(key) => (key.columns.clone(), true),
+            Rule::Check(_) => continue,
+        };
+        let names = [constraint_name(objects, schema, &constraint), table_name(objects, schema, table)].concat();
+        for (at, column) in columns.iter().filter_map(|id| table.column(*id)).enumerate() {
+            let position = at as i64 + 1;
+            let own = [
+                ("column_name", text(&column.name)),
+                ("ordinal_position", position.into()),
+                ("position_in_unique_constraint", is_foreign.then_some(position).into()),
+            ];
+            rows.push(&[&names[..], &own].concat());
+        }
+    }
+}
+
+fn constraint_column_usage(objects: &Objects, rows: &mut Rows) {
+    for (table, schema, constraint) in each_constraint(objects) {
+        let (used, columns) = match constraint.rule {
+            Rule::Primary(index) | Rule::Unique(index) => (Some(table), index_columns(index)),
+            Rule::Foreign(key) => (objects.table(key.referenced_table), key.referenced_columns.clone()),
+            Rule::Check(check) => (Some(table), super::written::columns_of(table, &check.condition)),
+        };
+        let Some(used) = used else { continue };
+        let used_schema = objects.schemas.iter().find(|schema| schema.id() == used.schema);
+        let names = [
+            constraint_name(objects, schema, &constraint),
+            table_name(objects, used_schema.map_or("", |schema| schema.name()), used),
+        ]
+        .concat();
+        let mut columns: Vec<_> = columns.iter().filter_map(|id| used.column(*id)).collect();
+        columns.sort_by_key(|column| attnum(column.id));
+        for column in columns {
+            rows.push(&[&names[..], &[("column_name", text(&column.name))]].concat());
+        }
+    }
+}
+
+fn referential_constraints(objects: &Objects, rows: &mut Rows) {
+    let rule = |action| match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+    };
+    for (_, schema, constraint) in each_constraint(objects) {
+        let Rule::Foreign(key) = constraint.rule else { continue };
+        let referenced = objects.table(key.referenced_table);
+        let unique = referenced.and_then(|other| {
+            let of = constraints(other).into_iter().find(|candidate| match candidate.rule {
+                Rule::Primary(index) | Rule::Unique(index) => {
+                    let columns = index_columns(index);
+                    columns.len() == key.referenced_columns.len()
+                        && key.referenced_columns.iter().all(|id| columns.contains(id))
+                }
+                _ => false,
+            })?;
+            let schema = objects.schemas.iter().find(|schema| schema.id() == other.schema)?;
+            Some((schema.name().to_string(), of.name.to_string()))
+        });
+        let (unique_schema, unique_name) = unique.unzip();
+        let own = [
+            ("unique_constraint_catalog", text(objects.database.name())),
+            ("unique_constraint_schema", unique_schema.into()),
+            ("unique_constraint_name", unique_name.into()),
+            ("match_option", "NONE".into()),
+            ("update_rule", rule(key.on_update).into()),
+            ("delete_rule", rule(key.on_delete).into()),
+        ];
+        rows.push(&[&constraint_name(objects, schema, &constraint)[..], &own].concat());
+    }
+}
+
+fn check_constraints(objects: &Objects, rows: &mut Rows) {
+    for (_, schema, constraint) in each_constraint(objects) {
+        let Rule::Check(check) = constraint.rule else { continue };
+        let own = [("check_clause", text(&check.condition))];
+        rows.push(&[&constraint_name(objects, schema, &constraint)[..], &own].concat());
+    }
+}

@@ -1,0 +1,242 @@
+use std::sync::Arc;
+
+use super::super::context::Context;
+use super::super::error::Result;
+use crate::catalog::system::USERS;
+use crate::catalog::{Check, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, TableDescriptor};
+use crate::kv::SpaceId;
+use crate::parser::quote_ident_in_sql;
+
+/// The owner of what comes with every database.
+const BOOTSTRAP_ROLE: i64 = 10;
+/// Object identifiers from here on are of what has no number of its own in the catalog.
+const DERIVED: i64 = 1 << 30;
+/// Bits that number the constraints of one table.
+const CONSTRAINT_BITS: u32 = 12;
+
+/// A user or role.
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Whether it may log in.
+    pub can_login: bool,
+}
+
+/// What a constraint demands.
+#[derive(Clone, Copy)]
+pub enum Rule<'a> {
+    /// The primary key.
+    Primary(&'a Index),
+    /// No two rows with the same values.
+    Unique(&'a Index),
+    /// A row that is referred to.
+    Foreign(&'a ForeignKey),
+    /// A condition.
+    Check(&'a Check),
+}
+
+/// A constraint of a table.
+pub struct Constraint<'a> {
+    /// Its object identifier.
+    pub oid: i64,
+    /// Its name.
+    pub name: &'a str,
+    /// What it demands.
+    pub rule: Rule<'a>,
+}
+
+/// Everything of the current database that has a name, and who there is; as it was when the statement began.
+///
+/// Objects have their descriptor's id as object identifier, indexes that of their space: both come from one numbering.
+pub struct Objects {
+    /// All databases.
+    pub databases: Vec<Arc<Descriptor>>,
+    /// The current one.
+    pub database: Arc<Descriptor>,
+    /// Its schemas.
+    pub schemas: Vec<Arc<Descriptor>>,
+    /// What is in them.
+    pub relations: Vec<Arc<Descriptor>>,
+    /// Users and roles.
+    pub roles: Vec<Role>,
+    search_path: Vec<String>,
+    context: Context,
+}
+
+impl Objects {
+    /// Reads them.
+    pub async fn load(context: &Context) -> Result<Objects> {
+        let database = context.current_database().await?;
+        let catalog = context.catalog();
+        let roles = USERS.scan(&**context.txn(), &[]).await?.into_iter();
+        let role = |row: Vec<Datum<'static>>| Role {
+            name: row[0].as_text().unwrap_or_default().to_string(),
+            can_login: row[1] != Datum::Bool(true),
+        };
+        Ok(Objects {
+            databases: catalog.list(None, None).await?,
+            schemas: catalog.list(Some(database.id()), None).await?,
+            relations: catalog.list_objects(database.id()).await?,
+            database,
+            roles: roles.map(role).collect(),
+            search_path: context.session().search_path.clone(),
+            context: context.clone(),
+        })
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> impl Iterator<Item = &TableDescriptor> {
+        self.relations.iter().filter_map(|relation| match &**relation {
+            Descriptor::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
+    /// The table, view or sequence with an object identifier.
+    pub fn relation(&self, oid: i64) -> Option<&Descriptor> {
+        self.relations.iter().find(|relation| self::oid(relation.id()) == oid).map(|relation| &**relation)
+    }
+
+    /// The table with an id.
+    pub fn table(&self, id: DescriptorId) -> Option<&TableDescriptor> {
+        self.tables().find(|table| table.identity.id == id)
+    }
+
+    /// The index with an object identifier, and its table.
+    pub fn index(&self, oid: i64) -> Option<(&TableDescriptor, &Index)> {
+        self.tables()
+            .find_map(|table| shown_indexes(table).find(|index| index_oid(index) == oid).map(|index| (table, index)))
+    }
+
+    /// The constraint with an object identifier, and its table.
+    pub fn constraint(&self, oid: i64) -> Option<(&TableDescriptor, Constraint<'_>)> {
+        let table = self.table(DescriptorId(oid.checked_sub(DERIVED)? as u64 >> CONSTRAINT_BITS))?;
+        constraints(table).into_iter().find(|constraint| constraint.oid == oid).map(|constraint| (table, constraint))
+    }
+
+    /// The name of the schema that an object is in.
+    pub fn schema_of(&self, relation: &Descriptor) -> &str {
+        let id = relation.parents().1;
+        self.schemas.iter().find(|schema| Some(schema.id()) == id).map_or("", |schema| schema.name())
+    }
+
+    /// The table, view, sequence or index with an object identifier: its schema and its name.
+    pub fn named(&self, oid: i64) -> Option<(&str, &str)> {
+        if let Some(relation) = self.relation(oid) {
+            return Some((self.schema_of(relation), relation.name()));
+        }
+        let (table, index) = self.index(oid)?;
+        let schema = self.schemas.iter().find(|schema| schema.id() == table.schema)?;
+        Some((schema.name(), &index.name))
+    }
+
+    /// The object identifier of a relation or index with a name, in a schema or in the search path.
+    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<i64> {
+        let in_schema = |schema: &str| {
+            let relation = self.relations.iter().find(|found| found.name() == name && self.schema_of(found) == schema);
+            if let Some(relation) = relation {
+                return Some(oid(relation.id()));
+            }
+            let schema = self.schemas.iter().find(|found| found.name() == schema)?.id();
+            let mut indexes = self.tables().filter(|table| table.schema == schema).flat_map(shown_indexes);
+            indexes.find(|index| index.name == name).map(index_oid)
+        };
+        match schema {
+            Some(schema) => in_schema(schema),
+            None => self.search_path.iter().find_map(|schema| in_schema(schema)),
+        }
+    }
+
+    /// Whether a name without a schema finds this object.
+    pub fn is_visible(&self, oid: i64) -> bool {
+        self.named(oid).is_some_and(|(_, name)| self.find(None, name) == Some(oid))
+    }
+
+    /// The name of an object as it would be written here: with its schema, if it takes that to find it.
+    pub fn written(&self, oid: i64) -> Option<String> {
+        let (schema, name) = self.named(oid)?;
+        let name = quote_ident_in_sql(name);
+        Some(if self.is_visible(oid) { name } else { format!("{}.{name}", quote_ident_in_sql(schema)) })
+    }
+
+    /// How many bytes are stored for a table without its indexes, a sequence or an index; before compression.
+    pub fn bytes_of(&self, oid: i64) -> Result<Option<u64>> {
+        let spaces = match (self.relation(oid), self.index(oid)) {
+            (Some(Descriptor::Table(table)), _) => vec![table.primary.space],
+            (Some(other), _) => other.spaces(),
+            (None, Some((_, index))) => vec![index.space],
+            (None, None) => return Ok(None),
+        };
+        self.bytes_in(&spaces).map(Some)
+    }
+
+    /// How many bytes are stored in spaces.
+    pub fn bytes_in(&self, spaces: &[SpaceId]) -> Result<u64> {
+        let store = self.context.engine().store();
+        self.context.wait_for(async {
+            let mut bytes = 0;
+            for space in spaces {
+                bytes += store.stats(*space).await?.bytes;
+            }
+            Ok(bytes)
+        })?
+    }
+
+    /// The role with an object identifier.
+    pub fn role(&self, oid: i64) -> Option<&Role> {
+        self.roles.iter().find(|role| role_oid(&role.name) == oid)
+    }
+}
+
+/// The object identifier of anything with a descriptor.
+pub fn oid(id: DescriptorId) -> i64 {
+    id.0 as i64
+}
+
+/// The object identifier of an index.
+pub fn index_oid(index: &Index) -> i64 {
+    let SpaceId(space) = index.space;
+    space as i64
+}
+
+/// The object identifier of a role. The name is all that a role has.
+pub fn role_oid(name: &str) -> i64 {
+    if name == crate::catalog::ROOT_USER {
+        return BOOTSTRAP_ROLE;
+    }
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    DERIVED | i64::from(hash >> 2)
+}
+
+/// The object identifier of a column's default.
+pub fn default_oid(table: &TableDescriptor, column: &Column) -> i64 {
+    DERIVED + (oid(table.identity.id) << CONSTRAINT_BITS) + i64::from(column.id.0)
+}
+
+/// The number of a column.
+pub fn attnum(column: ColumnId) -> i64 {
+    i64::from(column.0)
+}
+
+/// The indexes of a table without that of the rows, if nobody declared it.
+pub fn shown_indexes(table: &TableDescriptor) -> impl Iterator<Item = &Index> {
+    declared_primary(table).into_iter().chain(&table.indexes)
+}
+
+/// The primary key, if somebody declared one.
+pub fn declared_primary(table: &TableDescriptor) -> Option<&Index> {
+    let hidden = |part: &crate::catalog::IndexColumn| table.column(part.column).is_some_and(|column| column.hidden);
+    Some(&table.primary).filter(|primary| !primary.columns.iter().any(hidden))
+}
+
+/// The constraints of a table.
+pub fn constraints(table: &TableDescriptor) -> Vec<Constraint<'_>> {
+    let primary = declared_primary(table).map(|index| (index.name.as_str(), Rule::Primary(index)));
+    let unique = table.indexes.iter().filter(|index| index.unique);
+    let unique = unique.map(|index| (index.name.as_str(), Rule::Unique(index)));
+    let foreign = table.foreign_keys.iter().map(|key| (key.name.as_str(), Rule::Foreign(key)));
+    let checks = table.checks.iter().map(|check| (check.name.as_str(), Rule::Check(check)));
+    let all = primary.into_iter().chain(unique).chain(foreign).chain(checks).enumerate();
+    let first = DERIVED + (oid(table.identity.id) << CONSTRAINT_BITS);
+    all.map(|(at, (name, rule))| Constraint { oid: first + at as i64, name, rule }).collect()
+}

@@ -1,0 +1,104 @@
+//! Types, indexes and constraints as PostgreSQL writes them.
+
+use postgres_types::{Kind, Type};
+
+use super::super::create_statement::key_columns;
+use super::objects::{Objects, Rule, oid};
+use crate::catalog::{Column, ColumnId, ColumnType, Index, ReferentialAction, TableDescriptor};
+use crate::parser::quote_ident_in_sql;
+
+/// Bytes that PostgreSQL counts into the length of a type.
+const LENGTH_HEADER: i64 = 4;
+
+/// The type modifier of a column: its length, or its precision and scale; -1 without.
+pub fn modifier(column_type: &ColumnType) -> i64 {
+    match column_type {
+        ColumnType::VarChar(length) | ColumnType::Char(length) => i64::from(*length) + LENGTH_HEADER,
+        ColumnType::Decimal { precision: Some(precision), scale } => {
+            (i64::from(*precision) << 16 | i64::from(*scale)) + LENGTH_HEADER
+        }
+        ColumnType::Array(element) => modifier(element),
+        _ => -1,
+    }
+}
+
+/// What `format_type` says of a type and its modifier.
+pub fn type_name(oid: i64, modifier: Option<i64>) -> String {
+    if oid == 0 {
+        return "-".into();
+    }
+    let Some(wire) = u32::try_from(oid).ok().and_then(Type::from_oid) else { return "???".into() };
+    if let Kind::Array(element) = wire.kind() {
+        return format!("{}[]", type_name(i64::from(element.oid()), modifier));
+    }
+    let length = modifier.filter(|modifier| *modifier >= LENGTH_HEADER).map(|modifier| modifier - LENGTH_HEADER);
+    let with_length = |name: &str| length.map_or(name.to_string(), |length| format!("{name}({length})"));
+    match wire {
+        Type::BOOL => "boolean".into(),
+        Type::INT2 => "smallint".into(),
+        Type::INT4 => "integer".into(),
+        Type::INT8 => "bigint".into(),
+        Type::FLOAT4 => "real".into(),
+        Type::FLOAT8 => "double precision".into(),
+        Type::NUMERIC => match length {
+            Some(both) => format!("numeric({},{})", both >> 16, both & 0xffff),
+            None => "numeric".into(),
+        },
+        Type::VARCHAR => with_length("character varying"),
+        Type::BPCHAR => match length {
+            Some(length) => format!("character({length})"),
+            None => "bpchar".into(),
+        },
+        Type::CHAR => "\"char\"".into(),
+        Type::TIME => "time without time zone".into(),
+        Type::TIMESTAMP => "timestamp without time zone".into(),
+        Type::TIMESTAMPTZ => "timestamp with time zone".into(),
+        other => other.name().to_string(),
+    }
+}
+
+/// The columns that a condition names.
+pub fn columns_of(table: &TableDescriptor, condition: &str) -> Vec<ColumnId> {
+    let words: Vec<&str> = condition.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let named = |column: &&Column| words.contains(&column.name.as_str());
+    table.visible_columns().filter(named).map(|column| column.id).collect()
+}
+
+/// The statement that would make an index again.
+pub fn index(objects: &Objects, table: &TableDescriptor, index: &Index) -> String {
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let schema = objects.schemas.iter().find(|schema| schema.id() == table.schema);
+    let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
+    let (name, table_name) = (quote_ident_in_sql(&index.name), quote_ident_in_sql(&table.identity.name));
+    // PostgreSQL leaves out the order that there is anyway.
+    let columns = key_columns(table, index).replace(" ASC", "");
+    format!("CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({columns})")
+}
+
+/// A constraint, as `ALTER TABLE ... ADD CONSTRAINT name` takes it.
+pub fn constraint(objects: &Objects, table: &TableDescriptor, rule: Rule<'_>) -> String {
+    let names = |table: &TableDescriptor, ids: &mut dyn Iterator<Item = ColumnId>| {
+        let name = |id| table.column(id).map_or(String::new(), |column| quote_ident_in_sql(&column.name));
+        ids.map(name).collect::<Vec<_>>().join(", ")
+    };
+    let of_index = |index: &Index| names(table, &mut index.columns.iter().map(|part| part.column));
+    match rule {
+        Rule::Primary(index) => format!("PRIMARY KEY ({})", of_index(index)),
+        Rule::Unique(index) => format!("UNIQUE ({})", of_index(index)),
+        Rule::Check(check) => format!("CHECK ({})", check.condition),
+        Rule::Foreign(key) => {
+            let columns = names(table, &mut key.columns.iter().copied());
+            let other = objects.written(oid(key.referenced_table)).unwrap_or_default();
+            let referenced = objects
+                .table(key.referenced_table)
+                .map_or(String::new(), |other| names(other, &mut key.referenced_columns.iter().copied()));
+            let action = |on: &str, action| match action {
+                ReferentialAction::NoAction => String::new(),
+                ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
+                ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
+            };
+            let actions = action("UPDATE", key.on_update) + &action("DELETE", key.on_delete);
+            format!("FOREIGN KEY ({columns}) REFERENCES {other}({referenced}){actions}")
+        }
+    }
+}

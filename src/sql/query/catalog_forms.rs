@@ -1,0 +1,274 @@
+//! What queries of the system catalog are written with: casts to `regclass` and its like, operators and collations with their schema,
+//! relations of things that keepsafe does not have.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    Value, VisitMut, VisitorMut,
+};
+
+use super::super::error::{Error, Result};
+use super::super::introspection::never_has_rows;
+use super::correlated;
+use super::rewrite::{call, normalized, output_name, string_literal};
+
+/// Types whose values are object identifiers that print as names.
+const NAMED_OIDS: [&str; 5] = ["regclass", "regtype", "regnamespace", "regrole", "regproc"];
+/// Options of tables, which there are none of.
+const NO_OPTIONS: &str = "reloptions";
+
+/// Rewords a query before everything else: selects that cannot have a row need no plan.
+pub fn empty_selects(query: &mut Query) {
+    struct Empty;
+    impl VisitorMut for Empty {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            if empty_body(&mut query.body) {
+                query.order_by = None;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Empty);
+    show_names(&mut query.body);
+}
+
+/// Empties what has no rows; whether that is all of it.
+fn empty_body(body: &mut SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => empty_select(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            let (left, right) = (empty_body(left), empty_body(right));
+            left && right
+        }
+        _ => false,
+    }
+}
+
+fn empty_select(select: &mut Select) -> bool {
+    let has_rows = !select.from.iter().any(has_no_rows);
+    let is_wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    if has_rows || select.projection.iter().any(is_wild) || correlated::aggregates(&select.projection) {
+        return false;
+    }
+    let null = || Expr::Cast {
+        kind: sqlparser::ast::CastKind::DoubleColon,
+        expr: Box::new(Expr::Value(Value::Null.into())),
+        data_type: SqlType::Text,
+        array: false,
+        format: None,
+    };
+    for item in &mut select.projection {
+        let name = match &*item {
+            SelectItem::UnnamedExpr(expression) => Ident::with_quote('"', output_name(expression)),
+            SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+            _ => continue,
+        };
+        *item = if name.value == "?column?" {
+            SelectItem::UnnamedExpr(null())
+        } else {
+            SelectItem::ExprWithAlias { expr: null(), alias: name }
+        };
+    }
+    select.from = Vec::new();
+    select.selection = Some(Expr::Value(Value::Boolean(false).into()));
+    select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+    select.having = None;
+    select.distinct = None;
+    true
+}
+
+/// Whether a query has been emptied.
+pub fn is_empty(query: &Query) -> bool {
+    let no = |condition: &Expr| matches!(condition, Expr::Value(value) if value.value == Value::Boolean(false));
+    matches!(&*query.body, SetExpr::Select(select)
+        if select.from.is_empty() && select.selection.as_ref().is_some_and(no))
+}
+
+/// Whether relations joined in this way give no row because one of them never has any.
+fn has_no_rows(joined: &TableWithJoins) -> bool {
+    let mut inner = vec![&joined.relation];
+    for join in &joined.joins {
+        match &join.join_operator {
+            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => inner.push(&join.relation),
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => {}
+            _ => return false,
+        }
+    }
+    inner.into_iter().any(|relation| match relation {
+        TableFactor::Table { name, args: None, .. } => {
+            let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(normalized)).collect();
+            let parts = parts.unwrap_or_default();
+            never_has_rows(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        TableFactor::Table { name, args: Some(args), .. } if last_part(name) == "unnest" => {
+            matches!(&args.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] if are_options(arg))
+        }
+        TableFactor::UNNEST { array_exprs, .. } => matches!(&array_exprs[..], [arg] if are_options(arg)),
+        _ => false,
+    })
+}
+
+fn are_options(expression: &Expr) -> bool {
+    matches!(expression, Expr::CompoundIdentifier(parts) if parts.last().map(normalized).as_deref() == Some(NO_OPTIONS))
+}
+
+fn last_part(name: &ObjectName) -> String {
+    name.0.last().and_then(ObjectNamePart::as_ident).map(normalized).unwrap_or_default()
+}
+
+/// Takes `pg_catalog` away from a function that reads as well without.
+pub fn unqualify(name: &mut ObjectName) {
+    let first = name.0.first().and_then(ObjectNamePart::as_ident).map(normalized);
+    if name.0.len() == 2 && first.as_deref() == Some("pg_catalog") {
+        name.0.remove(0);
+    }
+}
+
+/// Of values that print as names, a client sees the names; of `int2vector` and `oidvector`, numbers with blanks between them.
+fn show_names(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item
+                else {
+                    continue;
+                };
+                if is_vector(expression) {
+                    let name = Ident::with_quote('"', output_name(expression));
+                    let shown = call("array_to_string", vec![expression.clone(), string_literal(" ".into())]);
+                    *expression = shown.clone();
+                    if let SelectItem::UnnamedExpr(_) = item {
+                        *item = SelectItem::ExprWithAlias { expr: shown, alias: name };
+                    }
+                    continue;
+                }
+                if let Expr::Cast { expr, data_type, .. } = expression
+                    && let Some(kind) = named_oid(data_type)
+                {
+                    *expression = call(&format!("name:{kind}"), vec![(**expr).clone()]);
+                    let name = Ident::with_quote('"', kind);
+                    if let SelectItem::UnnamedExpr(expr) = item {
+                        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
+                    }
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            show_names(left);
+            show_names(right);
+        }
+        SetExpr::Query(query) => show_names(&mut query.body),
+        _ => {}
+    }
+}
+
+/// Which type of named object identifiers this is.
+pub fn named_oid(data_type: &SqlType) -> Option<&'static str> {
+    let name = data_type.to_string().to_lowercase();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    NAMED_OIDS.into_iter().find(|known| *known == name)
+}
+
+/// An expression to plan instead of one that only queries of the catalog have.
+pub fn reword(expression: &Expr) -> Result<Option<Expr>> {
+    Ok(match expression {
+        Expr::Cast { expr, data_type, .. } => match named_oid(data_type) {
+            Some(kind) => Some(call(&format!("oid:{kind}"), vec![(**expr).clone()])),
+            None => printed(expr, data_type),
+        },
+        // Text is compared by its bytes, whatever its collation is called.
+        Expr::Collate { expr, collation }
+            if ["default", "c", "posix"].contains(&last_part(collation).to_lowercase().as_str()) =>
+        {
+            Some((**expr).clone())
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } => {
+            let op = named_operator(name)?;
+            Some(Expr::BinaryOp { left: left.clone(), op, right: right.clone() })
+        }
+        Expr::Function(function) => reword_function(function),
+        // DataFusion escapes with a backslash only.
+        Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::Like {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call("escaped_pattern", vec![(**pattern).clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        Expr::ILike { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::ILike {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call("escaped_pattern", vec![(**pattern).clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        _ => None,
+    })
+}
+
+/// The text of a value that prints as a name.
+fn printed(inner: &Expr, data_type: &SqlType) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = inner else { return None };
+    let name = last_part(name);
+    let kind = name.strip_prefix("oid:")?;
+    let is_text =
+        ["text", "pg_catalog.text", "varchar", "name"].contains(&data_type.to_string().to_lowercase().as_str());
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] = &list.args[..] else { return None };
+    is_text.then(|| call(&format!("name:{kind}"), vec![arg.clone()]))
+}
+
+fn named_operator(parts: &[String]) -> Result<BinaryOperator> {
+    let symbol = parts.last().map_or("", String::as_str);
+    Ok(match symbol {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        ">" => BinaryOperator::Gt,
+        "<=" => BinaryOperator::LtEq,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "||" => BinaryOperator::StringConcat,
+        other => return Err(Error::unsupported(format!("OPERATOR({other})"))),
+    })
+}
+
+/// Whether this is a column of type `int2vector` or `oidvector`, which begin at 0.
+fn is_vector(expression: &Expr) -> bool {
+    let name = match expression {
+        Expr::Identifier(name) => Some(normalized(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(normalized),
+        _ => None,
+    };
+    name.is_some_and(|name| ["indkey", "indoption", "indclass", "indcollation"].contains(&name.as_str()))
+}
+
+fn reword_function(function: &Function) -> Option<Expr> {
+    let name = last_part(&function.name);
+    match &function.args {
+        // No row is an empty array.
+        FunctionArguments::Subquery(query) if name == "array" && is_empty(query) => {
+            Some(call("cast:TEXT[]", vec![string_literal("{}".into())]))
+        }
+        FunctionArguments::List(list) if name == "generate_subscripts" => {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array)), ..] = &list.args[..] else { return None };
+            let first = if is_vector(array) { "0" } else { "1" };
+            let first = Expr::Value(Value::Number(first.into(), false).into());
+            Some(call("unnest", vec![call("subscripts", vec![array.clone(), first])]))
+        }
+        // No table is a partition of another.
+        FunctionArguments::List(_) if name == "pg_partition_ancestors" => {
+            Some(call("unnest", vec![call("cast:INT8[]", vec![string_literal("{}".into())])]))
+        }
+        _ => None,
+    }
+}
