@@ -277,8 +277,10 @@ fn rename_column(table: &mut TableDescriptor, old: &str, new: String) -> Result<
         let message = format!("column \"{new}\" of relation \"{}\" already exists", table.identity.name);
         return Err(Error::new(code::DUPLICATE_COLUMN, message));
     }
-    if !table.checks.is_empty() {
-        return Err(Error::unsupported("renaming a column of a table with check constraints"));
+    for check in &mut table.checks {
+        let mut condition = expression::parse(&check.condition)?;
+        expression::rename_column(&mut condition, old, &new);
+        check.condition = condition.to_string();
     }
     if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
         column.name = new;

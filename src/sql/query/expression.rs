@@ -1,12 +1,13 @@
 //! Expressions outside of queries: defaults, checks, times, setting values.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
-use sqlparser::ast::{Expr, Value};
+use sqlparser::ast::{Expr, Ident, Value, VisitMut, VisitorMut};
 
 use super::super::arrays::{ColumnBuilder, assign};
 use super::super::context::Context;
@@ -14,8 +15,9 @@ use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::types::{field, of_field};
 use super::provider::Planner;
-use super::rewrite::rewrite_expression;
+use super::rewrite::{normalized, rewrite_expression};
 use crate::catalog::{ColumnType, Datum, TableDescriptor};
+use crate::parser::quote_ident_in_sql;
 
 /// An expression that is ready to run over batches.
 pub struct Compiled {
@@ -107,4 +109,27 @@ pub fn parse(sql: &str) -> Result<Expr> {
     let dialect = sqlparser::dialect::PostgreSqlDialect {};
     let parsed = sqlparser::parser::Parser::new(&dialect).try_with_sql(sql).and_then(|mut parser| parser.parse_expr());
     parsed.map_err(|_| Error::new(code::DATA_CORRUPTED, format!("a stored expression cannot be read: {sql}")))
+}
+
+/// Gives a column another name wherever an expression has it.
+pub fn rename_column(expression: &mut Expr, old: &str, new: &str) {
+    struct Rename<'a>(&'a str, &'a str);
+    impl VisitorMut for Rename<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            let column = match expression {
+                Expr::Identifier(column) => Some(column),
+                Expr::CompoundIdentifier(parts) => parts.last_mut(),
+                _ => None,
+            };
+            if let Some(column) = column.filter(|column| normalized(column) == self.0) {
+                *column = match quote_ident_in_sql(self.1) == self.1 {
+                    true => Ident::new(self.1),
+                    false => Ident::with_quote('"', self.1),
+                };
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = expression.visit(&mut Rename(old, new));
 }
