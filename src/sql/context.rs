@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::advisory::Holder;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
@@ -19,6 +20,8 @@ pub struct SessionFacts {
     pub search_path: Vec<String>,
     /// Numbers taken from sequences.
     pub sequences: Arc<SessionSequences>,
+    /// The advisory locks it holds.
+    pub locks: Arc<Holder>,
 }
 
 impl SessionFacts {
@@ -68,18 +71,30 @@ pub struct Context {
     catalog: Catalog,
     session: Arc<SessionFacts>,
     fresh: FreshSpaces,
+    locks: Arc<Holder>,
 }
 
 impl Context {
     /// The surroundings of a statement in `txn`.
-    pub fn new(engine: Arc<Engine>, txn: Arc<dyn Txn>, session: Arc<SessionFacts>, fresh: FreshSpaces) -> Context {
+    pub fn new(
+        engine: Arc<Engine>,
+        txn: Arc<dyn Txn>,
+        session: Arc<SessionFacts>,
+        fresh: FreshSpaces,
+        locks: Arc<Holder>,
+    ) -> Context {
         let catalog = Catalog::new(txn, engine.descriptors().clone());
-        Context { engine, catalog, session, fresh }
+        Context { engine, catalog, session, fresh, locks }
     }
 
     /// Spaces that the transaction has made and not written to.
     pub fn fresh_spaces(&self) -> &FreshSpaces {
         &self.fresh
+    }
+
+    /// The advisory locks that the transaction holds.
+    pub fn transaction_locks(&self) -> &Holder {
+        &self.locks
     }
 
     /// The server.
@@ -104,7 +119,7 @@ impl Context {
 
     /// The same statement's surroundings in another transaction.
     pub fn in_txn(&self, txn: Arc<dyn Txn>) -> Context {
-        Context::new(self.engine.clone(), txn, self.session.clone(), FreshSpaces::default())
+        Context::new(self.engine.clone(), txn, self.session.clone(), FreshSpaces::default(), self.locks.clone())
     }
 
     /// The surroundings as seen from inside a database: how the query of a view there is read.

@@ -8,6 +8,7 @@ use datafusion::prelude::SessionConfig;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::advisory::AdvisoryLocks;
 use super::error::{Error, Result};
 use super::query::sequences::SequenceBlocks;
 use crate::catalog::DescriptorCache;
@@ -29,6 +30,7 @@ pub struct Engine {
     descriptors: Arc<DescriptorCache>,
     query_state: SessionState,
     sequences: SequenceBlocks,
+    advisory: Arc<AdvisoryLocks>,
     jobs: Arc<Registry>,
     storage: Storage,
     /// For sorts that do not fit in memory.
@@ -73,6 +75,7 @@ impl Engine {
             descriptors,
             query_state,
             sequences: SequenceBlocks::default(),
+            advisory: Arc::new(AdvisoryLocks::default()),
             jobs,
             storage,
             temporary,
@@ -101,6 +104,11 @@ impl Engine {
     /// DataFusion's functions and settings, to be cloned for a statement.
     pub fn query_state(&self) -> &SessionState {
         &self.query_state
+    }
+
+    /// Locks that clients have agreed on.
+    pub fn advisory_locks(&self) -> &Arc<AdvisoryLocks> {
+        &self.advisory
     }
 
     /// Numbers taken from sequences.

@@ -4,6 +4,7 @@
 //! changes of rows through [`dml`], of the catalog through [`ddl`], everything that shows something through [`show`], and
 //! backups, restores, jobs and settings through [`control`].
 
+mod advisory;
 mod arrays;
 mod context;
 pub mod control;

@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit};
 use datafusion::logical_expr::{
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::super::advisory::{Key, Mode};
 use super::super::arrays::{ColumnBuilder, explicit_cast};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
@@ -130,6 +132,12 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
     let text = || Signature::exact(vec![DataType::Utf8], Volatility::Volatile);
     let two_texts = Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Stable);
     let none = || Signature::nullary(Volatility::Stable);
+    // One number of 64 bits, or two of 32.
+    let numbers = || {
+        let two = vec![DataType::Int64, DataType::Int64];
+        let either = vec![TypeSignature::Exact(vec![DataType::Int64]), TypeSignature::Exact(two)];
+        Signature::one_of(either, Volatility::Volatile)
+    };
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     let logical = DataType::Decimal128(38, UNCONSTRAINED_SCALE as i8);
     let local = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -163,6 +171,52 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ("currval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::current)),
         ("pg_get_serial_sequence", two_texts, DataType::Utf8, serial_sequence),
         ("lastval", Signature::nullary(Volatility::Volatile), DataType::Int64, last_value),
+        ("pg_advisory_lock", numbers(), DataType::Utf8, |context, args, rows| {
+            each_lock(context, args, rows, |key| {
+                context.wait_for(context.session().locks.lock(key, Mode::Exclusive))?
+            })?;
+            texts("", rows)
+        }),
+        ("pg_advisory_lock_shared", numbers(), DataType::Utf8, |context, args, rows| {
+            each_lock(context, args, rows, |key| context.wait_for(context.session().locks.lock(key, Mode::Shared))?)?;
+            texts("", rows)
+        }),
+        ("pg_advisory_xact_lock", numbers(), DataType::Utf8, |context, args, rows| {
+            each_lock(context, args, rows, |key| {
+                context.wait_for(context.transaction_locks().lock(key, Mode::Exclusive))?
+            })?;
+            texts("", rows)
+        }),
+        ("pg_advisory_xact_lock_shared", numbers(), DataType::Utf8, |context, args, rows| {
+            each_lock(context, args, rows, |key| {
+                context.wait_for(context.transaction_locks().lock(key, Mode::Shared))?
+            })?;
+            texts("", rows)
+        }),
+        ("pg_try_advisory_lock", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| Ok(context.session().locks.try_lock(key, Mode::Exclusive)))?)
+        }),
+        ("pg_try_advisory_lock_shared", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| Ok(context.session().locks.try_lock(key, Mode::Shared)))?)
+        }),
+        ("pg_try_advisory_xact_lock", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| {
+                Ok(context.transaction_locks().try_lock(key, Mode::Exclusive))
+            })?)
+        }),
+        ("pg_try_advisory_xact_lock_shared", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| Ok(context.transaction_locks().try_lock(key, Mode::Shared)))?)
+        }),
+        ("pg_advisory_unlock", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| Ok(context.session().locks.unlock(key, Mode::Exclusive)))?)
+        }),
+        ("pg_advisory_unlock_shared", numbers(), DataType::Boolean, |context, args, rows| {
+            booleans(each_lock(context, args, rows, |key| Ok(context.session().locks.unlock(key, Mode::Shared)))?)
+        }),
+        ("pg_advisory_unlock_all", Signature::nullary(Volatility::Volatile), DataType::Utf8, |context, _, rows| {
+            context.session().locks.unlock_all();
+            texts("", rows)
+        }),
         ("setval", setval, DataType::Int64, set_value),
     ];
     let function = |(name, signature, returns, body)| {
@@ -227,6 +281,36 @@ fn each_sequence(context: &Context, args: &[ArrayRef], act: fn(&Context, &str) -
     let names = args[0].as_string::<i32>();
     let values = names.iter().map(|name| name.map(|name| act(context, name)).transpose());
     Ok(Arc::new(values.collect::<Result<Int64Array>>()?))
+}
+
+/// Does something with each lock that is named; `None` where a number is NULL.
+fn each_lock<T>(
+    context: &Context,
+    args: &[ArrayRef],
+    rows: usize,
+    act: impl Fn(&Key) -> Result<T>,
+) -> Result<Vec<Option<T>>> {
+    let number =
+        |array: &ArrayRef, row: usize| (!array.is_null(row)).then(|| array.as_primitive::<Int64Type>().value(row));
+    let one = |row: usize| {
+        let Some(first) = number(&args[0], row) else { return Ok(None) };
+        let second = args.get(1).map(|array| number(array, row));
+        if second == Some(None) {
+            return Ok(None);
+        }
+        let second = second.flatten();
+        if second.is_some() && [Some(first), second].into_iter().flatten().any(|number| i32::try_from(number).is_err())
+        {
+            return Err(Error::new(code::NUMERIC_OUT_OF_RANGE, "integer out of range"));
+        }
+        let key = Key { database: context.session().database.clone(), numbers: (first, second) };
+        act(&key).map(Some)
+    };
+    (0..rows).map(one).collect()
+}
+
+fn booleans(values: Vec<Option<bool>>) -> Result<ArrayRef> {
+    Ok(Arc::new(BooleanArray::from(values)))
 }
 
 /// The sequence that belongs to a column, as `nextval` takes its name.

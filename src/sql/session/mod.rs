@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
+use super::advisory::Holder;
 use super::context::{Context, FreshSpaces, SessionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, what, write_batch};
@@ -102,6 +103,13 @@ pub struct Session {
     committing: watch::Sender<bool>,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A statement that still waits for an advisory lock is to get none.
+        self.facts.locks.give_up();
+    }
+}
+
 impl Session {
     /// Opens a session, if the user and the database exist.
     pub async fn open(engine: Arc<Engine>, user: &str, database: &str) -> Result<Session> {
@@ -110,9 +118,11 @@ impl Session {
             database: database.into(),
             search_path: vec![PUBLIC_SCHEMA.into()],
             sequences: Arc::new(SessionSequences::default()),
+            locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
         };
         let txn = engine.store().begin().await?;
-        let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), FreshSpaces::default());
+        let locks = facts.locks.clone();
+        let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), FreshSpaces::default(), locks);
         if !context.catalog().user_exists(user).await? {
             return Err(Error::new(code::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist")));
         }
@@ -187,7 +197,8 @@ impl Session {
     }
 
     fn context(&self, open: &Open) -> Context {
-        Context::new(self.engine.clone(), open.txn.clone(), Arc::new(self.facts.clone()), open.fresh.clone())
+        let facts = Arc::new(self.facts.clone());
+        Context::new(self.engine.clone(), open.txn.clone(), facts, open.fresh.clone(), open.locks.clone())
     }
 
     /// The error of a statement that was canceled; a job it was waiting for goes on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Set, Statement as Ast, TransactionAccessMode, TransactionMode};
 use tokio::sync::watch;
 
+use super::super::advisory::Holder;
 use super::super::context::FreshSpaces;
 use super::super::error::{Error, Result, code};
 use super::super::time_travel;
@@ -32,6 +33,8 @@ pub enum JobChange {
 pub(super) struct Open {
     pub(super) txn: Arc<dyn Txn>,
     pub(super) fresh: FreshSpaces,
+    /// The advisory locks it holds.
+    pub(super) locks: Arc<Holder>,
     /// Names, and what to go back to: the transaction's own savepoint and the number of jobs.
     pub(super) savepoints: Vec<(String, usize, usize)>,
     /// Made by a group of statements sent at once, not by `BEGIN`.
@@ -46,7 +49,9 @@ impl Session {
     }
 
     pub(super) fn open_with(&self, txn: Arc<dyn Txn>) -> Open {
-        Open { txn, fresh: FreshSpaces::default(), savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
+        let locks = Arc::new(self.facts.locks.transaction());
+        let (fresh, savepoints, jobs) = (FreshSpaces::default(), Vec::new(), Vec::new());
+        Open { txn, fresh, locks, savepoints, implicit: false, jobs }
     }
 
     /// Statements that come in one message are one transaction, unless they say otherwise.
@@ -96,6 +101,7 @@ impl Session {
     /// A statement has failed, or was canceled: a transaction it was part of cannot go on.
     pub fn fail(&mut self) {
         self.copy = None;
+        self.facts.locks.give_up();
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Open(open) if open.implicit => State::Idle,
             State::Open(open) | State::Failed(open) => {
