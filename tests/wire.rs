@@ -171,6 +171,59 @@ async fn a_running_query_can_be_canceled_and_times_out() {
     assert!(sqlstate == "57014" && message.contains("timeout"), "{message}");
 }
 
+/// Waits until a lock is held, or is not, as another session sees it.
+async fn until_locked(client: &tokio_postgres::Client, key: i64, locked: bool) {
+    let probe = format!("SELECT CASE WHEN pg_try_advisory_lock({key}) THEN pg_advisory_unlock({key}) ELSE false END");
+    for _ in 0..200 {
+        if (value(client, &probe).await == "f") == locked {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("advisory lock {key} is not as it should be: locked = {locked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn advisory_locks_are_waited_for_and_go_with_who_holds_them() {
+    let store = Store::new();
+    let server = store.start();
+    let (holder, probe) = (server.connect().await, server.connect().await);
+    value(&holder, "SELECT pg_advisory_lock(1)").await;
+    until_locked(&probe, 1, true).await;
+    // One that waits gets it when it is free.
+    let waiting = server.connect().await;
+    let waiter = tokio::spawn(async move {
+        value(&waiting, "SELECT pg_advisory_lock(1)").await;
+        waiting
+    });
+    // One that was canceled, and one whose connection is gone, never do.
+    let canceled = server.connect().await;
+    let token = canceled.cancel_token();
+    let canceled = tokio::spawn(async move { (canceled.batch_execute("SELECT pg_advisory_lock(1)").await, canceled) });
+    let gone = server.connect().await;
+    let gone = tokio::spawn(async move { gone.batch_execute("SELECT pg_advisory_lock(1)").await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    token.cancel_query(NoTls).await.unwrap();
+    let (error, canceled) = canceled.await.unwrap();
+    assert_eq!(error.unwrap_err().as_db_error().unwrap().code().code(), "57014");
+    gone.abort();
+    assert!(!waiter.is_finished());
+    assert_eq!(value(&holder, "SELECT pg_advisory_unlock(1)").await, "t");
+    let waiter = waiter.await.unwrap();
+    until_locked(&probe, 1, true).await;
+    drop(waiter);
+    until_locked(&probe, 1, false).await;
+    assert_eq!(value(&canceled, "SELECT pg_advisory_unlock(1)").await, "f", "it was never granted");
+    // A transaction's goes with it, however it ends.
+    for end in ["COMMIT", "ROLLBACK"] {
+        run(&holder, "BEGIN; SELECT pg_advisory_xact_lock(2, 3)").await;
+        assert_eq!(value(&probe, "SELECT pg_try_advisory_lock_shared(2, 3)").await, "f");
+        run(&holder, end).await;
+        assert_eq!(value(&probe, "SELECT pg_try_advisory_lock_shared(2, 3)").await, "t");
+        assert_eq!(value(&probe, "SELECT pg_advisory_unlock_shared(2, 3)").await, "t");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_connections_at_once() {
     let store = Store::new();
