@@ -3,7 +3,7 @@
 //! Each is held by a [`Holder`], a session or a transaction, and goes with it. They are of this process and outlive nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -62,13 +62,15 @@ pub struct Holder {
     session: u64,
     /// Counts the statements that were given up: one that waits must not get a lock that nobody expects any more.
     given_up: Arc<AtomicU64>,
+    /// Whether it ever held one: most transactions do not.
+    used: AtomicBool,
 }
 
 impl Holder {
     /// A session that holds none.
     pub fn session(locks: Arc<AdvisoryLocks>) -> Holder {
         let id = locks.id();
-        Holder { locks, id, session: id, given_up: Arc::new(AtomicU64::new(0)) }
+        Holder { locks, id, session: id, given_up: Arc::new(AtomicU64::new(0)), used: AtomicBool::new(false) }
     }
 
     /// A transaction of this session.
@@ -78,6 +80,7 @@ impl Holder {
             id: self.locks.id(),
             session: self.session,
             given_up: self.given_up.clone(),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -102,6 +105,7 @@ impl Holder {
         if holders.iter().any(conflicts) {
             return false;
         }
+        self.used.store(true, Ordering::SeqCst);
         match holders.iter_mut().find(|held| held.holder == self.id && held.mode == mode) {
             Some(held) => held.times += 1,
             None => holders.push(Held { holder: self.id, session: self.session, mode, times: 1 }),
@@ -152,6 +156,9 @@ impl Holder {
 
     /// Gives all back.
     pub fn unlock_all(&self) {
+        if !self.used.swap(false, Ordering::SeqCst) {
+            return;
+        }
         let mut table = self.locks.table();
         table.retain(|_, holders| {
             holders.retain(|held| held.holder != self.id);

@@ -230,10 +230,7 @@ async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str)
     let in_key = table.foreign_keys.iter().any(|key| {
         key.columns.contains(&id) || (key.referenced_table == table.identity.id && key.referenced_columns.contains(&id))
     });
-    let mentioned = table
-        .checks
-        .iter()
-        .any(|check| check.condition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name));
+    let mentioned = table.checks.iter().any(|check| expression::columns_named(&check.condition).contains(name));
     let indexed_for_others =
         table.indexes.iter().any(|index| index.unique && index.columns.iter().any(|part| part.column == id))
             && !table.referenced_by.is_empty();

@@ -104,14 +104,8 @@ const OF_CATALOG: [Definition<OfCatalog>; 44] = [
     }),
     ("name:regrole", 1..=1, TEXT, user_by_id),
     ("name:regproc", 1..=1, TEXT, |_, args| Ok(args[0].clone().into_owned())),
-    ("to_regclass", 1..=1, TEXT, |objects, args| {
-        let found = class_oid(objects, args).unwrap_or(Datum::Null);
-        class_name(objects, &[found])
-    }),
-    ("to_regtype", 1..=1, TEXT, |objects, args| {
-        let found = type_oid(objects, args).unwrap_or(Datum::Null);
-        Ok(number(&found).map(|oid| written::type_name(oid, None)).into())
-    }),
+    ("to_regclass", 1..=1, INT8, |objects, args| Ok(class_oid(objects, args).unwrap_or(Datum::Null))),
+    ("to_regtype", 1..=1, INT8, |objects, args| Ok(type_oid(objects, args).unwrap_or(Datum::Null))),
     // Privileges are not enforced yet: everybody may do everything.
     ("has_table_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("has_schema_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::context::Context;
@@ -9,6 +10,8 @@ use crate::parser::quote_ident_in_sql;
 
 /// The owner of what comes with every database.
 const BOOTSTRAP_ROLE: i64 = 10;
+/// PostgreSQL keeps the numbers below for itself.
+const FIRST_OID: u64 = 16_384;
 /// Object identifiers from here on are of what has no number of its own in the catalog.
 const DERIVED: i64 = 1 << 30;
 /// Bits that number the constraints of one table.
@@ -47,7 +50,8 @@ pub struct Constraint<'a> {
 
 /// Everything of the current database that has a name, and who there is; as it was when the statement began.
 ///
-/// Objects have their descriptor's id as object identifier, indexes that of their space: both come from one numbering.
+/// Objects have their descriptor's id as object identifier, indexes that of their space, both from [`FIRST_OID`] on: they come from one
+/// numbering.
 pub struct Objects {
     /// All databases.
     pub databases: Vec<Arc<Descriptor>>,
@@ -61,6 +65,12 @@ pub struct Objects {
     pub roles: Vec<Role>,
     search_path: Vec<String>,
     context: Context,
+    /// Where relations are, by their object identifiers; and the tables of indexes, by those of the indexes.
+    positions: HashMap<i64, usize>,
+    index_tables: HashMap<i64, usize>,
+    /// Schema and name of relations and indexes.
+    names: HashMap<i64, (String, String)>,
+    by_name: HashMap<(String, String), i64>,
 }
 
 impl Objects {
@@ -73,7 +83,7 @@ impl Objects {
             name: row[0].as_text().unwrap_or_default().to_string(),
             can_login: row[1] != Datum::Bool(true),
         };
-        Ok(Objects {
+        let mut objects = Objects {
             databases: catalog.list(None, None).await?,
             schemas: catalog.list(Some(database.id()), None).await?,
             relations: catalog.list_objects(database.id()).await?,
@@ -81,7 +91,33 @@ impl Objects {
             roles: roles.map(role).collect(),
             search_path: context.session().search_path.clone(),
             context: context.clone(),
-        })
+            positions: HashMap::new(),
+            index_tables: HashMap::new(),
+            names: HashMap::new(),
+            by_name: HashMap::new(),
+        };
+        objects.number();
+        Ok(objects)
+    }
+
+    /// Notes where everything is.
+    fn number(&mut self) {
+        for (at, relation) in self.relations.iter().enumerate() {
+            let schema = self.schema_of(relation).to_string();
+            let mut named = vec![(oid(relation.id()), relation.name().to_string())];
+            self.positions.insert(oid(relation.id()), at);
+            if let Descriptor::Table(table) = &**relation {
+                for index in shown_indexes(table) {
+                    self.index_tables.insert(index_oid(index), at);
+                    named.push((index_oid(index), index.name.clone()));
+                }
+            }
+            for (oid, name) in named {
+                // A table comes before an index of the same name.
+                self.by_name.entry((schema.clone(), name.clone())).or_insert(oid);
+                self.names.insert(oid, (schema.clone(), name));
+            }
+        }
     }
 
     /// The tables.
@@ -94,18 +130,21 @@ impl Objects {
 
     /// The table, view or sequence with an object identifier.
     pub fn relation(&self, oid: i64) -> Option<&Descriptor> {
-        self.relations.iter().find(|relation| self::oid(relation.id()) == oid).map(|relation| &**relation)
+        self.positions.get(&oid).map(|at| &*self.relations[*at])
     }
 
     /// The table with an id.
     pub fn table(&self, id: DescriptorId) -> Option<&TableDescriptor> {
-        self.tables().find(|table| table.identity.id == id)
+        match self.relation(oid(id))? {
+            Descriptor::Table(table) => Some(table),
+            _ => None,
+        }
     }
 
     /// The index with an object identifier, and its table.
     pub fn index(&self, oid: i64) -> Option<(&TableDescriptor, &Index)> {
-        self.tables()
-            .find_map(|table| shown_indexes(table).find(|index| index_oid(index) == oid).map(|index| (table, index)))
+        let Descriptor::Table(table) = &*self.relations[*self.index_tables.get(&oid)?] else { return None };
+        shown_indexes(table).find(|index| index_oid(index) == oid).map(|index| (table, index))
     }
 
     /// The constraint with an object identifier, and its table.
@@ -122,25 +161,12 @@ impl Objects {
 
     /// The table, view, sequence or index with an object identifier: its schema and its name.
     pub fn named(&self, oid: i64) -> Option<(&str, &str)> {
-        if let Some(relation) = self.relation(oid) {
-            return Some((self.schema_of(relation), relation.name()));
-        }
-        let (table, index) = self.index(oid)?;
-        let schema = self.schemas.iter().find(|schema| schema.id() == table.schema)?;
-        Some((schema.name(), &index.name))
+        self.names.get(&oid).map(|(schema, name)| (schema.as_str(), name.as_str()))
     }
 
     /// The object identifier of a relation or index with a name, in a schema or in the search path.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<i64> {
-        let in_schema = |schema: &str| {
-            let relation = self.relations.iter().find(|found| found.name() == name && self.schema_of(found) == schema);
-            if let Some(relation) = relation {
-                return Some(oid(relation.id()));
-            }
-            let schema = self.schemas.iter().find(|found| found.name() == schema)?.id();
-            let mut indexes = self.tables().filter(|table| table.schema == schema).flat_map(shown_indexes);
-            indexes.find(|index| index.name == name).map(index_oid)
-        };
+        let in_schema = |schema: &str| self.by_name.get(&(schema.to_string(), name.to_string())).copied();
         match schema {
             Some(schema) => in_schema(schema),
             None => self.search_path.iter().find_map(|schema| in_schema(schema)),
@@ -190,13 +216,13 @@ impl Objects {
 
 /// The object identifier of anything with a descriptor.
 pub fn oid(id: DescriptorId) -> i64 {
-    id.0 as i64
+    (id.0 + FIRST_OID) as i64
 }
 
 /// The object identifier of an index.
 pub fn index_oid(index: &Index) -> i64 {
     let SpaceId(space) = index.space;
-    space as i64
+    (space + FIRST_OID) as i64
 }
 
 /// The object identifier of a role. The name is all that a role has.
@@ -210,7 +236,7 @@ pub fn role_oid(name: &str) -> i64 {
 
 /// The object identifier of a column's default.
 pub fn default_oid(table: &TableDescriptor, column: &Column) -> i64 {
-    DERIVED + (oid(table.identity.id) << CONSTRAINT_BITS) + i64::from(column.id.0)
+    DERIVED + ((table.identity.id.0 as i64) << CONSTRAINT_BITS) + i64::from(column.id.0)
 }
 
 /// The number of a column.
@@ -237,6 +263,6 @@ pub fn constraints(table: &TableDescriptor) -> Vec<Constraint<'_>> {
     let foreign = table.foreign_keys.iter().map(|key| (key.name.as_str(), Rule::Foreign(key)));
     let checks = table.checks.iter().map(|check| (check.name.as_str(), Rule::Check(check)));
     let all = primary.into_iter().chain(unique).chain(foreign).chain(checks).enumerate();
-    let first = DERIVED + (oid(table.identity.id) << CONSTRAINT_BITS);
+    let first = DERIVED + ((table.identity.id.0 as i64) << CONSTRAINT_BITS);
     all.map(|(at, (name, rule))| Constraint { oid: first + at as i64, name, rule }).collect()
 }

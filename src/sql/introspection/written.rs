@@ -2,9 +2,9 @@
 
 use postgres_types::{Kind, Type};
 
-use super::super::create_statement::key_columns;
+use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
-use crate::catalog::{Column, ColumnId, ColumnType, Index, ReferentialAction, TableDescriptor};
+use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, ReferentialAction, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
 
 /// Bytes that PostgreSQL counts into the length of a type.
@@ -59,9 +59,8 @@ pub fn type_name(oid: i64, modifier: Option<i64>) -> String {
 
 /// The columns that a condition names.
 pub fn columns_of(table: &TableDescriptor, condition: &str) -> Vec<ColumnId> {
-    let words: Vec<&str> = condition.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    let named = |column: &&Column| words.contains(&column.name.as_str());
-    table.visible_columns().filter(named).map(|column| column.id).collect()
+    let names = columns_named(condition);
+    table.visible_columns().filter(|column| names.contains(&column.name)).map(|column| column.id).collect()
 }
 
 /// The statement that would make an index again.
@@ -70,8 +69,11 @@ pub fn index(objects: &Objects, table: &TableDescriptor, index: &Index) -> Strin
     let schema = objects.schemas.iter().find(|schema| schema.id() == table.schema);
     let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
     let (name, table_name) = (quote_ident_in_sql(&index.name), quote_ident_in_sql(&table.identity.name));
-    // PostgreSQL leaves out the order that there is anyway.
-    let columns = key_columns(table, index).replace(" ASC", "");
+    let part = |part: &IndexColumn| {
+        let name = table.column(part.column).map_or("", |column| &column.name);
+        format!("{}{}", quote_ident_in_sql(name), if part.descending { " DESC" } else { "" })
+    };
+    let columns = index.columns.iter().map(part).collect::<Vec<_>>().join(", ");
     format!("CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({columns})")
 }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
-    Value, VisitMut, VisitorMut,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result};
@@ -19,8 +19,34 @@ const NAMED_OIDS: [&str; 5] = ["regclass", "regtype", "regnamespace", "regrole",
 /// Options of tables, which there are none of.
 const NO_OPTIONS: &str = "reloptions";
 
+/// Whether a query reads the system's catalog, and not something of its own that is called the same.
+pub fn is_of_catalog(query: &Query) -> bool {
+    struct OfCatalog;
+    impl Visitor for OfCatalog {
+        type Break = ();
+        fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+            if last_part(name).starts_with("pg_") { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    query.visit(&mut OfCatalog).is_break() && !names_like_catalog(query)
+}
+
+/// Whether a query calls something of its own as the system's relations are called.
+fn names_like_catalog(query: &Query) -> bool {
+    struct Names;
+    impl Visitor for Names {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let mut ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+            let found = ctes.any(|cte| normalized(&cte.alias.name).starts_with("pg_"));
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    query.visit(&mut Names).is_break()
+}
+
 /// Rewords a query before everything else: selects that cannot have a row need no plan.
-pub fn empty_selects(query: &mut Query) {
+pub fn empty_selects(query: &mut Query, of_catalog: bool) {
     struct Empty;
     impl VisitorMut for Empty {
         type Break = ();
@@ -31,8 +57,10 @@ pub fn empty_selects(query: &mut Query) {
             ControlFlow::Continue(())
         }
     }
-    let _ = query.visit(&mut Empty);
-    show_names(&mut query.body);
+    if of_catalog {
+        let _ = VisitMut::visit(query, &mut Empty);
+    }
+    show_names(&mut query.body, of_catalog);
 }
 
 /// Empties what has no rows; whether that is all of it.
@@ -128,7 +156,7 @@ pub fn unqualify(name: &mut ObjectName) {
 }
 
 /// Of values that print as names, a client sees the names; of `int2vector` and `oidvector`, numbers with blanks between them.
-fn show_names(body: &mut SetExpr) {
+fn show_names(body: &mut SetExpr, of_catalog: bool) {
     match body {
         SetExpr::Select(select) => {
             for item in &mut select.projection {
@@ -136,12 +164,22 @@ fn show_names(body: &mut SetExpr) {
                 else {
                     continue;
                 };
-                if is_vector(expression) {
+                if of_catalog && is_vector(expression) {
                     let name = Ident::with_quote('"', output_name(expression));
                     let shown = call("array_to_string", vec![expression.clone(), string_literal(" ".into())]);
                     *expression = shown.clone();
                     if let SelectItem::UnnamedExpr(_) = item {
                         *item = SelectItem::ExprWithAlias { expr: shown, alias: name };
+                    }
+                    continue;
+                }
+                if let Expr::Function(function) = &*expression
+                    && last_part(&function.name) == "to_regclass"
+                {
+                    let name = Ident::with_quote('"', "to_regclass");
+                    *expression = call("name:regclass", vec![expression.clone()]);
+                    if let SelectItem::UnnamedExpr(expr) = item {
+                        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
                     }
                     continue;
                 }
@@ -157,10 +195,10 @@ fn show_names(body: &mut SetExpr) {
             }
         }
         SetExpr::SetOperation { left, right, .. } => {
-            show_names(left);
-            show_names(right);
+            show_names(left, of_catalog);
+            show_names(right, of_catalog);
         }
-        SetExpr::Query(query) => show_names(&mut query.body),
+        SetExpr::Query(query) => show_names(&mut query.body, of_catalog),
         _ => {}
     }
 }
@@ -173,7 +211,7 @@ pub fn named_oid(data_type: &SqlType) -> Option<&'static str> {
 }
 
 /// An expression to plan instead of one that only queries of the catalog have.
-pub fn reword(expression: &Expr) -> Result<Option<Expr>> {
+pub fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
     Ok(match expression {
         Expr::Cast { expr, data_type, .. } => match named_oid(data_type) {
             Some(kind) => Some(call(&format!("oid:{kind}"), vec![(**expr).clone()])),
@@ -189,7 +227,7 @@ pub fn reword(expression: &Expr) -> Result<Option<Expr>> {
             let op = named_operator(name)?;
             Some(Expr::BinaryOp { left: left.clone(), op, right: right.clone() })
         }
-        Expr::Function(function) => reword_function(function),
+        Expr::Function(function) => reword_function(function, of_catalog),
         // DataFusion escapes with a backslash only.
         Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::Like {
             negated: *negated,
@@ -252,7 +290,7 @@ fn is_vector(expression: &Expr) -> bool {
     name.is_some_and(|name| ["indkey", "indoption", "indclass", "indcollation"].contains(&name.as_str()))
 }
 
-fn reword_function(function: &Function) -> Option<Expr> {
+fn reword_function(function: &Function, of_catalog: bool) -> Option<Expr> {
     let name = last_part(&function.name);
     match &function.args {
         // No row is an empty array.
@@ -261,7 +299,7 @@ fn reword_function(function: &Function) -> Option<Expr> {
         }
         FunctionArguments::List(list) if name == "generate_subscripts" => {
             let [FunctionArg::Unnamed(FunctionArgExpr::Expr(array)), ..] = &list.args[..] else { return None };
-            let first = if is_vector(array) { "0" } else { "1" };
+            let first = if of_catalog && is_vector(array) { "0" } else { "1" };
             let first = Expr::Value(Value::Number(first.into(), false).into());
             Some(call("unnest", vec![call("subscripts", vec![array.clone(), first])]))
         }

@@ -37,7 +37,7 @@ struct Only {
 fn element(data_type: &DataType) -> DfResult<FieldRef> {
     match data_type {
         DataType::List(element) => Ok(element.clone()),
-        other => Err(Error::internal(format!("only() of {other}")).into()),
+        other => Err(Error::new(code::DATATYPE_MISMATCH, format!("this needs an array, not {other}")).into()),
     }
 }
 
@@ -94,6 +94,7 @@ impl ScalarUDFImpl for AnyNumber {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        element(&types[0])?;
         Ok(types[0].clone())
     }
 

@@ -15,32 +15,80 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    LimitClause, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
-use super::rewrite::{call, normalized};
+use super::rewrite::{call, has_subquery, normalized};
 
 /// The function that takes the only element of an array.
-pub const ONLY: &str = "only";
+pub const ONLY: &str = "array:only";
 /// The function that takes no array as an empty one.
-pub const ANY_NUMBER: &str = "any_number";
+pub const ANY_NUMBER: &str = "array:any";
 
 /// Aggregates: a subquery of one gives one row anyway.
-const AGGREGATES: [&str; 13] = [
+const AGGREGATES: [&str; 48] = [
+    "any_value",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
     "array_agg",
     "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
     "bool_and",
     "bool_or",
+    "corr",
     "count",
+    "covar",
+    "covar_pop",
+    "covar_samp",
     "every",
+    "first_value",
+    "grouping",
     "json_agg",
     "jsonb_agg",
+    "last_value",
     "max",
+    "mean",
+    "median",
     "min",
+    "mode",
+    "nth_value",
+    "percentile_cont",
+    "percentile_disc",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
     "string_agg",
     "sum",
-    "stddev",
+    "var",
+    "var_pop",
+    "var_population",
+    "var_samp",
+    "var_sample",
+    "variance",
+];
+
+/// Functions that give more rows than one where they stand among output columns.
+const SET_FUNCTIONS: [&str; 9] = [
+    "generate_series",
+    "generate_subscripts",
+    "json_array_elements",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_object_keys",
+    "pg_partition_ancestors",
+    "regexp_split_to_table",
+    "unnest",
 ];
 
 /// The expression to plan instead of a scalar subquery, if it needs one.
@@ -61,9 +109,18 @@ pub fn array(subquery: &Query) -> Option<Expr> {
 pub fn exists(subquery: &Query, negated: bool) -> Option<Expr> {
     let mut query = subquery.clone();
     let SetExpr::Select(select) = &mut *query.body else { return None };
-    if query.limit_clause.is_some() || !is_ungrouped(select) || aggregates(&select.projection) {
+    // One row is as good as all of them.
+    if query.limit_clause.as_ref().is_some_and(|limit| !keeps_a_row(limit)) || query.fetch.is_some() {
         return None;
     }
+    if !is_ungrouped(select) || calls(&select.projection, &SET_FUNCTIONS) {
+        return None;
+    }
+    if aggregates(&select.projection) {
+        // An aggregate without groups is one row, whatever it is of.
+        return Some(Expr::Value(Value::Boolean(!negated).into()));
+    }
+    query.limit_clause = None;
     let one = || Expr::Value(Value::Number("1".into(), false).into());
     select.projection = vec![named(call("count", vec![one()]))];
     query.order_by = None;
@@ -71,6 +128,11 @@ pub fn exists(subquery: &Query, negated: bool) -> Option<Expr> {
     let op = if negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
     let comparison = Expr::BinaryOp { left: Box::new(Expr::Subquery(Box::new(query))), op, right: zero };
     Some(Expr::Nested(Box::new(comparison)))
+}
+
+fn keeps_a_row(limit: &LimitClause) -> bool {
+    let LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, .. } = limit else { return false };
+    matches!(&limit.value, Value::Number(rows, _) if rows.parse::<u64>().is_ok_and(|rows| rows > 0))
 }
 
 fn named(expr: Expr) -> SelectItem {
@@ -82,7 +144,8 @@ fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
     let mut query = subquery.clone();
     let is_plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     let SetExpr::Select(select) = &mut *query.body else { return None };
-    if !is_plain || !is_ungrouped(select) || select.projection.len() != 1 {
+    let has_sets = calls(&select.projection, &SET_FUNCTIONS);
+    if !is_plain || !is_ungrouped(select) || select.projection.len() != 1 || has_sets {
         return None;
     }
     let inner = names_of(select);
@@ -92,16 +155,15 @@ fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
         group.push(condition);
     }
     let equal: Vec<(Expr, Expr)> = here.iter().filter_map(|condition| joined(condition, &inner)).collect();
-    let mut replace = Replace { equal: &equal };
+    let mut replace = Replace { equal: &equal, depth: 0 };
     for condition in here.iter_mut().filter(|condition| joined(condition, &inner).is_none()) {
         let _ = condition.visit(&mut replace);
     }
-    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] = &mut select.projection[..]
-    else {
-        return None;
+    let (value, alias) = match &select.projection[..] {
+        [SelectItem::UnnamedExpr(value)] => (value.clone(), None),
+        [SelectItem::ExprWithAlias { expr, alias }] => (expr.clone(), Some(normalized(alias))),
+        _ => return None,
     };
-    let _ = value.visit(&mut replace);
-    let value = value.clone();
     select.selection = join(here);
     let order = query.order_by.take().filter(|_| ordered);
     let of = |column: &Expr| -> Option<Expr> {
@@ -109,7 +171,7 @@ fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
         let SetExpr::Select(select) = &mut *query.body else { return None };
         let mut all = call("array_agg", vec![column.clone()]);
         if let Some(order) = &order {
-            order_by(&mut all, column, order.clone())?;
+            order_by(&mut all, column, alias.as_deref(), order.clone())?;
         }
         select.projection = vec![named(all)];
         Some(call(function, vec![Expr::Subquery(Box::new(query))]))
@@ -118,12 +180,18 @@ fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
         of(&value)?
     } else if function == ONLY {
         // An aggregate cannot refer outside: it takes the columns, and the expression is made of them out here.
+        if has_subquery(&value) {
+            return None;
+        }
         let mut outer = value;
         let mut columns = Columns { inner: &inner, of: &of };
         if VisitMut::visit(&mut outer, &mut columns).is_break() {
             return None;
         }
-        outside.push(exists(&query, false)?);
+        // Fails if there is more than one row, as always.
+        let one = || Expr::Value(Value::Number("1".into(), false).into());
+        let is_one = Box::new(of(&one())?);
+        outside.push(Expr::BinaryOp { left: is_one, op: BinaryOperator::Eq, right: Box::new(one()) });
         outer
     } else {
         return None;
@@ -163,12 +231,17 @@ impl VisitorMut for Columns<'_> {
     }
 }
 
-/// Puts the order of a subquery into the call of the aggregate; its only column may be called 1.
-fn order_by(call: &mut Expr, value: &Expr, order: OrderBy) -> Option<()> {
+/// Puts the order of a subquery into the call of the aggregate; its only column may be called 1, or by its alias.
+fn order_by(call: &mut Expr, value: &Expr, alias: Option<&str>, order: OrderBy) -> Option<()> {
     let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = call else { return None };
     let OrderByKind::Expressions(mut by) = order.kind else { return None };
     for key in &mut by {
-        if matches!(&key.expr, Expr::Value(position) if position.value == Value::Number("1".into(), false)) {
+        let is_value = match &key.expr {
+            Expr::Value(position) => position.value == Value::Number("1".into(), false),
+            Expr::Identifier(name) => alias == Some(normalized(name).as_str()),
+            _ => false,
+        };
+        if is_value {
             key.expr = value.clone();
         }
     }
@@ -183,16 +256,23 @@ fn is_ungrouped(select: &Select) -> bool {
 
 /// Whether any of these calls an aggregate.
 pub fn aggregates<T: Visit>(tree: &T) -> bool {
-    /// How many queries deep it is: what those aggregate is their own.
-    struct Aggregates(usize);
-    impl Visitor for Aggregates {
+    calls(tree, &AGGREGATES)
+}
+
+/// Whether any of these calls one of some functions; what queries inside call is their own.
+fn calls<T: Visit>(tree: &T, functions: &[&str]) -> bool {
+    struct Calls<'a> {
+        functions: &'a [&'a str],
+        depth: usize,
+    }
+    impl Visitor for Calls<'_> {
         type Break = ();
         fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.0 += 1;
+            self.depth += 1;
             ControlFlow::Continue(())
         }
         fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.0 -= 1;
+            self.depth -= 1;
             ControlFlow::Continue(())
         }
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
@@ -200,11 +280,11 @@ pub fn aggregates<T: Visit>(tree: &T) -> bool {
                 return ControlFlow::Continue(());
             };
             let name = parts.last().and_then(|part| part.as_ident()).map(normalized).unwrap_or_default();
-            let found = self.0 == 0 && AGGREGATES.contains(&name.as_str());
+            let found = self.depth == 0 && self.functions.contains(&name.as_str());
             if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    tree.visit(&mut Aggregates(0)).is_break()
+    tree.visit(&mut Calls { functions, depth: 0 }).is_break()
 }
 
 /// The names of the tables that a select and the queries inside it read, as columns are qualified with them.
@@ -285,12 +365,24 @@ fn joined(condition: &Expr, inner: &HashSet<String>) -> Option<(Expr, Expr)> {
 /// Puts inner columns in the place of outer ones that are equal to them.
 struct Replace<'a> {
     equal: &'a [(Expr, Expr)],
+    /// How many queries deep it is. Inside of another one a name may be of something else.
+    depth: usize,
 }
 
 impl VisitorMut for Replace<'_> {
     type Break = ();
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if let Some((_, inner)) = self.equal.iter().find(|(outer, _)| outer == expression) {
+        if self.depth == 0
+            && let Some((_, inner)) = self.equal.iter().find(|(outer, _)| outer == expression)
+        {
             *expression = inner.clone();
         }
         ControlFlow::Continue(())

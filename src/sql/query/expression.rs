@@ -1,5 +1,6 @@
 //! Expressions outside of queries: defaults, checks, times, setting values.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
-use sqlparser::ast::{Expr, Ident, Value, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Ident, Value, Visit, VisitMut, Visitor, VisitorMut};
 
 use super::super::arrays::{ColumnBuilder, assign};
 use super::super::context::Context;
@@ -111,6 +112,28 @@ pub fn parse(sql: &str) -> Result<Expr> {
     parsed.map_err(|_| Error::new(code::DATA_CORRUPTED, format!("a stored expression cannot be read: {sql}")))
 }
 
+/// The columns that a stored expression names, folded; none if it cannot be read.
+pub fn columns_named(sql: &str) -> HashSet<String> {
+    struct Named(HashSet<String>);
+    impl Visitor for Named {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            let column = match expression {
+                Expr::Identifier(column) => Some(column),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            self.0.extend(column.map(normalized));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut named = Named(HashSet::new());
+    if let Ok(expression) = parse(sql) {
+        let _ = Visit::visit(&expression, &mut named);
+    }
+    named.0
+}
+
 /// Gives a column another name wherever an expression has it.
 pub fn rename_column(expression: &mut Expr, old: &str, new: &str) {
     struct Rename<'a>(&'a str, &'a str);
@@ -131,5 +154,5 @@ pub fn rename_column(expression: &mut Expr, old: &str, new: &str) {
             ControlFlow::Continue(())
         }
     }
-    let _ = expression.visit(&mut Rename(old, new));
+    let _ = VisitMut::visit(expression, &mut Rename(old, new));
 }

@@ -34,8 +34,8 @@ impl OutputNames {
 
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
-    let mut rewriter = Rewriter { error: None };
-    catalog_forms::empty_selects(query);
+    let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query) };
+    catalog_forms::empty_selects(query, rewriter.of_catalog);
     let names = name_outputs(query);
     let _ = query.visit(&mut rewriter);
     match rewriter.error {
@@ -46,13 +46,15 @@ pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
 
 /// Rewords an expression.
 pub fn rewrite_expression(expression: &mut Expr) -> Result<()> {
-    let mut rewriter = Rewriter { error: None };
+    let mut rewriter = Rewriter { error: None, of_catalog: false };
     let _ = expression.visit(&mut rewriter);
     rewriter.error.map_or(Ok(()), Err)
 }
 
 struct Rewriter {
     error: Option<Error>,
+    /// Whether the query reads the system's catalog.
+    of_catalog: bool,
 }
 
 /// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`: planning goes over a tree again for every level of it.
@@ -146,7 +148,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        match reword(expression) {
+        match reword(expression, self.of_catalog) {
             Ok(Some(instead)) => *expression = instead,
             Ok(None) => {}
             Err(error) => {
@@ -160,11 +162,21 @@ impl VisitorMut for Rewriter {
 
 /// DataFusion plans `EXISTS` in conditions only.
 fn count_existing(select: &mut Select) {
-    struct Count;
+    /// How many queries deep it is: each is looked at by itself.
+    struct Count(usize);
     impl VisitorMut for Count {
         type Break = ();
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
         fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Exists { subquery, negated } = expression
+            if self.0 == 0
+                && let Expr::Exists { subquery, negated } = expression
                 && let Some(count) = correlated::exists(subquery, *negated)
             {
                 *expression = count;
@@ -178,7 +190,7 @@ fn count_existing(select: &mut Select) {
             let alias = Ident::with_quote('"', output_name(expression));
             *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
         }
-        let _ = item.visit(&mut Count);
+        let _ = item.visit(&mut Count(0));
     }
 }
 
@@ -238,8 +250,8 @@ fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
     })
 }
 
-fn reword(expression: &Expr) -> Result<Option<Expr>> {
-    if let Some(instead) = catalog_forms::reword(expression)? {
+fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
+    if let Some(instead) = catalog_forms::reword(expression, of_catalog)? {
         return Ok(Some(instead));
     }
     Ok(match expression {

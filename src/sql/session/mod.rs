@@ -107,6 +107,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         // A statement that still waits for an advisory lock is to get none.
         self.facts.locks.give_up();
+        self.facts.locks.unlock_all();
     }
 }
 

@@ -106,6 +106,7 @@ impl Session {
             State::Open(open) if open.implicit => State::Idle,
             State::Open(open) | State::Failed(open) => {
                 if open.savepoints.is_empty() {
+                    open.locks.unlock_all();
                     open.txn.rollback();
                 }
                 State::Failed(open)

@@ -46,6 +46,7 @@ impl Session {
                         }
                         self.reset_all()?;
                         self.statements.clear();
+                        self.facts.locks.unlock_all();
                     }
                     return Ok(Some(Response::Done(format!("DISCARD {object_type}"))));
                 }
