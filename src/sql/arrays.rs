@@ -11,10 +11,11 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{self, CastOptions};
 use datafusion::arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
-    IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
 };
-
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use futures::StreamExt;
 
 use super::error::{Error, Result, code};
@@ -231,6 +232,37 @@ pub fn canonical_array(array: &ArrayRef, column_type: &ColumnType) -> Result<Arr
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     Ok(compute::cast_with_options(array, &wanted, &options)?)
+}
+
+/// What a function gives for each row of its arguments; once, if all of them are the same for every row.
+pub fn row_by_row<F>(args: &ScalarFunctionArgs, returns: &ColumnType, mut body: F) -> Result<ColumnarValue>
+where
+    F: FnMut(Vec<Datum<'_>>, &[ColumnType]) -> Result<Datum<'static>>,
+{
+    let types: Vec<ColumnType> = args.arg_fields.iter().map(|field| of_field(field)).collect();
+    let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if is_scalar { 1 } else { args.number_rows };
+    let array = |(arg, column_type): (&ColumnarValue, &ColumnType)| -> Result<ArrayRef> {
+        let array = arg.to_array(rows)?;
+        if array.data_type().is_null() { Ok(array) } else { canonical_array(&array, column_type) }
+    };
+    let arrays: Vec<ArrayRef> = args.args.iter().zip(&types).map(array).collect::<Result<_>>()?;
+    let mut builder = ColumnBuilder::new(returns);
+    for row in 0..rows {
+        let mut datums = Vec::with_capacity(arrays.len());
+        for (array, column_type) in arrays.iter().zip(&types) {
+            datums.push(match array.data_type() {
+                DataType::Null => Datum::Null,
+                _ => datum_at(&**array, row, column_type)?,
+            });
+        }
+        builder.push(&body(datums, &types)?)?;
+    }
+    let result = builder.finish()?;
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+        false => ColumnarValue::Array(result),
+    })
 }
 
 /// The value at `index` of an array of any type, converted for storage in a column as an assignment converts.

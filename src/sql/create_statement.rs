@@ -57,13 +57,17 @@ pub fn foreign_key(table: &TableDescriptor, key: &ForeignKey, lookup: Lookup<'_>
     };
     let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
     let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
-    let action = |on: &str, action: ReferentialAction| match action {
+    let actions = action("DELETE", key.on_delete) + &action("UPDATE", key.on_update);
+    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to}){actions}"))
+}
+
+/// What happens to the rows of a foreign key on `DELETE` or `UPDATE`, as it is written; nothing if that is nothing.
+pub fn action(on: &str, action: ReferentialAction) -> String {
+    match action {
         ReferentialAction::NoAction => String::new(),
         ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
         ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
-    };
-    let actions = action("DELETE", key.on_delete) + &action("UPDATE", key.on_update);
-    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to}){actions}"))
+    }
 }
 
 /// A statement that would make the object again.

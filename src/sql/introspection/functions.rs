@@ -14,9 +14,9 @@ use sqlparser::ast::{Ident, ObjectNamePart};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::super::arrays::{ColumnBuilder, canonical_array, datum_at};
+use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
-use super::super::types::{anonymous_field, arrow_type, from_sql, of_field, pg_type};
+use super::super::types::{anonymous_field, arrow_type, from_sql, pg_type};
 use super::objects::{Objects, oid, role_oid};
 use super::{Snapshot, pg_catalog, written};
 use crate::catalog::{ColumnType, Datum, Descriptor};
@@ -185,35 +185,13 @@ impl ScalarUDFImpl for CatalogFunction {
             Body::Plain(_) => None,
             Body::OfCatalog(_, snapshot) => Some(snapshot.objects_now()?),
         };
-        let mut columns = Vec::new();
-        for (arg, field) in args.args.iter().zip(&args.arg_fields) {
-            let column_type = of_field(field);
-            let array = arg.to_array(args.number_rows)?;
-            let array = if array.data_type().is_null() { array } else { canonical_array(&array, &column_type)? };
-            columns.push((array, column_type));
-        }
-        let mut builder = ColumnBuilder::new(&self.returns);
-        for row in 0..args.number_rows {
-            let datum = |(array, column_type): &'_ (_, ColumnType)| -> Result<Datum<'static>> {
-                let array: &datafusion::arrow::array::ArrayRef = array;
-                match array.data_type() {
-                    DataType::Null => Ok(Datum::Null),
-                    _ => Ok(datum_at(&**array, row, column_type)?.into_owned()),
-                }
-            };
-            let datums = columns.iter().map(datum).collect::<Result<Vec<_>>>()?;
+        let value = row_by_row(&args, &self.returns, |datums, _| match (datums.first(), &self.body, &objects) {
             // All are strict in their first argument.
-            let value = match datums.first() {
-                Some(Datum::Null) => Datum::Null,
-                _ => match (&self.body, &objects) {
-                    (Body::OfCatalog(body, _), Some(objects)) => body(objects, &datums)?,
-                    (Body::Plain(body), _) => body(&datums)?,
-                    (Body::OfCatalog(..), None) => Datum::Null,
-                },
-            };
-            builder.push(&value)?;
-        }
-        Ok(ColumnarValue::Array(builder.finish()?))
+            (Some(Datum::Null), ..) | (_, Body::OfCatalog(..), None) => Ok(Datum::Null),
+            (_, Body::OfCatalog(body, _), Some(objects)) => body(objects, &datums),
+            (_, Body::Plain(body), _) => body(&datums),
+        })?;
+        Ok(value)
     }
 }
 

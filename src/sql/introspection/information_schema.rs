@@ -2,7 +2,7 @@
 //! columns that say something here.
 
 use super::super::types::{pg_name, pg_type};
-use super::objects::{Constraint, Objects, Rule, attnum, constraints};
+use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_key};
 use super::relation::Kind::{Int4, Int8, Text};
 use super::relation::{Relation, Rows};
 use crate::catalog::{ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
@@ -421,14 +421,7 @@ fn referential_constraints(objects: &Objects, rows: &mut Rows) {
         let Rule::Foreign(key) = constraint.rule else { continue };
         let referenced = objects.table(key.referenced_table);
         let unique = referenced.and_then(|other| {
-            let of = constraints(other).into_iter().find(|candidate| match candidate.rule {
-                Rule::Primary(index) | Rule::Unique(index) => {
-                    let columns = index_columns(index);
-                    columns.len() == key.referenced_columns.len()
-                        && key.referenced_columns.iter().all(|id| columns.contains(id))
-                }
-                _ => false,
-            })?;
+            let of = referenced_key(other, &key.referenced_columns)?;
             let schema = objects.schemas.iter().find(|schema| schema.id() == other.schema)?;
             Some((schema.name().to_string(), of.name.to_string()))
         });

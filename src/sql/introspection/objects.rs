@@ -266,3 +266,14 @@ pub fn constraints(table: &TableDescriptor) -> Vec<Constraint<'_>> {
     let first = DERIVED + ((table.identity.id.0 as i64) << CONSTRAINT_BITS);
     all.map(|(at, (name, rule))| Constraint { oid: first + at as i64, name, rule }).collect()
 }
+
+/// The constraint of a table that makes these of its columns a key.
+pub fn referenced_key<'a>(table: &'a TableDescriptor, columns: &[ColumnId]) -> Option<Constraint<'a>> {
+    constraints(table).into_iter().find(|constraint| match constraint.rule {
+        Rule::Primary(index) | Rule::Unique(index) => {
+            let is_part = |id: &ColumnId| index.columns.iter().any(|part| part.column == *id);
+            index.columns.len() == columns.len() && columns.iter().all(is_part)
+        }
+        Rule::Foreign(_) | Rule::Check(_) => false,
+    })
+}

@@ -2,9 +2,10 @@
 
 use postgres_types::{Kind, Type};
 
+use super::super::create_statement::action;
 use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
-use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, ReferentialAction, TableDescriptor};
+use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
 
 /// Bytes that PostgreSQL counts into the length of a type.
@@ -94,11 +95,6 @@ pub fn constraint(objects: &Objects, table: &TableDescriptor, rule: Rule<'_>) ->
             let referenced = objects
                 .table(key.referenced_table)
                 .map_or(String::new(), |other| names(other, &mut key.referenced_columns.iter().copied()));
-            let action = |on: &str, action| match action {
-                ReferentialAction::NoAction => String::new(),
-                ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
-                ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
-            };
             let actions = action("UPDATE", key.on_update) + &action("DELETE", key.on_delete);
             format!("FOREIGN KEY ({columns}) REFERENCES {other}({referenced}){actions}")
         }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result};
@@ -233,18 +233,23 @@ pub fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             negated: *negated,
             any: *any,
             expr: expr.clone(),
-            pattern: Box::new(call("escaped_pattern", vec![(**pattern).clone(), Expr::Value(escape.clone())])),
+            pattern: escaped(pattern, escape),
             escape_char: None,
         }),
         Expr::ILike { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::ILike {
             negated: *negated,
             any: *any,
             expr: expr.clone(),
-            pattern: Box::new(call("escaped_pattern", vec![(**pattern).clone(), Expr::Value(escape.clone())])),
+            pattern: escaped(pattern, escape),
             escape_char: None,
         }),
         _ => None,
     })
+}
+
+/// A pattern in which another character escapes than a backslash.
+fn escaped(pattern: &Expr, escape: &ValueWithSpan) -> Box<Expr> {
+    Box::new(call("escaped_pattern", vec![pattern.clone(), Expr::Value(escape.clone())]))
 }
 
 /// The text of a value that prints as a name.

@@ -2,19 +2,17 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use serde_json::{Map, Value};
 use sqlparser::ast::BinaryOperator;
 
-use super::super::arrays::{ColumnBuilder, datum_at};
+use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
 use super::super::text::{self, format_json};
-use super::super::types::{anonymous_field, arrow_type, of_field};
+use super::super::types::{anonymous_field, arrow_type};
 use crate::catalog::{ColumnType, Datum};
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -340,28 +338,16 @@ impl ScalarUDFImpl for JsonFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let types: Vec<ColumnType> = args.arg_fields.iter().map(|field| of_field(field)).collect();
-        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let arrays: Vec<ArrayRef> = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<_>>()?;
-        let mut builder = ColumnBuilder::new(&self.returns);
-        for row in 0..rows {
-            let argument = |(array, column_type)| -> Result<Argument<'_>> {
-                let array: &ArrayRef = array;
-                let is_null = array.is_null(row) || array.data_type().is_null();
-                let datum = if is_null { Datum::Null } else { datum_at(array, row, column_type)? };
-                Ok(Argument { datum, column_type })
-            };
-            let arguments: Vec<Argument<'_>> = arrays.iter().zip(&types).map(argument).collect::<Result<_>>()?;
-            let strict = self.takes != Takes::Any;
-            let is_null = strict && arguments.iter().any(|argument| argument.datum.is_null());
-            builder.push(&if is_null { Datum::Null } else { (self.body)(&arguments)? })?;
-        }
-        let result = builder.finish()?;
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
-        })
+        let strict = self.takes != Takes::Any;
+        let value = row_by_row(&args, &self.returns, |datums, types| {
+            if strict && datums.iter().any(Datum::is_null) {
+                return Ok(Datum::Null);
+            }
+            let argument = |(datum, column_type)| Argument { datum, column_type };
+            let arguments: Vec<Argument<'_>> = datums.into_iter().zip(types).map(argument).collect();
+            (self.body)(&arguments)
+        })?;
+        Ok(value)
     }
 }
 

@@ -1,0 +1,63 @@
+//! What PostgreSQL has as views over its catalog.
+
+use super::super::objects::{Objects, shown_indexes};
+use super::super::relation::Rows;
+use super::super::written;
+use super::name;
+use super::relations::each_sequence;
+use crate::catalog::{Datum, Descriptor};
+
+pub fn pg_tables(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let Descriptor::Table(table) = &**relation else { continue };
+        rows.push(&[
+            ("schemaname", name(objects.schema_of(relation))),
+            ("tablename", name(relation.name())),
+            ("tableowner", name(&table.identity.owner)),
+            ("hasindexes", Datum::Bool(shown_indexes(table).next().is_some())),
+            ("hastriggers", Datum::Bool(!table.foreign_keys.is_empty() || !table.referenced_by.is_empty())),
+        ]);
+    }
+}
+
+pub fn pg_views(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let Descriptor::View(view) = &**relation else { continue };
+        rows.push(&[
+            ("schemaname", name(objects.schema_of(relation))),
+            ("viewname", name(relation.name())),
+            ("viewowner", name(&view.identity.owner)),
+            ("definition", name(&view.query)),
+        ]);
+    }
+}
+
+pub fn pg_indexes(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let Descriptor::Table(table) = &**relation else { continue };
+        for index in shown_indexes(table) {
+            rows.push(&[
+                ("schemaname", name(objects.schema_of(relation))),
+                ("tablename", name(relation.name())),
+                ("indexname", name(&index.name)),
+                ("indexdef", written::index(objects, table, index).into()),
+            ]);
+        }
+    }
+}
+
+pub fn pg_sequences(objects: &Objects, rows: &mut Rows) {
+    for (relation, sequence) in each_sequence(objects) {
+        rows.push(&[
+            ("schemaname", name(objects.schema_of(relation))),
+            ("sequencename", name(relation.name())),
+            ("sequenceowner", name(&sequence.identity.owner)),
+            ("data_type", "bigint".into()),
+            ("start_value", sequence.start.into()),
+            ("min_value", sequence.minimum.into()),
+            ("max_value", sequence.maximum.into()),
+            ("increment_by", sequence.increment.into()),
+            ("cache_size", 1_i64.into()),
+        ]);
+    }
+}
