@@ -293,6 +293,20 @@ pub enum ReferentialAction {
     Cascade,
     /// Its columns become NULL.
     SetNull,
+    /// Refuse, even if the check of the key could wait.
+    Restrict,
+}
+
+/// When a constraint is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checked {
+    /// At the end of each statement: it is not deferrable.
+    #[default]
+    Always,
+    /// At the end of each statement, unless the transaction says otherwise: `DEFERRABLE`.
+    Immediate,
+    /// At the end of the transaction, unless that says otherwise: `DEFERRABLE INITIALLY DEFERRED`.
+    Deferred,
 }
 
 /// A foreign key.
@@ -311,6 +325,9 @@ pub struct ForeignKey {
     /// What to do when its key changes.
     #[serde(default)]
     pub on_update: ReferentialAction,
+    /// When it is checked.
+    #[serde(default)]
+    pub checked: Checked,
 }
 
 impl TableDescriptor {

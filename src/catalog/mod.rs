@@ -30,7 +30,7 @@ pub use access::{
 };
 pub use datum::{Datum, Interval};
 pub use descriptor::{
-    Check, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
+    Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
     IndexColumn, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn, ViewDescriptor,
 };
 pub use error::{Error, Result};

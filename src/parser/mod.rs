@@ -10,6 +10,7 @@
 mod alter_backup;
 mod backup;
 mod connection;
+mod constraints;
 mod cursor;
 mod dialect;
 mod error;
@@ -36,6 +37,7 @@ mod zone;
 pub use alter_backup::AlterBackup;
 pub use backup::{Backup, BackupOptions};
 pub use connection::{CheckOptions, ExternalConnection};
+pub use constraints::SetConstraints;
 pub use error::{Error, Result};
 pub use explain::Explain;
 pub use jobs::{AlterJob, ControlJobs, ControlledJobs, JobCommand, ShowJobs, ShownJobs};

@@ -6,6 +6,7 @@ use sqlparser::tokenizer::TokenWithSpan;
 use super::alter_backup::AlterBackup;
 use super::backup::Backup;
 use super::connection::ExternalConnection;
+use super::constraints::SetConstraints;
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::explain::Explain;
@@ -79,6 +80,8 @@ pub enum Statement {
     SetClusterSetting(SetClusterSetting),
     /// `RESET`
     Reset(Reset),
+    /// `SET CONSTRAINTS`
+    SetConstraints(SetConstraints),
     /// `USE`
     Use(String),
     /// `VACUUM`, `ANALYZE`
@@ -127,6 +130,7 @@ impl Statement {
             Statement::Show(_) => "SHOW",
             Statement::SetClusterSetting(_) => "SET CLUSTER SETTING",
             Statement::Reset(_) => "RESET",
+            Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Use(_) => "USE",
             Statement::Maintenance(maintenance) => maintenance.command,
             Statement::Explain(_) => "EXPLAIN of a statement that is not ordinary SQL",
@@ -162,6 +166,7 @@ impl Render for Statement {
             Statement::Show(statement) => statement.render(out, secrets),
             Statement::SetClusterSetting(statement) => statement.render(out, secrets),
             Statement::Reset(statement) => statement.render(out, secrets),
+            Statement::SetConstraints(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
             Statement::Use(database) if database.contains(['\n', '\r']) => {
                 out.push_str(&format!("USE {}", quote_literal(database)));
@@ -216,6 +221,8 @@ pub fn parse_own(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         Statement::ExternalConnection(ExternalConnection::parse_check(cursor)?)
     } else if cursor.eat("SET CLUSTER SETTING") {
         Statement::SetClusterSetting(SetClusterSetting::parse(cursor)?)
+    } else if cursor.eat("SET CONSTRAINTS") {
+        Statement::SetConstraints(SetConstraints::parse(cursor)?)
     } else if cursor.eat("RESET CLUSTER SETTING") {
         Statement::SetClusterSetting(SetClusterSetting::parse_reset(cursor)?)
     } else if cursor.eat("RESET") {

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::advisory::Holder;
+use super::deferred::DeferredKeys;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
@@ -64,14 +65,31 @@ impl FreshSpaces {
     }
 }
 
+/// What a transaction keeps from statement to statement.
+#[derive(Clone)]
+pub struct TransactionFacts {
+    /// Spaces that it has made and not written to.
+    pub fresh: FreshSpaces,
+    /// The advisory locks that it holds.
+    pub locks: Arc<Holder>,
+    /// The foreign keys that wait for its end.
+    pub deferred: DeferredKeys,
+}
+
+impl TransactionFacts {
+    /// Those of a new transaction, whose advisory locks are `locks`.
+    pub fn new(locks: Arc<Holder>) -> TransactionFacts {
+        TransactionFacts { fresh: FreshSpaces::default(), locks, deferred: DeferredKeys::default() }
+    }
+}
+
 /// A statement's surroundings: the server, the transaction, the session.
 #[derive(Clone)]
 pub struct Context {
     engine: Arc<Engine>,
     catalog: Catalog,
     session: Arc<SessionFacts>,
-    fresh: FreshSpaces,
-    locks: Arc<Holder>,
+    transaction: TransactionFacts,
 }
 
 impl Context {
@@ -80,21 +98,25 @@ impl Context {
         engine: Arc<Engine>,
         txn: Arc<dyn Txn>,
         session: Arc<SessionFacts>,
-        fresh: FreshSpaces,
-        locks: Arc<Holder>,
+        transaction: TransactionFacts,
     ) -> Context {
         let catalog = Catalog::new(txn, engine.descriptors().clone());
-        Context { engine, catalog, session, fresh, locks }
+        Context { engine, catalog, session, transaction }
     }
 
     /// Spaces that the transaction has made and not written to.
     pub fn fresh_spaces(&self) -> &FreshSpaces {
-        &self.fresh
+        &self.transaction.fresh
     }
 
     /// The advisory locks that the transaction holds.
     pub fn transaction_locks(&self) -> &Holder {
-        &self.locks
+        &self.transaction.locks
+    }
+
+    /// The foreign keys that wait for the end of the transaction.
+    pub fn deferred_keys(&self) -> &DeferredKeys {
+        &self.transaction.deferred
     }
 
     /// The server.
@@ -119,7 +141,8 @@ impl Context {
 
     /// The same statement's surroundings in another transaction.
     pub fn in_txn(&self, txn: Arc<dyn Txn>) -> Context {
-        Context::new(self.engine.clone(), txn, self.session.clone(), FreshSpaces::default(), self.locks.clone())
+        let transaction = TransactionFacts::new(self.transaction.locks.clone());
+        Context::new(self.engine.clone(), txn, self.session.clone(), transaction)
     }
 
     /// The surroundings as seen from inside a database: how the query of a view there is read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::error::Result;
 use crate::catalog::{
-    ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction, TableDescriptor,
+    Checked, ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction, TableDescriptor,
 };
 use crate::parser::quote_ident_in_sql;
 
@@ -58,7 +58,8 @@ pub fn foreign_key(table: &TableDescriptor, key: &ForeignKey, lookup: Lookup<'_>
     let (from, to) = (names(table, &key.columns), names(other, &key.referenced_columns));
     let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&other.identity.name));
     let actions = action("DELETE", key.on_delete) + &action("UPDATE", key.on_update);
-    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to}){actions}"))
+    let checked = checked(key.checked);
+    Some(format!("FOREIGN KEY ({from}) REFERENCES {schema}.{name}({to}){actions}{checked}"))
 }
 
 /// What happens to the rows of a foreign key on `DELETE` or `UPDATE`, as it is written; nothing if that is nothing.
@@ -67,6 +68,16 @@ pub fn action(on: &str, action: ReferentialAction) -> String {
         ReferentialAction::NoAction => String::new(),
         ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
         ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
+        ReferentialAction::Restrict => format!(" ON {on} RESTRICT"),
+    }
+}
+
+/// When a constraint is checked, as it is written; nothing if it is not deferrable.
+pub fn checked(checked: Checked) -> &'static str {
+    match checked {
+        Checked::Always => "",
+        Checked::Immediate => " DEFERRABLE",
+        Checked::Deferred => " DEFERRABLE INITIALLY DEFERRED",
     }
 }
 

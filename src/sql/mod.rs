@@ -10,6 +10,7 @@ mod context;
 pub mod control;
 mod create_statement;
 mod ddl;
+mod deferred;
 mod describe;
 mod dml;
 mod engine;

@@ -12,7 +12,9 @@ use super::super::context::Context;
 use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
-use super::create_table::{add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary};
+use super::create_table::{
+    add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_unsupported_unique,
+};
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
 use super::{build, default, free_name, locked_table, named_column, parameter};
@@ -113,6 +115,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
             }
         }
         TableConstraint::Unique(unique) => {
+            refuse_unsupported_unique(unique)?;
             add_unique(context, &mut table, unique.name.as_ref().map(folded), &keys_of(&unique.columns)?).await?;
             build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
         }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, CreateTable, Expr, ForeignKeyConstraint,
-    GeneratedAs, IndexColumn as SqlIndexColumn, ReferentialAction as SqlAction, SequenceOptions, TableConstraint,
+    CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateTable,
+    DeferrableInitial, Expr, ForeignKeyConstraint, GeneratedAs, IndexColumn as SqlIndexColumn, NullsDistinctOption,
+    ObjectName, ReferentialAction as SqlAction, SequenceOptions, TableConstraint, UniqueConstraint,
 };
 
 use super::super::context::Context;
@@ -14,8 +15,8 @@ use super::{
     Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, parameter, refuse_taken, serial,
 };
 use crate::catalog::{
-    Check, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, ReferentialAction,
-    TableDescriptor,
+    Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index,
+    ReferentialAction, TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
 use crate::parser::{InlineIndex, sql_text};
@@ -44,7 +45,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     for constraint in &constraints {
         if let TableConstraint::Unique(unique) = constraint {
             let keys = keys_of(&unique.columns)?;
-            refuse_characteristics(unique.characteristics.as_ref())?;
+            refuse_unsupported_unique(unique)?;
             add_unique(context, &mut table, unique.name.as_ref().map(|name| name.value.clone()), &keys).await?;
         }
     }
@@ -179,7 +180,7 @@ async fn set_primary_key(
         return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
     }
     let Some(key) = first else { return add_row_id(context, table).await };
-    refuse_characteristics(key.characteristics.as_ref())?;
+    refuse_deferrable(key.characteristics.as_ref())?;
     let name = key.name.as_ref().map_or_else(|| free_name(table, &[], "pkey"), |name| name.value.clone());
     make_primary(context, table, name, &keys_of(&key.columns)?).await
 }
@@ -224,8 +225,10 @@ pub fn keys_of(columns: &[SqlIndexColumn]) -> Result<Vec<Key>> {
         let Expr::Identifier(ident) = &column.column.expr else {
             return Err(Error::unsupported("an index on an expression"));
         };
-        if column.operator_class.is_some() {
-            return Err(Error::unsupported("an operator class"));
+        if let Some(class) = &column.operator_class
+            && !orders_as_always(class)
+        {
+            return Err(Error::unsupported(format!("the operator class {class}")));
         }
         if let Some(first) = column.column.options.nulls_first
             && first != (column.column.options.asc == Some(false))
@@ -238,11 +241,57 @@ pub fn keys_of(columns: &[SqlIndexColumn]) -> Result<Vec<Key>> {
     columns.iter().map(key).collect()
 }
 
-fn refuse_characteristics(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
-    match characteristics {
-        Some(given) if given.deferrable == Some(true) => Err(Error::unsupported("a deferrable constraint")),
-        _ => Ok(()),
+/// Whether an operator class orders values as every index does; text is ordered by its bytes.
+fn orders_as_always(class: &ObjectName) -> bool {
+    const CLASSES: [&str; 13] = [
+        "text_pattern_ops",
+        "varchar_pattern_ops",
+        "bpchar_pattern_ops",
+        "text_ops",
+        "varchar_ops",
+        "int2_ops",
+        "int4_ops",
+        "int8_ops",
+        "numeric_ops",
+        "uuid_ops",
+        "date_ops",
+        "timestamp_ops",
+        "timestamptz_ops",
+    ];
+    name_parts(class).is_ok_and(|parts| parts.last().is_some_and(|name| CLASSES.contains(&name.as_str())))
+}
+
+/// When a constraint is checked, as it was written.
+fn checked(characteristics: Option<&ConstraintCharacteristics>) -> Result<Checked> {
+    let Some(given) = characteristics else { return Ok(Checked::Always) };
+    if given.enforced == Some(false) {
+        return Err(Error::unsupported("a constraint that is not enforced"));
     }
+    match (given.deferrable, given.initially) {
+        (Some(false), Some(DeferrableInitial::Deferred)) => {
+            Err(Error::new(code::SYNTAX_ERROR, "constraint declared INITIALLY DEFERRED must be DEFERRABLE"))
+        }
+        (_, Some(DeferrableInitial::Deferred)) => Ok(Checked::Deferred),
+        (Some(true), _) => Ok(Checked::Immediate),
+        (Some(false) | None, _) => Ok(Checked::Always),
+    }
+}
+
+fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
+    match checked(characteristics)? {
+        Checked::Always => Ok(()),
+        Checked::Immediate | Checked::Deferred => {
+            Err(Error::unsupported("a deferrable constraint other than a foreign key"))
+        }
+    }
+}
+
+/// Refuses what a unique constraint may not be.
+pub fn refuse_unsupported_unique(unique: &UniqueConstraint) -> Result<()> {
+    if unique.nulls_distinct == NullsDistinctOption::NotDistinct {
+        return Err(Error::unsupported("NULLS NOT DISTINCT"));
+    }
+    refuse_deferrable(unique.characteristics.as_ref())
 }
 
 /// Adds a unique index over a new space; its entries are the caller's to build.
@@ -275,9 +324,9 @@ pub fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckCo
 
 /// Adds a foreign key, and notes it in the table it refers to.
 pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key: &ForeignKeyConstraint) -> Result<()> {
-    refuse_characteristics(key.characteristics.as_ref())?;
-    if key.match_kind.is_some() {
-        return Err(Error::unsupported("MATCH in a foreign key"));
+    let checked = checked(key.characteristics.as_ref())?;
+    if !matches!(key.match_kind, None | Some(ConstraintReferenceMatchKind::Simple)) {
+        return Err(Error::unsupported("MATCH FULL or PARTIAL in a foreign key"));
     }
     let parts = name_parts(&key.foreign_table)?;
     let is_self = parts.last() == Some(&table.identity.name) && context.find_object(&parts).await?.is_none();
@@ -329,6 +378,7 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         referenced_columns: referenced,
         on_delete: action(key.on_delete.as_ref())?,
         on_update: action(key.on_update.as_ref())?,
+        checked,
     });
     if is_self || other.identity.id == table.identity.id {
         table.referenced_by.push(table.identity.id);
@@ -343,7 +393,8 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
 
 fn action(action: Option<&SqlAction>) -> Result<ReferentialAction> {
     match action {
-        None | Some(SqlAction::NoAction | SqlAction::Restrict) => Ok(ReferentialAction::NoAction),
+        None | Some(SqlAction::NoAction) => Ok(ReferentialAction::NoAction),
+        Some(SqlAction::Restrict) => Ok(ReferentialAction::Restrict),
         Some(SqlAction::Cascade) => Ok(ReferentialAction::Cascade),
         Some(SqlAction::SetNull) => Ok(ReferentialAction::SetNull),
         Some(other) => Err(Error::unsupported(format!("foreign key action {other}"))),

@@ -1,5 +1,5 @@
 //! Foreign keys: at the end of each statement, rows of other tables follow what they refer to, as their keys say; then all keys
-//! are checked.
+//! are checked, other than those that wait for the end of the transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 
 use super::super::context::Context;
+use super::super::deferred::{KeyId, Suspect};
 use super::super::error::{Error, Result, code};
 use super::super::query::primary_key_of_entry;
 use super::super::text;
@@ -99,7 +100,8 @@ impl ForeignKeys {
     pub async fn follow(&self, context: &Context) -> Result<()> {
         for reference in &self.inbound {
             let key = &reference.key;
-            if (key.on_delete, key.on_update) == (ReferentialAction::NoAction, ReferentialAction::NoAction) {
+            let refuses = |action| matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict);
+            if refuses(key.on_delete) && refuses(key.on_update) {
                 continue;
             }
             let positions = key.columns.iter().filter_map(|id| reference.other.position(*id));
@@ -107,9 +109,8 @@ impl ForeignKeys {
             // All are found before any is changed: values may move from row to row.
             let (mut deleted, mut changed) = (Vec::new(), Vec::new());
             for gone in reference.values.values() {
-                let action = if gone.became.is_some() { key.on_update } else { key.on_delete };
-                let given = match (action, &gone.became) {
-                    (ReferentialAction::NoAction, _) => continue,
+                let given = match (gone.action(key), &gone.became) {
+                    (ReferentialAction::NoAction | ReferentialAction::Restrict, _) => continue,
                     (ReferentialAction::Cascade, None) => None,
                     (ReferentialAction::Cascade, Some(became)) => Some(became.clone()),
                     (ReferentialAction::SetNull, _) => Some(vec![Datum::Null; key.columns.len()]),
@@ -137,50 +138,131 @@ impl ForeignKeys {
         Ok(())
     }
 
-    /// Fails if a key refers to nothing.
+    /// Fails if a key refers to nothing, unless it may until the end of the transaction.
     pub async fn check(&self, context: &Context) -> Result<()> {
-        for reference in &self.outbound {
-            for values in reference.values.values() {
-                if !exists(context, &reference.other, &reference.key.referenced_columns, values).await? {
-                    return Err(self.violation(reference, values, false));
+        let deferred = context.deferred_keys();
+        for Reference { key, other, values } in &self.outbound {
+            let id = KeyId::of(self.table.identity.id, key);
+            if deferred.waits(&id, key.checked) {
+                let suspect = |values: &Row| Suspect { values: values.clone(), gone: false };
+                deferred.note(&id, values.iter().map(|(encoded, values)| (encoded.clone(), suspect(values))));
+                continue;
+            }
+            for values in values.values() {
+                if !exists(context, other, &key.referenced_columns, values).await? {
+                    return Err(not_present(&self.table, key, other, values));
                 }
             }
         }
-        for reference in &self.inbound {
-            for Gone { values, .. } in reference.values.values() {
-                let still_there = exists(context, &self.table, &reference.key.referenced_columns, values).await?;
-                if !still_there && exists(context, &reference.other, &reference.key.columns, values).await? {
-                    return Err(self.violation(reference, values, true));
+        for Reference { key, other, values } in &self.inbound {
+            let id = KeyId::of(other.identity.id, key);
+            let waits = deferred.waits(&id, key.checked);
+            for (encoded, gone) in values {
+                let values = &gone.values;
+                if waits && gone.action(key) != ReferentialAction::Restrict {
+                    deferred.note(&id, [(encoded.clone(), Suspect { values: values.clone(), gone: true })]);
+                } else if is_broken(context, other, key, &self.table, values).await? {
+                    return Err(still_referenced(other, key, &self.table, values));
                 }
             }
         }
         Ok(())
     }
+}
 
-    fn violation<V>(&self, reference: &Reference<V>, values: &Row, inbound: bool) -> Error {
-        let (table, other) = (&self.table.identity.name, &reference.other.identity.name);
-        let columns = if inbound { &reference.key.referenced_columns } else { &reference.key.columns };
-        let mut names = Vec::new();
-        let mut shown = Vec::new();
-        for (column, datum) in columns.iter().filter_map(|id| self.table.column(*id)).zip(values) {
-            let mut value = String::new();
-            text::format(&mut value, datum, &column.column_type);
-            names.push(column.name.clone());
-            shown.push(value);
-        }
-        let key = format!("Key ({})=({})", names.join(", "), shown.join(", "));
-        let name = &reference.key.name;
-        let (message, detail) = if inbound {
-            let message = format!(
-                "update or delete on table \"{table}\" violates foreign key constraint \"{name}\" on table \"{other}\""
-            );
-            (message, format!("{key} is still referenced from table \"{other}\"."))
-        } else {
-            let message = format!("insert or update on table \"{table}\" violates foreign key constraint \"{name}\"");
-            (message, format!("{key} is not present in table \"{other}\"."))
-        };
-        Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name)
+impl Gone {
+    /// What is to happen to rows that refer to it.
+    fn action(&self, key: &ForeignKey) -> ReferentialAction {
+        if self.became.is_some() { key.on_update } else { key.on_delete }
     }
+}
+
+/// Fails if a key that waited is broken at the end of the transaction.
+pub async fn check_deferred(context: &Context) -> Result<()> {
+    for id in context.deferred_keys().noted() {
+        check_noted(context, &id).await?;
+    }
+    Ok(())
+}
+
+/// Fails if a key that waited is broken, and waits no longer.
+pub async fn check_no_longer_deferred(context: &Context) -> Result<()> {
+    let deferred = context.deferred_keys();
+    for id in deferred.noted() {
+        let waits = key_with_id(context, &id).await?.is_some_and(|(_, key)| deferred.waits(&id, key.checked));
+        if !waits {
+            check_noted(context, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn check_noted(context: &Context, id: &KeyId) -> Result<()> {
+    let Some((table, key)) = key_with_id(context, id).await? else { return Ok(()) };
+    let referenced = table_with_id(context, &table, id.referenced).await?;
+    for Suspect { values, gone } in context.deferred_keys().suspects(id) {
+        if is_broken(context, &table, &key, &referenced, &values).await? {
+            return Err(match gone {
+                true => still_referenced(&table, &key, &referenced, &values),
+                false => not_present(&table, &key, &referenced, &values),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A key and its table, if both are still there.
+async fn key_with_id(context: &Context, id: &KeyId) -> Result<Option<(Arc<TableDescriptor>, ForeignKey)>> {
+    let found = context.catalog().find(id.table).await?;
+    let Some(Descriptor::Table(table)) = found.as_deref() else { return Ok(None) };
+    let key = table.foreign_keys.iter().find(|key| KeyId::of(id.table, key) == *id);
+    Ok(key.map(|key| (Arc::new(table.clone()), key.clone())))
+}
+
+/// Whether a row of `table` refers to values that no row of `referenced` has.
+async fn is_broken(
+    context: &Context,
+    table: &TableDescriptor,
+    key: &ForeignKey,
+    referenced: &TableDescriptor,
+    values: &Row,
+) -> Result<bool> {
+    Ok(!exists(context, referenced, &key.referenced_columns, values).await?
+        && exists(context, table, &key.columns, values).await?)
+}
+
+/// The error of a row that refers to nothing.
+fn not_present(table: &TableDescriptor, key: &ForeignKey, referenced: &TableDescriptor, values: &Row) -> Error {
+    let (name, other) = (&key.name, &referenced.identity.name);
+    let message =
+        format!("insert or update on table \"{}\" violates foreign key constraint \"{name}\"", table.identity.name);
+    let detail = format!("{} is not present in table \"{other}\".", shown_key(table, &key.columns, values));
+    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name)
+}
+
+/// The error of a row that went and is referred to.
+fn still_referenced(table: &TableDescriptor, key: &ForeignKey, referenced: &TableDescriptor, values: &Row) -> Error {
+    let (name, other) = (&key.name, &table.identity.name);
+    let message = format!(
+        "update or delete on table \"{}\" violates foreign key constraint \"{name}\" on table \"{other}\"",
+        referenced.identity.name
+    );
+    let shown = shown_key(referenced, &key.referenced_columns, values);
+    let detail = format!("{shown} is still referenced from table \"{other}\".");
+    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name)
+}
+
+/// `Key (names)=(values)`
+fn shown_key(table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> String {
+    let mut names = Vec::new();
+    let mut shown = Vec::new();
+    for (column, datum) in columns.iter().filter_map(|id| table.column(*id)).zip(values) {
+        let mut value = String::new();
+        text::format(&mut value, datum, &column.column_type);
+        names.push(column.name.clone());
+        shown.push(value);
+    }
+    format!("Key ({})=({})", names.join(", "), shown.join(", "))
 }
 
 impl<V> Reference<V> {

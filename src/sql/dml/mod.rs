@@ -3,6 +3,7 @@
 
 pub mod bulk;
 mod conflict;
+mod constraints;
 pub mod copy;
 mod delete;
 mod foreign;
@@ -15,8 +16,9 @@ pub mod writer;
 use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
 
 pub use conflict::probe as conflict_probe;
+pub use constraints::set_constraints;
 pub use delete::delete;
-pub use foreign::{ForeignKeys, starts_with};
+pub use foreign::{ForeignKeys, check_deferred, starts_with};
 pub use insert::{alias_of, insert, insertion_columns, load, table_named};
 pub use locking::select_for_update;
 pub use returning::returning;

@@ -5,7 +5,7 @@ use super::super::types::{pg_name, pg_type};
 use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_key};
 use super::relation::Kind::{Int4, Int8, Text};
 use super::relation::{Relation, Rows};
-use crate::catalog::{ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
+use crate::catalog::{Checked, ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
 
 /// The relations.
 pub const RELATIONS: &[Relation] = &[
@@ -358,8 +358,12 @@ fn table_constraints(objects: &Objects, rows: &mut Rows) {
             Rule::Foreign(_) => "FOREIGN KEY",
             Rule::Check(_) => "CHECK",
         };
-        let own =
-            [("constraint_type", kind.into()), ("is_deferrable", "NO".into()), ("initially_deferred", "NO".into())];
+        let checked = constraint.rule.checked();
+        let own = [
+            ("constraint_type", kind.into()),
+            ("is_deferrable", yes_or_no(checked != Checked::Always)),
+            ("initially_deferred", yes_or_no(checked == Checked::Deferred)),
+        ];
         let names = [constraint_name(objects, schema, &constraint), table_name(objects, schema, table)].concat();
         rows.push(&[&names[..], &own].concat());
     }
@@ -416,6 +420,7 @@ fn referential_constraints(objects: &Objects, rows: &mut Rows) {
         ReferentialAction::NoAction => "NO ACTION",
         ReferentialAction::Cascade => "CASCADE",
         ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::Restrict => "RESTRICT",
     };
     for (_, schema, constraint) in each_constraint(objects) {
         let Rule::Foreign(key) = constraint.rule else { continue };

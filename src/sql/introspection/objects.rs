@@ -4,7 +4,9 @@ use std::sync::Arc;
 use super::super::context::Context;
 use super::super::error::Result;
 use crate::catalog::system::USERS;
-use crate::catalog::{Check, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, TableDescriptor};
+use crate::catalog::{
+    Check, Checked, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, TableDescriptor,
+};
 use crate::kv::SpaceId;
 use crate::parser::quote_ident_in_sql;
 
@@ -36,6 +38,16 @@ pub enum Rule<'a> {
     Foreign(&'a ForeignKey),
     /// A condition.
     Check(&'a Check),
+}
+
+impl Rule<'_> {
+    /// When it is checked.
+    pub fn checked(&self) -> Checked {
+        match self {
+            Rule::Foreign(key) => key.checked,
+            Rule::Primary(_) | Rule::Unique(_) | Rule::Check(_) => Checked::Always,
+        }
+    }
 }
 
 /// A constraint of a table.

@@ -2,7 +2,7 @@
 
 use postgres_types::{Kind, Type};
 
-use super::super::create_statement::action;
+use super::super::create_statement::{action, checked};
 use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
 use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
@@ -96,7 +96,8 @@ pub fn constraint(objects: &Objects, table: &TableDescriptor, rule: Rule<'_>) ->
                 .table(key.referenced_table)
                 .map_or(String::new(), |other| names(other, &mut key.referenced_columns.iter().copied()));
             let actions = action("UPDATE", key.on_update) + &action("DELETE", key.on_delete);
-            format!("FOREIGN KEY ({columns}) REFERENCES {other}({referenced}){actions}")
+            let checked = checked(key.checked);
+            format!("FOREIGN KEY ({columns}) REFERENCES {other}({referenced}){actions}{checked}")
         }
     }
 }

@@ -24,7 +24,7 @@ pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::setting_value;
 use super::advisory::Holder;
-use super::context::{Context, FreshSpaces, SessionFacts};
+use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, what, write_batch};
 use super::engine::Engine;
@@ -122,8 +122,8 @@ impl Session {
             locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
         };
         let txn = engine.store().begin().await?;
-        let locks = facts.locks.clone();
-        let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), FreshSpaces::default(), locks);
+        let transaction = TransactionFacts::new(facts.locks.clone());
+        let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), transaction);
         if !context.catalog().user_exists(user).await? {
             return Err(Error::new(code::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist")));
         }
@@ -199,7 +199,7 @@ impl Session {
 
     fn context(&self, open: &Open) -> Context {
         let facts = Arc::new(self.facts.clone());
-        Context::new(self.engine.clone(), open.txn.clone(), facts, open.fresh.clone(), open.locks.clone())
+        Context::new(self.engine.clone(), open.txn.clone(), facts, open.facts.clone())
     }
 
     /// The error of a statement that was canceled; a job it was waiting for goes on.
@@ -444,6 +444,13 @@ impl Session {
             Statement::ConfigureZone(statement) => {
                 zone::configure(context, statement).await?;
                 Ok((Response::Done("CONFIGURE ZONE".into()), Vec::new()))
+            }
+            Statement::SetConstraints(set) => {
+                if self.status() == Status::Idle {
+                    self.notices.push("SET CONSTRAINTS can only be used in transaction blocks".into());
+                }
+                dml::set_constraints(context, set).await?;
+                Ok((Response::Done("SET CONSTRAINTS".into()), Vec::new()))
             }
             Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), Vec::new())),
             other => match show::show(context, other, &self.settings, &texts).await? {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sqlparser::ast::{Set, Statement as Ast, TransactionAccessMode, TransactionMode};
 use tokio::sync::watch;
 
-use super::super::advisory::Holder;
-use super::super::context::FreshSpaces;
+use super::super::context::TransactionFacts;
+use super::super::deferred::Modes;
+use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::time_travel;
 use super::{Response, Session};
@@ -32,15 +33,22 @@ pub enum JobChange {
 /// An open transaction.
 pub(super) struct Open {
     pub(super) txn: Arc<dyn Txn>,
-    pub(super) fresh: FreshSpaces,
-    /// The advisory locks it holds.
-    pub(super) locks: Arc<Holder>,
-    /// Names, and what to go back to: the transaction's own savepoint and the number of jobs.
-    pub(super) savepoints: Vec<(String, usize, usize)>,
+    pub(super) facts: TransactionFacts,
+    pub(super) savepoints: Vec<Savepoint>,
     /// Made by a group of statements sent at once, not by `BEGIN`.
     pub(super) implicit: bool,
     /// Jobs that begin with the commit.
     pub(super) jobs: Vec<JobChange>,
+}
+
+/// What to go back to.
+pub(super) struct Savepoint {
+    name: String,
+    /// The transaction's own.
+    txn: usize,
+    /// How many jobs there were.
+    jobs: usize,
+    modes: Modes,
 }
 
 impl Session {
@@ -49,9 +57,8 @@ impl Session {
     }
 
     pub(super) fn open_with(&self, txn: Arc<dyn Txn>) -> Open {
-        let locks = Arc::new(self.facts.locks.transaction());
-        let (fresh, savepoints, jobs) = (FreshSpaces::default(), Vec::new(), Vec::new());
-        Open { txn, fresh, locks, savepoints, implicit: false, jobs }
+        let facts = TransactionFacts::new(Arc::new(self.facts.locks.transaction()));
+        Open { txn, facts, savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
     }
 
     /// Statements that come in one message are one transaction, unless they say otherwise.
@@ -83,6 +90,7 @@ impl Session {
     }
 
     pub(super) async fn commit(&self, open: Open) -> Result<()> {
+        dml::check_deferred(&self.context(&open)).await?;
         self.committing.send_replace(true);
         let committed = open.txn.commit().await;
         if let Err(error) = committed {
@@ -106,7 +114,7 @@ impl Session {
             State::Open(open) if open.implicit => State::Idle,
             State::Open(open) | State::Failed(open) => {
                 if open.savepoints.is_empty() {
-                    open.locks.unlock_all();
+                    open.facts.locks.unlock_all();
                     open.txn.rollback();
                 }
                 State::Failed(open)
@@ -151,9 +159,14 @@ impl Session {
             }
             Ast::Savepoint { name } => {
                 let State::Open(open) = &mut self.state else { return Err(self.no_transaction("SAVEPOINT")) };
-                open.savepoints.push((name.value.clone(), open.txn.savepoint(), open.jobs.len()));
+                open.savepoints.push(Savepoint {
+                    name: name.value.clone(),
+                    txn: open.txn.savepoint(),
+                    jobs: open.jobs.len(),
+                    modes: open.facts.deferred.modes(),
+                });
                 // What is bulk loaded cannot be taken back, so nothing is from here on.
-                open.fresh.clear();
+                open.facts.fresh.clear();
                 "SAVEPOINT"
             }
             Ast::ReleaseSavepoint { name } => {
@@ -223,8 +236,10 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open(mut open) | State::Failed(mut open) => match position_of(&open, name) {
                 Ok(position) => {
-                    open.txn.rollback_to(open.savepoints[position].1);
-                    open.jobs.truncate(open.savepoints[position].2);
+                    let savepoint = &open.savepoints[position];
+                    open.txn.rollback_to(savepoint.txn);
+                    open.jobs.truncate(savepoint.jobs);
+                    open.facts.deferred.go_back(&savepoint.modes);
                     open.savepoints.truncate(position + 1);
                     self.state = State::Open(open);
                     Ok(())
@@ -261,6 +276,6 @@ pub(super) fn failed_transaction() -> Error {
 }
 
 pub(super) fn position_of(open: &Open, name: &str) -> Result<usize> {
-    let position = open.savepoints.iter().rposition(|(known, ..)| known == name);
+    let position = open.savepoints.iter().rposition(|savepoint| savepoint.name == name);
     position.ok_or_else(|| Error::new(code::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist")))
 }

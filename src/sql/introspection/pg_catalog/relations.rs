@@ -12,7 +12,7 @@ use super::types::{collation, layout};
 use super::{
     BTREE, DEFAULT_OPCLASS, DEFAULT_TABLESPACE, HEAP, INFORMATION_SCHEMA, PG_CATALOG, PG_CLASS_OID, UTF8, name, numbers,
 };
-use crate::catalog::{ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, SequenceDescriptor};
+use crate::catalog::{Checked, ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, SequenceDescriptor};
 use crate::sql::types::pg_type;
 
 pub fn pg_database(objects: &Objects, rows: &mut Rows) {
@@ -226,6 +226,7 @@ fn action(action: ReferentialAction) -> Datum<'static> {
         ReferentialAction::NoAction => "a",
         ReferentialAction::Cascade => "c",
         ReferentialAction::SetNull => "n",
+        ReferentialAction::Restrict => "r",
     }
     .into()
 }
@@ -236,6 +237,8 @@ pub fn pg_constraint(objects: &Objects, rows: &mut Rows) {
         for constraint in constraints(table) {
             let mut row = vec![
                 ("oid", constraint.oid.into()),
+                ("condeferrable", Datum::Bool(constraint.rule.checked() != Checked::Always)),
+                ("condeferred", Datum::Bool(constraint.rule.checked() == Checked::Deferred)),
                 ("conname", name(constraint.name)),
                 ("connamespace", oid(table.schema).into()),
                 ("convalidated", Datum::Bool(true)),
