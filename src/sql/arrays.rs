@@ -259,9 +259,14 @@ where
         builder.push(&body(datums, &types)?)?;
     }
     let result = builder.finish()?;
-    Ok(match is_scalar {
-        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-        false => ColumnarValue::Array(result),
+    Ok(if is_scalar { ColumnarValue::Scalar(only_value(&result)?) } else { ColumnarValue::Array(result) })
+}
+
+/// The only element of an array, with the whole type of it: `ScalarValue` alone forgets what the elements of a list are.
+pub fn only_value(array: &ArrayRef) -> Result<ScalarValue> {
+    Ok(match array.as_list_opt::<i32>() {
+        Some(list) => ScalarValue::List(Arc::new(list.clone())),
+        None => ScalarValue::try_from_array(array, 0)?,
     })
 }
 

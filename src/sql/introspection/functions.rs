@@ -37,7 +37,7 @@ const INT4: Returns = || ColumnType::Int4;
 const INT8S: Returns = || ColumnType::Array(Box::new(ColumnType::Int8));
 
 /// Functions that need no catalog.
-const PLAIN: [Definition<Plain>; 7] = [
+const PLAIN: [Definition<Plain>; 8] = [
     ("format_type", 2..=2, TEXT, |args| {
         Ok(number(&args[0]).map(|oid| written::type_name(oid, number(&args[1]))).into())
     }),
@@ -46,6 +46,10 @@ const PLAIN: [Definition<Plain>; 7] = [
     ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
     ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
     ("subscripts", 2..=2, INT8S, subscripts),
+    ("ordinals", 1..=8, INT8S, |args| {
+        let length = |array: &Datum<'_>| if let Datum::Array(items) = array { items.len() as i64 } else { 0 };
+        Ok(Datum::Array((1..=args.iter().map(length).max().unwrap_or(0)).map(Datum::Int).collect()))
+    }),
     ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
 ];
 

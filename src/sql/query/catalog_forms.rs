@@ -186,8 +186,12 @@ fn show_names(body: &mut SetExpr, of_catalog: bool) {
                 if let Expr::Cast { expr, data_type, .. } = expression
                     && let Some(kind) = named_oid(data_type)
                 {
+                    let name = match output_name(expr) {
+                        name if name == "?column?" => kind.into(),
+                        name => name,
+                    };
                     *expression = call(&format!("name:{kind}"), vec![(**expr).clone()]);
-                    let name = Ident::with_quote('"', kind);
+                    let name = Ident::with_quote('"', name);
                     if let SelectItem::UnnamedExpr(expr) = item {
                         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
                     }

@@ -95,13 +95,14 @@ const SET_FUNCTIONS: [&str; 9] = [
 pub fn scalar(subquery: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = &*subquery.body else { return None };
     let refers = !aggregates(&select.projection) && refers_outside(&**select, &names_of(select));
-    refers.then(|| collected(subquery, ONLY, false)).flatten()
+    let take = if is_first_only(subquery) { Take::First } else { Take::Only };
+    refers.then(|| collected(subquery, take)).flatten()
 }
 
 /// The expression to plan instead of `ARRAY(subquery)`, if it is one that can be planned.
 pub fn array(subquery: &Query) -> Option<Expr> {
     let SetExpr::Select(select) = &*subquery.body else { return None };
-    let expression = (!aggregates(&select.projection)).then(|| collected(subquery, ANY_NUMBER, true)).flatten()?;
+    let expression = (!aggregates(&select.projection)).then(|| collected(subquery, Take::All)).flatten()?;
     Some(call(ANY_NUMBER, vec![expression]))
 }
 
@@ -139,9 +140,37 @@ fn named(expr: Expr) -> SelectItem {
     SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', "all") }
 }
 
-/// All values of a subquery as an array, given to a function.
-fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
+/// Which of its values a subquery is to give.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// All, as an array.
+    All,
+    /// The only one.
+    Only,
+    /// The first: the subquery has `LIMIT 1`.
+    First,
+}
+
+impl Take {
+    /// The aggregate that takes them in some order.
+    fn aggregate(self) -> &'static str {
+        if self == Take::First { "first_value" } else { "array_agg" }
+    }
+}
+
+/// Whether a query is of one row for no other reason than `LIMIT 1`.
+fn is_first_only(query: &Query) -> bool {
+    let one = Value::Number("1".into(), false);
+    matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, limit_by })
+        if limit.value == one && limit_by.is_empty())
+}
+
+/// The values of a subquery, by an aggregate.
+fn collected(subquery: &Query, take: Take) -> Option<Expr> {
     let mut query = subquery.clone();
+    if take == Take::First {
+        query.limit_clause = None;
+    }
     let is_plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     let SetExpr::Select(select) = &mut *query.body else { return None };
     let has_sets = calls(&select.projection, &SET_FUNCTIONS);
@@ -165,20 +194,21 @@ fn collected(subquery: &Query, function: &str, ordered: bool) -> Option<Expr> {
         _ => return None,
     };
     select.selection = join(here);
-    let order = query.order_by.take().filter(|_| ordered);
+    let order = query.order_by.take().filter(|_| take != Take::Only);
     let of = |column: &Expr| -> Option<Expr> {
         let mut query = query.clone();
         let SetExpr::Select(select) = &mut *query.body else { return None };
-        let mut all = call("array_agg", vec![column.clone()]);
+        let mut all = call(take.aggregate(), vec![column.clone()]);
         if let Some(order) = &order {
             order_by(&mut all, column, alias.as_deref(), order.clone())?;
         }
         select.projection = vec![named(all)];
-        Some(call(function, vec![Expr::Subquery(Box::new(query))]))
+        let collected = Expr::Subquery(Box::new(query));
+        Some(if take == Take::Only { call(ONLY, vec![collected]) } else { collected })
     };
     let result = if !refers_outside(&value, &inner) {
         of(&value)?
-    } else if function == ONLY {
+    } else if take == Take::Only {
         // An aggregate cannot refer outside: it takes the columns, and the expression is made of them out here.
         if has_subquery(&value) {
             return None;
@@ -313,7 +343,7 @@ fn names_of(select: &Select) -> HashSet<String> {
 }
 
 fn qualifier(expression: &Expr) -> Option<String> {
-    match expression {
+    match bare(expression) {
         Expr::CompoundIdentifier(parts) => parts.len().checked_sub(2).map(|at| normalized(&parts[at])),
         _ => None,
     }
@@ -355,10 +385,18 @@ fn joined(condition: &Expr, inner: &HashSet<String>) -> Option<(Expr, Expr)> {
     let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return None };
     let is_outer = |side: &Expr| qualifier(side).is_some_and(|table| !inner.contains(&table));
     let is_inner = |side: &Expr| qualifier(side).is_some_and(|table| inner.contains(&table));
-    match (&**left, &**right) {
+    match (bare(left), bare(right)) {
         (one, other) if is_outer(one) && is_inner(other) => Some((one.clone(), other.clone())),
         (one, other) if is_inner(one) && is_outer(other) => Some((other.clone(), one.clone())),
         _ => None,
+    }
+}
+
+/// An expression without the parentheses around it.
+fn bare(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
     }
 }
 

@@ -16,7 +16,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::advisory::{Key, Mode};
-use super::super::arrays::{ColumnBuilder, explicit_cast};
+use super::super::arrays::{ColumnBuilder, explicit_cast, only_value};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::types::{anonymous_field, arrow_type, from_sql, of_field};
@@ -71,7 +71,7 @@ impl ScalarUDFImpl for Cast {
         }
         let cast = builder.finish()?;
         if is_scalar {
-            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&cast, 0)?));
+            return Ok(ColumnarValue::Scalar(only_value(&cast)?));
         }
         Ok(ColumnarValue::Array(cast))
     }

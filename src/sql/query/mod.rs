@@ -14,6 +14,7 @@ mod correlated;
 pub mod expression;
 mod functions;
 mod json;
+mod lateral;
 mod operators;
 mod provider;
 mod rewrite;

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::BinaryOperator;
 
-use super::super::arrays::ColumnBuilder;
+use super::super::arrays::{ColumnBuilder, only_value};
 use super::super::text;
 use super::super::types::of_field;
 use super::json;
@@ -77,7 +77,7 @@ fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
     }
     let mut builder = ColumnBuilder::new(&column_type);
     builder.push(&text::parse(literal, &column_type)?)?;
-    Ok(Expr::Literal(ScalarValue::try_from_array(&builder.finish()?, 0)?, None))
+    Ok(Expr::Literal(only_value(&builder.finish()?)?, None))
 }
 
 fn function_for(op: &BinaryOperator) -> Option<&'static Arc<ScalarUDF>> {

@@ -13,11 +13,14 @@ use sqlparser::ast::{
 use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::types::from_sql;
-use super::{catalog_forms, correlated, json};
+use super::{catalog_forms, correlated, json, lateral};
 use crate::catalog::{ColumnType, Datum};
 
 /// Functions that return rows when they stand in `FROM`.
 const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
+
+/// How many arrays without a name may stand side by side in one `unnest`.
+const MAX_ARRAYS: usize = 8;
 
 /// The names a client sees, for output columns that had to be called something else.
 #[derive(Default)]
@@ -34,9 +37,11 @@ impl OutputNames {
 
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
+    lateral::rewrite(query);
     let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query) };
     catalog_forms::empty_selects(query, rewriter.of_catalog);
-    let names = name_outputs(query);
+    let mut names = name_outputs(query);
+    names.shown.extend((0..MAX_ARRAYS).map(|at| (lateral::unnamed(at), "unnest".into())));
     let _ = query.visit(&mut rewriter);
     match rewriter.error {
         Some(error) => Err(error),
@@ -126,6 +131,9 @@ impl VisitorMut for Rewriter {
                 } else if SET_FUNCTIONS.contains(&function.as_str()) {
                     name_set_function(alias, &function);
                 }
+            }
+            TableFactor::UNNEST { with_ordinality: true, .. } => {
+                self.error = Some(Error::unsupported("WITH ORDINALITY"))
             }
             TableFactor::UNNEST { alias, .. } => name_set_function(alias, "unnest"),
             TableFactor::Table { sample: Some(_), .. } => self.error = Some(Error::unsupported("TABLESAMPLE")),
