@@ -26,6 +26,7 @@ mod render;
 mod reserved;
 mod restore;
 mod schedule;
+mod sequence;
 mod settings;
 mod show;
 mod show_backup;
@@ -52,6 +53,7 @@ pub use schedule::{
     AlterSchedule, ControlSchedules, CreateSchedule, FullBackup, ScheduleChange, ScheduleCommand, ScheduleOptions,
     ScheduleState, ShowSchedules,
 };
+pub use sequence::{SequenceAction, SequenceOptions, SequenceStatement};
 pub use settings::{Reset, SetClusterSetting};
 pub use show::{Show, ShowCreate};
 pub use show_backup::{BackupDetails, ShowBackup, ShowBackupConnection, ShowBackupOptions, ShowBackups};

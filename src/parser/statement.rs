@@ -16,6 +16,7 @@ use super::ordinary::{self, Ordinary};
 use super::render::{Render, Secrets, quote_ident, quote_literal};
 use super::restore::Restore;
 use super::schedule::{AlterSchedule, ControlSchedules, CreateSchedule, ScheduleCommand, ShowSchedules};
+use super::sequence::SequenceStatement;
 use super::settings::{Reset, SetClusterSetting};
 use super::show::{self, Show};
 use super::show_backup::{ShowBackup, ShowBackupConnection, ShowBackups};
@@ -80,6 +81,8 @@ pub enum Statement {
     SetClusterSetting(SetClusterSetting),
     /// `RESET`
     Reset(Reset),
+    /// `CREATE SEQUENCE`, `ALTER SEQUENCE`
+    Sequence(SequenceStatement),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
     /// `USE`
@@ -130,6 +133,7 @@ impl Statement {
             Statement::Show(_) => "SHOW",
             Statement::SetClusterSetting(_) => "SET CLUSTER SETTING",
             Statement::Reset(_) => "RESET",
+            Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Use(_) => "USE",
             Statement::Maintenance(maintenance) => maintenance.command,
@@ -166,6 +170,7 @@ impl Render for Statement {
             Statement::Show(statement) => statement.render(out, secrets),
             Statement::SetClusterSetting(statement) => statement.render(out, secrets),
             Statement::Reset(statement) => statement.render(out, secrets),
+            Statement::Sequence(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
             Statement::Use(database) if database.contains(['\n', '\r']) => {
@@ -246,6 +251,8 @@ fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         CreateSchedule::parse(cursor).map(|create| Some(Statement::CreateSchedule(Box::new(create))))
     } else if cursor.eat("CREATE EXTERNAL CONNECTION") {
         ExternalConnection::parse_create(cursor).map(|create| Some(Statement::ExternalConnection(create)))
+    } else if cursor.eat("CREATE SEQUENCE") {
+        SequenceStatement::parse_create(cursor).map(|create| Some(Statement::Sequence(create)))
     } else {
         Ok(None)
     }
@@ -262,6 +269,8 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         AlterJob::parse(cursor).map(|alter| Some(Statement::AlterJob(alter)))
     } else if cursor.eat("ALTER EXTERNAL CONNECTION") {
         ExternalConnection::parse_alter(cursor).map(|alter| Some(Statement::ExternalConnection(alter)))
+    } else if cursor.eat("ALTER SEQUENCE") {
+        SequenceStatement::parse_alter(cursor).map(|alter| Some(Statement::Sequence(alter)))
     } else {
         let mut ahead = cursor.clone();
         ahead.require("ALTER")?;

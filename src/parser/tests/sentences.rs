@@ -195,6 +195,7 @@ impl<'g> Generator<'g> {
                 "'two\nlines'",
                 "CAST(a AS TEXT)",
             ],
+            "signed" => &["1", "-5", "+ 3", "9223372036854775807", "-9223372036854775808"],
             "maintenance_value" => &["true", "off", "auto", "4", "ON"],
             _ => return None,
         };
@@ -241,6 +242,13 @@ fn makes_sense(words: &[String]) -> bool {
         if option("new_db_name") && !(database && one) || option("into_db") && !tables {
             return false;
         }
+    }
+    // An option of a sequence is given once.
+    let is_sequence = words.iter().take(6).any(|word| word.eq_ignore_ascii_case("SEQUENCE"));
+    let count = |option: &&str| words.iter().filter(|word| word.eq_ignore_ascii_case(option)).count();
+    let options = ["AS", "INCREMENT", "MINVALUE", "MAXVALUE", "START", "CACHE", "CYCLE", "OWNED"];
+    if is_sequence && options.iter().any(|option| count(option) > 1) {
+        return false;
     }
     // A schedule's backups are always detached.
     let attached = |three: &[String]| {
@@ -310,6 +318,8 @@ fn mutated_sentences_never_panic_and_errors_keep_secrets() {
     for_many(seed, |generator| {
         let mut words = generator.statement();
         let other = generator.statement();
+        // Whether something else may be in quotes now.
+        let mut requoted = false;
         for _ in 0..generator.random.random_range(1..4) {
             let at = generator.random.random_range(0..words.len());
             match generator.random.random_range(0..6) {
@@ -317,10 +327,12 @@ fn mutated_sentences_never_panic_and_errors_keep_secrets() {
                 1 => words.insert(at, words[at].clone()),
                 2 => words[at] = other.choose(&mut generator.random).unwrap().clone(),
                 3 => words.truncate(at + 1),
-                4 => words.insert(
-                    at,
-                    generator.pick(&["(", ")", "[", "]", ",", ".", "'", "\"", "$", "$$", "=", "é", "WITH", ";"]),
-                ),
+                4 => {
+                    let new =
+                        generator.pick(&["(", ")", "[", "]", ",", ".", "'", "\"", "$", "$$", "=", "é", "WITH", ";"]);
+                    requoted |= ["'", "\"", "$", "$$"].contains(&new.as_str());
+                    words.insert(at, new);
+                }
                 _ => {
                     let cut = words[at].char_indices().nth(1).map_or(words[at].len(), |(at, _)| at);
                     words[at].truncate(cut);
@@ -332,7 +344,8 @@ fn mutated_sentences_never_panic_and_errors_keep_secrets() {
         }
         let sql = generator.text(&words);
         // What is no longer in quotes is no longer a literal.
-        let quoted = sql.matches('\'').count() % 2 == 0 && sql.matches('"').count() % 2 == 0 && !sql.contains("$$");
+        let quoted =
+            !requoted && sql.matches('\'').count() % 2 == 0 && sql.matches('"').count() % 2 == 0 && !sql.contains("$$");
         match parse(&sql) {
             Ok(statements) => statements.iter().for_each(|parsed| drop(parsed.statement.exposed())),
             Err(error) => {

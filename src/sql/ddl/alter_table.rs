@@ -3,23 +3,24 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray};
 use futures::TryStreamExt;
-use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint,
-};
+use sqlparser::ast::{AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint};
 
-use super::super::arrays::{assign, batch_of_rows};
+use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
 use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
-use super::super::query::expression::{self, compile, row_schema, rows_without_columns};
+use super::super::query::expression::{self, compile, row_schema, value_for};
+use super::alter_column::alter_column;
+use super::build::{self, Computed};
 use super::create_table::{
     add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_unsupported_unique,
 };
+use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{build, default, free_name, locked_table, named_column, parameter};
+use super::{free_name, locked_table, named_column, parameter};
 use crate::catalog::row::RowWriter;
-use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor, decode_row};
+use crate::catalog::{Check, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
 use crate::parser::quote_ident_in_sql;
 
@@ -84,7 +85,8 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
     Ok(context.catalog().write(&Descriptor::Table(table))?)
 }
 
-fn refuse_views(table: &TableDescriptor) -> Result<()> {
+/// Fails if a view reads the table.
+pub fn refuse_views(table: &TableDescriptor) -> Result<()> {
     if table.views.is_empty() {
         return Ok(());
     }
@@ -106,13 +108,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
             table.primary.name = String::new();
             let name = key.name.as_ref().map_or_else(|| free_name(&table, &[], "pkey"), folded);
             make_primary(context, &mut table, name, &keys_of(&key.columns)?).await?;
-            for index in &mut table.indexes {
-                index.space = context.engine().store().create_space().await?;
-            }
-            build::rebuild(context, &old, &table).await?;
-            for index in old.all_indexes() {
-                context.catalog().drop_space(&old, index.space)?;
-            }
+            build::rebuild(context, &old, &mut table, &[]).await?;
         }
         TableConstraint::Unique(unique) => {
             refuse_unsupported_unique(unique)?;
@@ -121,11 +117,13 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
         }
         TableConstraint::Check(check) => {
             add_check(context, &mut table, check)?;
-            check_existing(context, &table).await?;
+            if let Some(check) = table.checks.last() {
+                check_existing(context, &table, check).await?;
+            }
         }
         TableConstraint::ForeignKey(key) => {
             add_foreign_key(context, &mut table, key).await?;
-            references_exist(context, &table).await?;
+            references_exist(context, &table, table.foreign_keys.last()).await?;
         }
         other => return Err(Error::unsupported(format!("ALTER TABLE ... ADD {other}"))),
     }
@@ -133,7 +131,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
 }
 
 /// Runs `visit` over all rows of a table, some at a time.
-async fn for_each_rows(
+pub async fn for_each_rows(
     context: &Context,
     table: &TableDescriptor,
     mut visit: impl FnMut(Vec<Vec<Datum<'static>>>) -> Result<()> + Send,
@@ -147,8 +145,8 @@ async fn for_each_rows(
     Ok(())
 }
 
-async fn check_existing(context: &Context, table: &TableDescriptor) -> Result<()> {
-    let Some(check) = table.checks.last() else { return Ok(()) };
+/// Fails if a row breaks a check.
+pub async fn check_existing(context: &Context, table: &TableDescriptor, check: &Check) -> Result<()> {
     let schema = row_schema(table);
     let compiled = compile(context, expression::parse(&check.condition)?, &schema)?;
     let types: Vec<ColumnType> = table.columns.iter().map(|column| column.column_type.clone()).collect();
@@ -169,10 +167,15 @@ async fn check_existing(context: &Context, table: &TableDescriptor) -> Result<()
     .await
 }
 
-async fn references_exist(context: &Context, table: &TableDescriptor) -> Result<()> {
+/// Fails if a row refers to nothing by one of these keys.
+pub async fn references_exist<'a>(
+    context: &Context,
+    table: &TableDescriptor,
+    keys: impl IntoIterator<Item = &'a ForeignKey>,
+) -> Result<()> {
     // The writer's own check, over every row as if it were being added.
     let mut new = table.clone();
-    new.foreign_keys = table.foreign_keys.last().cloned().into_iter().collect();
+    new.foreign_keys = keys.into_iter().cloned().collect();
     let mut keys = super::super::dml::ForeignKeys::new(context, &Arc::new(new)).await?;
     for_each_rows(context, table, |rows| rows.iter().try_for_each(|row| keys.added(row))).await?;
     keys.check(context).await
@@ -184,33 +187,31 @@ async fn is_empty(context: &Context, table: &TableDescriptor) -> Result<bool> {
 }
 
 async fn add_filled_column(context: &Context, mut table: TableDescriptor, definition: &ColumnDef) -> Result<()> {
+    let old = table.clone();
     let mut constraints = Vec::new();
     add_column(context, &mut table, definition, &mut constraints).await?;
-    let empty = is_empty(context, &table).await?;
-    let column = table.columns.len() - 1;
+    let mut has_values = is_empty(context, &table).await?;
+    let position = table.columns.len() - 1;
     // Rows that come later have a value of their own.
-    if !empty && let Some(default) = table.columns[column].default.clone() {
-        let lower = default.to_lowercase();
-        if ["nextval", "random", "unique_rowid", "uuid", "clock_timestamp"]
-            .iter()
-            .any(|volatile| lower.contains(volatile))
-        {
-            return Err(Error::unsupported("adding a column with a volatile default to a table that has rows"));
-        }
-        let none = Arc::new(datafusion::arrow::datatypes::Schema::empty());
-        let compiled = compile(context, expression::parse(&default)?, &none)?;
-        let value = compiled.evaluate(&rows_without_columns(1)?)?;
-        let value =
-            assign(&value, &compiled.column_type, &table.columns[column].column_type)?.pop().unwrap_or(Datum::Null);
-        if !value.is_null() {
-            let mut writer = RowWriter::default();
-            writer.push(table.columns[column].id, &value);
-            let encoded = writer.finish().iter().map(|byte| format!("{byte:02x}")).collect();
-            table.columns[column].missing = Some(encoded);
+    if !has_values && let Some(default) = table.columns[position].default.clone() {
+        let value = expression::parse(&default)?;
+        if is_volatile(&default) {
+            let value = compile(context, value, &row_schema(&old))?;
+            build::rebuild(context, &old, &mut table, &[Computed { position, value }]).await?;
+            has_values = true;
+        } else {
+            let value = value_for(context, &value, &table.columns[position].column_type)?;
+            if !value.is_null() {
+                let mut writer = RowWriter::default();
+                writer.push(table.columns[position].id, &value);
+                let encoded = writer.finish().iter().map(|byte| format!("{byte:02x}")).collect();
+                table.columns[position].missing = Some(encoded);
+                has_values = true;
+            }
         }
     }
-    let column = &table.columns[column];
-    if !column.nullable && column.missing.is_none() && !empty {
+    let column = &table.columns[position];
+    if !column.nullable && !has_values {
         let message =
             format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.identity.name);
         return Err(Error::new(code::NOT_NULL_VIOLATION, message));
@@ -284,49 +285,6 @@ fn rename_column(table: &mut TableDescriptor, old: &str, new: String) -> Result<
     }
     if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
         column.name = new;
-    }
-    Ok(())
-}
-
-async fn alter_column(
-    context: &Context,
-    table: &mut TableDescriptor,
-    name: &str,
-    operation: &AlterColumnOperation,
-) -> Result<()> {
-    let id = named_column(table, name)?;
-    let position = table.position(id).unwrap_or_default();
-    match operation {
-        AlterColumnOperation::SetNotNull => {
-            table.columns[position].nullable = false;
-            let label = table.identity.name.clone();
-            for_each_rows(context, table, |rows| {
-                if rows.iter().any(|row| row[position].is_null()) {
-                    let message = format!("column \"{name}\" of relation \"{label}\" contains null values");
-                    return Err(Error::new(code::NOT_NULL_VIOLATION, message));
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        AlterColumnOperation::DropNotNull if table.in_primary_key(id) => {
-            return Err(Error::new(code::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
-        }
-        AlterColumnOperation::DropNotNull => table.columns[position].nullable = true,
-        AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
-            if table.columns[position].generated_always =>
-        {
-            let message = format!("column \"{name}\" of relation \"{}\" is an identity column", table.identity.name);
-            return Err(Error::new(code::SYNTAX_ERROR, message));
-        }
-        AlterColumnOperation::SetDefault { value } => {
-            let (sql, sequences) = default::normalize(context, table.database, value).await?;
-            table.columns[position].default = Some(sql);
-            let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
-            table.sequences.extend(new);
-        }
-        AlterColumnOperation::DropDefault => table.columns[position].default = None,
-        other => return Err(Error::unsupported(format!("ALTER COLUMN ... {other}"))),
     }
     Ok(())
 }

@@ -43,6 +43,12 @@ pub async fn normalize(
     Ok((sql_text(&expression), sequences))
 }
 
+/// Whether a default gives each row a value of its own.
+pub fn is_volatile(default: &str) -> bool {
+    let lower = default.to_lowercase();
+    ["nextval", "random", "unique_rowid", "uuid", "clock_timestamp"].iter().any(|volatile| lower.contains(volatile))
+}
+
 /// Finds the names given to `nextval`, or replaces them.
 #[derive(Default)]
 struct SequenceNames {

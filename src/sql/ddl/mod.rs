@@ -1,5 +1,6 @@
 //! Statements that change the catalog. They run inside the session's transaction and roll back whole.
 
+mod alter_column;
 mod alter_table;
 mod build;
 mod create_table;
@@ -10,6 +11,7 @@ mod index;
 mod objects;
 mod parameter;
 mod roles;
+mod sequence;
 mod serial;
 mod truncate;
 
@@ -28,6 +30,8 @@ pub const ROW_ID: &str = "rowid";
 /// Its default.
 pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 
+pub use sequence::execute as execute_sequence;
+
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
     let tag = match &statement.ast {
@@ -42,26 +46,13 @@ pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<O
         Ast::CreateSchema { schema_name, if_not_exists, .. } => {
             return objects::create_schema(context, schema_name, *if_not_exists).await.map(Some);
         }
-        Ast::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } => {
-            if *temporary || owned_by.is_some() {
-                return Err(Error::unsupported("a temporary or owned sequence"));
-            }
-            let data_type = data_type.as_ref().map(super::types::from_sql).transpose()?;
-            let parts = name_parts(name)?;
-            return objects::create_sequence(context, &parts, *if_not_exists, data_type, sequence_options)
-                .await
-                .map(Some);
-        }
         Ast::CreateRole(create) => return roles::create_role(context, create).await.map(Some),
         Ast::CreateUser(create) => return roles::create_user(context, create).await.map(Some),
         Ast::AlterTable(alter) => {
             alter_table::alter(context, alter).await?;
             "ALTER TABLE"
         }
-        Ast::Truncate(truncate) => {
-            truncate::truncate(context, truncate).await?;
-            "TRUNCATE TABLE"
-        }
+        Ast::Truncate(truncate) => return truncate::truncate(context, truncate).await.map(Some),
         Ast::Drop { object_type, if_exists, names, cascade, temporary: false, .. } => {
             let mut notices = Vec::new();
             for name in names {

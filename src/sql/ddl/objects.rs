@@ -1,4 +1,4 @@
-//! Databases, schemas, views and sequences.
+//! Databases, schemas and views.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -6,24 +6,20 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sqlparser::ast::{
-    CreateView, Expr, Ident, ObjectName, ObjectNamePart, Query, SchemaName, SequenceOptions, Statement as Ast,
-    VisitMut, VisitorMut,
+    CreateView, Ident, ObjectName, ObjectNamePart, Query, SchemaName, Statement as Ast, VisitMut, VisitorMut,
 };
 
 use super::super::context::Context;
 use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
-use super::super::query::sequences::{SequenceValue, write};
-use super::super::query::{self, ExtraTables, Visibility, expression};
+use super::super::query::{self, ExtraTables, Visibility};
 use super::Outcome;
-use crate::catalog::{
-    self, ColumnType, Datum, Descriptor, DescriptorId, Identity, SchemaDescriptor, SequenceDescriptor, ViewColumn,
-    ViewDescriptor,
-};
+use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
 use crate::parser::{quote_ident_in_sql, sql_text};
 
-async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
+/// A name and a number for a new object of the user.
+pub async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
     let id = DescriptorId(context.engine().store().create_space().await?.0);
     Ok(Identity::new(id, name, &context.session().user))
 }
@@ -65,77 +61,6 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
     let schema = SchemaDescriptor { identity: new_identity(context, name).await?, database };
     context.catalog().create(&Descriptor::Schema(schema)).await?;
     Ok(Outcome::done("CREATE SCHEMA"))
-}
-
-/// `CREATE SEQUENCE`
-pub async fn create_sequence(
-    context: &Context,
-    parts: &[String],
-    if_not_exists: bool,
-    data_type: Option<ColumnType>,
-    options: &[SequenceOptions],
-) -> Result<Outcome> {
-    let (database, schema, name) = context.place_for(parts).await?;
-    context.catalog().lock_name(Some(database), Some(schema), &name).await?;
-    if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
-        let message = format!("relation \"{name}\" already exists");
-        return match if_not_exists {
-            true => Ok(Outcome::skipped("CREATE SEQUENCE", message)),
-            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
-        };
-    }
-    let (mut increment, mut minimum, mut maximum, mut start) = (1, None, None, None);
-    for option in options {
-        let number = |expression: &Expr| match expression::constant(context, expression.clone())? {
-            (_, Datum::Int(value)) => Ok(value),
-            _ => Err(Error::new(code::INVALID_PARAMETER, "a sequence option takes a whole number")),
-        };
-        match option {
-            SequenceOptions::IncrementBy(value, _) => increment = number(value)?,
-            SequenceOptions::MinValue(value) => minimum = value.as_ref().map(number).transpose()?,
-            SequenceOptions::MaxValue(value) => maximum = value.as_ref().map(number).transpose()?,
-            SequenceOptions::StartWith(value, _) => start = Some(number(value)?),
-            // How many numbers a session keeps ahead is the server's business here.
-            SequenceOptions::Cache(_) | SequenceOptions::Cycle(true) => {}
-            SequenceOptions::Cycle(false) => return Err(Error::unsupported("a cycling sequence")),
-        }
-    }
-    let limits = match data_type {
-        None | Some(ColumnType::Int8) => (i64::MIN, i64::MAX),
-        Some(ColumnType::Int4) => (i32::MIN.into(), i32::MAX.into()),
-        Some(ColumnType::Int2) => (i16::MIN.into(), i16::MAX.into()),
-        Some(_) => {
-            return Err(Error::new(code::INVALID_PARAMETER, "sequence type must be smallint, integer, or bigint"));
-        }
-    };
-    let (minimum, maximum) = match increment {
-        0 => return Err(Error::new(code::INVALID_PARAMETER, "INCREMENT must not be zero")),
-        1.. => (minimum.unwrap_or(1), maximum.unwrap_or(limits.1)),
-        _ => (minimum.unwrap_or(limits.0), maximum.unwrap_or(-1)),
-    };
-    let start = start.unwrap_or(if increment > 0 { minimum } else { maximum });
-    if minimum >= maximum || !(minimum..=maximum).contains(&start) || minimum < limits.0 || maximum > limits.1 {
-        let message =
-            format!("MINVALUE ({minimum}), START ({start}) and MAXVALUE ({maximum}) must ascend within the type");
-        return Err(Error::new(code::INVALID_PARAMETER, message));
-    }
-    let space = context.engine().store().create_space().await?;
-    let identity = new_identity(context, &name).await?;
-    let sequence = SequenceDescriptor {
-        identity,
-        database,
-        schema,
-        space,
-        start,
-        increment,
-        minimum,
-        maximum,
-        owned_by: None,
-        views: Vec::new(),
-    };
-    write(&**context.txn(), &sequence, SequenceValue { last_value: start, is_called: false })?;
-    context.catalog().create(&Descriptor::Sequence(sequence)).await?;
-    Ok(Outcome::done("CREATE SEQUENCE"))
 }
 
 /// `CREATE VIEW`

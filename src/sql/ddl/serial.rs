@@ -1,12 +1,13 @@
 //! `SERIAL` and `IDENTITY`: columns that take their numbers from a sequence of their own.
 
-use sqlparser::ast::{DataType as SqlType, SequenceOptions};
+use sqlparser::ast::{DataType as SqlType, Expr, SequenceOptions as SqlOptions};
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::objects::create_sequence;
-use crate::catalog::{Column, ColumnId, ColumnType, Descriptor, DescriptorId, TableDescriptor};
-use crate::parser::quote_ident_in_sql;
+use super::super::query::expression;
+use super::sequence;
+use crate::catalog::{Column, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor};
+use crate::parser::{SequenceOptions, quote_ident_in_sql};
 
 /// The type of the numbers of a serial type.
 pub fn numbers_of(data_type: &SqlType) -> Option<ColumnType> {
@@ -25,7 +26,7 @@ pub async fn give_sequence(
     context: &Context,
     table: &mut TableDescriptor,
     column: &mut Column,
-    options: &[SequenceOptions],
+    options: &[SqlOptions],
 ) -> Result<()> {
     if column.default.is_some() {
         let message = format!(
@@ -47,7 +48,7 @@ pub async fn give_sequence(
         name = format!("{base}{number}");
     }
     let parts = [database.name(), schema.name(), &name].map(str::to_string);
-    create_sequence(context, &parts, false, Some(column.column_type.clone()), options).await?;
+    sequence::create(context, &parts, false, &options_of(context, &column.column_type, options)?).await?;
     let Descriptor::Sequence(sequence) = &*context.object(&parts).await? else {
         return Err(Error::internal("a new sequence is none"));
     };
@@ -59,6 +60,27 @@ pub async fn give_sequence(
     column.default = Some(format!("nextval('{}')", format!("{schema}.{name}").replace('\'', "''")));
     column.nullable = false;
     Ok(())
+}
+
+/// The options of an identity column, as those of its sequence.
+fn options_of(context: &Context, numbers: &ColumnType, options: &[SqlOptions]) -> Result<SequenceOptions> {
+    let number = |expression: &Expr| match expression::constant(context, expression.clone())? {
+        (_, Datum::Int(value)) => Ok(value),
+        _ => Err(Error::new(code::INVALID_PARAMETER, "a sequence option takes a whole number")),
+    };
+    let mut all = SequenceOptions { data_type: Some(numbers.to_string().to_lowercase()), ..SequenceOptions::default() };
+    for option in options {
+        match option {
+            SqlOptions::IncrementBy(value, _) => all.increment = Some(number(value)?),
+            SqlOptions::MinValue(value) => all.minimum = Some(value.as_ref().map(number).transpose()?),
+            SqlOptions::MaxValue(value) => all.maximum = Some(value.as_ref().map(number).transpose()?),
+            SqlOptions::StartWith(value, _) => all.start = Some(number(value)?),
+            SqlOptions::Cache(value) => all.cache = Some(number(value)?),
+            // `sqlparser` has it the other way round.
+            SqlOptions::Cycle(no) => all.cycle = Some(!no),
+        }
+    }
+    Ok(all)
 }
 
 /// The sequences that belong to a table, or to one column of it.

@@ -3,17 +3,14 @@ use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 use super::super::context::Context;
 use super::super::dml::name_parts;
 use super::super::error::{Error, Result};
-use super::locked_table;
+use super::sequence::restart_owned;
+use super::{Outcome, locked_table};
 use crate::catalog::{Descriptor, TableDescriptor};
+use crate::kv::LockMode;
 
 /// `TRUNCATE`: the tables get new, empty spaces; the old ones stay readable before the commit.
-pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<()> {
-    if truncate.identity == Some(TruncateIdentityOption::Restart) {
-        return Err(Error::unsupported("TRUNCATE ... RESTART IDENTITY"));
-    }
-    if truncate.cascade == Some(CascadeOption::Cascade) {
-        return Err(Error::unsupported("TRUNCATE ... CASCADE"));
-    }
+pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<Outcome> {
+    let cascade = truncate.cascade == Some(CascadeOption::Cascade);
     let mut tables: Vec<TableDescriptor> = Vec::new();
     for target in &truncate.table_names {
         let table = locked_table(context, &name_parts(&target.name)?).await?;
@@ -21,15 +18,28 @@ pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<()> {
             tables.push(table);
         }
     }
-    let ids: Vec<_> = tables.iter().map(|table| table.identity.id).collect();
-    for table in &tables {
-        if let Some(other) = table.referenced_by.iter().find(|id| !ids.contains(id)) {
-            let other = context.catalog().get(*other).await?;
-            let error = Error::unsupported("truncating a table referenced in a foreign key constraint");
-            return Err(error.detail(format!("Table \"{}\" references \"{}\".", other.name(), table.identity.name)));
+    let mut notices = Vec::new();
+    let mut at = 0;
+    while let Some(table) = tables.get(at) {
+        let ids: Vec<_> = tables.iter().map(|table| table.identity.id).collect();
+        for id in table.referenced_by.clone().into_iter().filter(|id| !ids.contains(id)) {
+            context.catalog().lock(id, LockMode::Exclusive).await?;
+            let found = context.catalog().get(id).await?;
+            let Descriptor::Table(other) = &*found else { continue };
+            if !cascade {
+                let error = Error::unsupported("truncating a table referenced in a foreign key constraint");
+                let detail = format!("Table \"{}\" references \"{}\".", other.identity.name, tables[at].identity.name);
+                return Err(error.detail(detail).hint("Truncate both at the same time, or use TRUNCATE ... CASCADE."));
+            }
+            notices.push(format!("truncate cascades to table \"{}\"", other.identity.name));
+            tables.push(other.clone());
         }
+        at += 1;
     }
     for mut table in tables {
+        if truncate.identity == Some(TruncateIdentityOption::Restart) {
+            restart_owned(context, &table).await?;
+        }
         for index in table.all_indexes() {
             context.catalog().drop_space(&table, index.space)?;
         }
@@ -39,5 +49,5 @@ pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<()> {
         }
         context.catalog().write(&Descriptor::Table(table))?;
     }
-    Ok(())
+    Ok(Outcome { tag: "TRUNCATE TABLE", notices })
 }

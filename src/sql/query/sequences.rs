@@ -31,6 +31,15 @@ pub struct SequenceBlocks {
     blocks: Mutex<HashMap<SpaceId, Block>>,
 }
 
+impl SequenceBlocks {
+    /// Forgets the block of a sequence, and says which of its numbers was handed out last. Whoever takes the next block conflicts
+    /// with a transaction that has read the sequence.
+    pub fn give_up(&self, sequence: &SequenceDescriptor) -> Option<i64> {
+        let block = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence.space)?;
+        (block.left > 0).then(|| block.next.wrapping_sub(sequence.increment))
+    }
+}
+
 struct Block {
     next: i64,
     left: i64,

@@ -445,6 +445,11 @@ impl Session {
                 zone::configure(context, statement).await?;
                 Ok((Response::Done("CONFIGURE ZONE".into()), Vec::new()))
             }
+            Statement::Sequence(sequence) => {
+                let outcome = ddl::execute_sequence(context, sequence).await?;
+                self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
             Statement::SetConstraints(set) => {
                 if self.status() == Status::Idle {
                     self.notices.push("SET CONSTRAINTS can only be used in transaction blocks".into());

@@ -1,0 +1,218 @@
+//! `ALTER TABLE ... ALTER COLUMN`
+
+use sqlparser::ast::{AlterColumnOperation, Expr, Ident};
+
+use super::super::context::Context;
+use super::super::error::{Error, Result, code};
+use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
+use super::super::types::{from_sql, pg_name};
+use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
+use super::build::{Computed, rebuild};
+use super::{default, named_column};
+use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
+use crate::parser::quote_ident_in_sql;
+
+/// `ALTER TABLE ... ALTER COLUMN`
+pub async fn alter_column(
+    context: &Context,
+    table: &mut TableDescriptor,
+    name: &str,
+    operation: &AlterColumnOperation,
+) -> Result<()> {
+    let id = named_column(table, name)?;
+    let position = table.position(id).unwrap_or_default();
+    match operation {
+        AlterColumnOperation::SetNotNull => {
+            table.columns[position].nullable = false;
+            let label = table.identity.name.clone();
+            for_each_rows(context, table, |rows| {
+                if rows.iter().any(|row| row[position].is_null()) {
+                    let message = format!("column \"{name}\" of relation \"{label}\" contains null values");
+                    return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        AlterColumnOperation::DropNotNull if table.in_primary_key(id) => {
+            return Err(Error::new(code::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
+        }
+        AlterColumnOperation::DropNotNull => table.columns[position].nullable = true,
+        AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
+            if table.columns[position].generated_always =>
+        {
+            let message = format!("column \"{name}\" of relation \"{}\" is an identity column", table.identity.name);
+            return Err(Error::new(code::SYNTAX_ERROR, message));
+        }
+        AlterColumnOperation::SetDefault { value } => {
+            let (sql, sequences) = default::normalize(context, table.database, value).await?;
+            table.columns[position].default = Some(sql);
+            let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
+            table.sequences.extend(new);
+        }
+        AlterColumnOperation::DropDefault => table.columns[position].default = None,
+        AlterColumnOperation::SetDataType { data_type, using, .. } => {
+            set_type(context, table, position, from_sql(data_type)?, using.as_ref()).await?;
+        }
+        other => return Err(Error::unsupported(format!("ALTER COLUMN ... {other}"))),
+    }
+    Ok(())
+}
+
+/// Gives a column another type. Its values are converted as an assignment would, or computed from the old rows.
+async fn set_type(
+    context: &Context,
+    table: &mut TableDescriptor,
+    position: usize,
+    to: ColumnType,
+    using: Option<&Expr>,
+) -> Result<()> {
+    refuse_views(table)?;
+    let old = table.clone();
+    let column = &old.columns[position];
+    let from = &column.column_type;
+    if *from == to && using.is_none() {
+        return Ok(());
+    }
+    let (shown_name, shown_type) = (&column.name, pg_name(&to));
+    if using.is_none() && !can_assign(from, &to) {
+        let message = format!("column \"{shown_name}\" cannot be cast automatically to type {shown_type}");
+        let hint = format!("You might need to specify \"USING {}::{shown_type}\".", quote_ident_in_sql(shown_name));
+        return Err(Error::new(code::DATATYPE_MISMATCH, message).hint(hint));
+    }
+    if column.generated_always && !is_integer(&to) {
+        return Err(Error::new(code::INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint"));
+    }
+    if !to.is_indexable() && table.all_indexes().any(|index| index.columns.iter().any(|part| part.column == column.id))
+    {
+        let message = format!("column \"{shown_name}\" has a type that cannot be indexed: {to}");
+        return Err(Error::unsupported(message));
+    }
+    table.columns[position].column_type = to.clone();
+    refuse_default(context, table, position).await?;
+    let checks = table.checks.iter().filter(|check| columns_named(&check.condition).contains(shown_name));
+    let checks: Vec<_> = checks.cloned().collect();
+    for check in &checks {
+        compile(context, expression::parse(&check.condition)?, &row_schema(table))?;
+    }
+    let same_values = using.is_none() && keeps_values(from, &to);
+    let keys = keys_of_column(context, table, position, same_values).await?;
+    if same_values {
+        return Ok(());
+    }
+    if context.deferred_keys().noted().iter().any(|key| [key.table, key.referenced].contains(&table.identity.id)) {
+        let message = format!("cannot ALTER TABLE \"{}\" because it has pending trigger events", table.identity.name);
+        return Err(
+            Error::new(code::OBJECT_IN_USE, message).hint("Let SET CONSTRAINTS ALL IMMEDIATE check them first.")
+        );
+    }
+    let value = match using {
+        Some(using) => using.clone(),
+        None => Expr::Identifier(Ident::with_quote('"', shown_name)),
+    };
+    let value = compile(context, value, &row_schema(&old))?;
+    table.columns[position].missing = None;
+    rebuild(context, &old, table, &[Computed { position, value }]).await?;
+    for check in &checks {
+        check_existing(context, table, check).await?;
+    }
+    references_exist(context, table, &keys).await
+}
+
+/// Fails if a default is none of the column's type. What makes new numbers is not asked.
+async fn refuse_default(context: &Context, table: &TableDescriptor, position: usize) -> Result<()> {
+    let column = &table.columns[position];
+    let Some(default) = &column.default else { return Ok(()) };
+    if default::is_volatile(default) {
+        return Ok(());
+    }
+    match value_for(context, &expression::parse(default)?, &column.column_type) {
+        // It is of a type that fits, as PostgreSQL sees it: an INSERT fails.
+        Err(error) if error.sqlstate == code::NUMERIC_OUT_OF_RANGE => Ok(()),
+        Err(_) => {
+            let shown = pg_name(&column.column_type);
+            let message =
+                format!("default for column \"{}\" cannot be cast automatically to type {shown}", column.name);
+            Err(Error::new(code::DATATYPE_MISMATCH, message))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// The foreign keys that a column is part of, if both ends can still be compared.
+async fn keys_of_column(
+    context: &Context,
+    table: &TableDescriptor,
+    position: usize,
+    same_values: bool,
+) -> Result<Vec<ForeignKey>> {
+    let column = &table.columns[position];
+    let refuse = |other: &ColumnType| {
+        let shown = (&column.column_type, other);
+        if shown.0 == shown.1 || (shown.0.is_character() && shown.1.is_character()) {
+            return Ok(());
+        }
+        let message = format!("foreign key columns have different types: {} and {}", shown.0, shown.1);
+        Err(Error::new(code::DATATYPE_MISMATCH, message).hint("Drop the foreign key first, and add it again after."))
+    };
+    let mut keys = Vec::new();
+    for key in table.foreign_keys.iter().filter(|key| key.columns.contains(&column.id)) {
+        let found = context.catalog().get(key.referenced_table).await?;
+        let other = match &*found {
+            _ if key.referenced_table == table.identity.id => table,
+            Descriptor::Table(other) => other,
+            _ => continue,
+        };
+        for (_, id) in key.columns.iter().zip(&key.referenced_columns).filter(|(id, _)| **id == column.id) {
+            refuse(&super::column_type(other, *id))?;
+        }
+        keys.push(key.clone());
+    }
+    for id in &table.referenced_by {
+        let found = context.catalog().get(*id).await?;
+        let Descriptor::Table(other) = &*found else { continue };
+        for key in other.foreign_keys.iter().filter(|key| key.referenced_table == table.identity.id) {
+            for (id, _) in key.columns.iter().zip(&key.referenced_columns).filter(|(_, id)| **id == column.id) {
+                let is_own = other.identity.id == table.identity.id;
+                refuse(&super::column_type(if is_own { table } else { other }, *id))?;
+                if !same_values {
+                    return Err(Error::unsupported("changing values that a foreign key refers to")
+                        .hint("Drop the foreign key first, and add it again after."));
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn is_integer(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+}
+
+fn is_number(column_type: &ColumnType) -> bool {
+    is_integer(column_type)
+        || matches!(column_type, ColumnType::Float4 | ColumnType::Float8 | ColumnType::Decimal { .. })
+}
+
+/// Whether PostgreSQL converts values of a type to another without being told how: its implicit and assignment casts.
+fn can_assign(from: &ColumnType, to: &ColumnType) -> bool {
+    use ColumnType::{Array, Date, Time, Timestamp, TimestampTz};
+    match (from, to) {
+        (Array(from), Array(to)) => can_assign(from, to),
+        (Date, Timestamp | TimestampTz) | (Timestamp | TimestampTz, Date | Time | Timestamp | TimestampTz) => true,
+        (from, to) => from == to || to.is_character() || (is_number(from) && is_number(to)),
+    }
+}
+
+/// Whether every value of a type is, as it is stored, the same value of another.
+fn keeps_values(from: &ColumnType, to: &ColumnType) -> bool {
+    use ColumnType::{Decimal, Int2, Int4, Int8, Text, VarChar};
+    match (from, to) {
+        (Int2, Int4 | Int8) | (Int4, Int8) | (VarChar(_), Text) => true,
+        (VarChar(from), VarChar(to)) => from <= to,
+        (Decimal { precision: from, scale }, Decimal { precision: to, scale: to_scale }) => {
+            scale == to_scale && (to.is_none() || from.is_some_and(|from| to.is_some_and(|to| from <= to)))
+        }
+        (from, to) => from == to,
+    }
+}
