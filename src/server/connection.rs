@@ -24,6 +24,7 @@ use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::codec::Framed;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cancel::{CancelKey, CancelKeys};
 use super::message;
@@ -56,14 +57,13 @@ pub async fn serve(
     let (outgoing, incoming) = socket.split();
     let (sender, messages) = mpsc::channel(READ_AHEAD);
     let (gone_sender, gone) = watch::channel(false);
-    let reader = tokio::spawn(read(incoming, sender, gone_sender));
+    // Ends with this function, also if that is in a panic: the reader keeps the socket open.
+    let _reader = AbortOnDropHandle::new(tokio::spawn(read(incoming, sender, gone_sender)));
     let mut session = session;
     let progress = session.progress_notices();
     let mut connection =
         Connection { outgoing, messages, gone, stop, session, progress, key, portals: HashMap::new(), began: None };
-    let outcome = connection.run().await;
-    reader.abort();
-    outcome
+    connection.run().await
 }
 
 async fn read(

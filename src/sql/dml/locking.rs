@@ -31,9 +31,14 @@ pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query
 
 async fn find_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
     let scratch = context.in_txn(context.engine().store().begin().await?);
+    // Whoever changes the definition of a table has the whole of it locked, and the rows of others may be of other types.
+    let committed = scratch.catalog().find(table.identity.id).await?;
+    if !matches!(committed.as_deref(), Some(Descriptor::Table(committed)) if committed == table) {
+        return Ok(Vec::new());
+    }
     let planned = match query::plan(&scratch, query, &ExtraTables::new(), Visibility::All).await {
         Ok(planned) => planned,
-        // The table is new in this transaction: nobody else can see its rows.
+        // Another table that the query names is new in this transaction.
         Err(error) if error.sqlstate == code::UNDEFINED_TABLE || error.sqlstate == code::UNDEFINED_COLUMN => {
             return Ok(Vec::new());
         }
