@@ -67,3 +67,66 @@ async fn foreign_keys_do_in_a_restored_database_what_they_did() {
     assert_eq!(value(&client, "SELECT count(*) FROM d.child WHERE p IS NOT NULL").await, "2");
     server.terminate();
 }
+
+#[tokio::test]
+async fn a_foreign_key_that_waits_does_so_after_a_restore() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d; CREATE TABLE p (id INT PRIMARY KEY)").await;
+    let key = "REFERENCES p ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED";
+    run(&client, &format!("CREATE TABLE c (id INT PRIMARY KEY, p INT {key}, q INT REFERENCES p DEFERRABLE)")).await;
+    let made = rows(&client, "SHOW CREATE TABLE c").await;
+    assert!(made[0][1].contains("ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED"), "{made:?}");
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'").await;
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'").await;
+    run(&client, "USE r").await;
+    assert_eq!(rows(&client, "SHOW CREATE TABLE c").await, made);
+    run(&client, "BEGIN; INSERT INTO c VALUES (1, 1, NULL); INSERT INTO p VALUES (1); COMMIT").await;
+    assert_eq!(fail(&client, "INSERT INTO c VALUES (2, 2, NULL)").await.0, "23503");
+    run(&client, "BEGIN; SET CONSTRAINTS c_q_fkey DEFERRED; INSERT INTO c VALUES (2, NULL, 2)").await;
+    assert_eq!(fail(&client, "COMMIT").await.0, "23503");
+    assert_eq!(rows(&client, "SELECT * FROM c").await, [["1", "1", "NULL"]]);
+    server.terminate();
+}
+
+#[tokio::test]
+async fn changed_types_and_sequences_are_in_the_layers_they_changed_before() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE t (id SERIAL PRIMARY KEY, a INT, b VARCHAR(10)); CREATE SEQUENCE s START 100").await;
+    run(&client, "CREATE INDEX by_a ON t (a); INSERT INTO t (a, b) VALUES (1, 'x'), (2, '20')").await;
+    run(&client, "SELECT nextval('s')").await;
+    let layer = "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b' WITH revision_history";
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b' WITH revision_history").await;
+    let mut seen = Vec::new();
+    for change in [
+        "ALTER TABLE t ALTER COLUMN a TYPE BIGINT; ALTER SEQUENCE s INCREMENT 10",
+        "ALTER TABLE t ALTER COLUMN a TYPE TEXT USING 'a' || a; ALTER SEQUENCE s RESTART 7",
+        "ALTER TABLE t ADD COLUMN n SERIAL; TRUNCATE t RESTART IDENTITY; INSERT INTO t (a) VALUES ('new')",
+    ] {
+        run(&client, &format!("BEGIN; {change}; COMMIT")).await;
+        run(&client, layer).await;
+        let ends = "SELECT max(end_time) FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/b']";
+        let made = rows(&client, "SHOW CREATE TABLE t").await;
+        let found = rows(&client, "SELECT * FROM t ORDER BY id").await;
+        let next = value(&client, "SELECT nextval('s')").await;
+        seen.push((value(&client, ends).await, made, found, next));
+    }
+    for (at, (end, made, found, next)) in seen.into_iter().enumerate() {
+        let place = format!("FROM LATEST IN 'nodelocal://1/b' AS OF SYSTEM TIME '{end}'");
+        run(&client, &format!("RESTORE DATABASE d {place} WITH new_db_name = 'r{at}'; USE r{at}")).await;
+        assert_eq!(rows(&client, "SHOW CREATE TABLE t").await, made, "layer {at}");
+        assert_eq!(rows(&client, "SELECT * FROM t ORDER BY id").await, found, "layer {at}");
+        assert_eq!(value(&client, "SELECT count(*) FROM t WHERE a IS NOT NULL").await, found.len().to_string());
+        // Numbers kept ahead at the time of the backup are skipped.
+        let (restored, next) = (value(&client, "SELECT nextval('s')").await, next.parse::<i64>().unwrap());
+        assert!(restored.parse::<i64>().unwrap() >= next, "layer {at}: {restored} after {next}");
+        run(&client, "INSERT INTO t (a) VALUES (NULL)").await;
+        assert_eq!(value(&client, "SELECT count(*) FROM t").await, (found.len() + 1).to_string());
+    }
+    assert!(value(&client, "SELECT max(id) FROM r2.t").await.parse::<i64>().unwrap() > 1);
+    server.terminate();
+}
