@@ -1,0 +1,4 @@
+DROP VIEW owners;
+ALTER TABLE pets RENAME COLUMN called TO name;
+ALTER TABLE people DROP COLUMN nick;
+ALTER TABLE people ALTER COLUMN age TYPE INT;
