@@ -169,7 +169,7 @@ fn sequences_and_views(
     random: &mut StdRng,
     counter: &mut u64,
 ) {
-    match random.random_range(0..5) {
+    match random.random_range(0..6) {
         0 if database.sequences.len() < 3 => {
             let sequence = format!("s{}", fresh(counter));
             statements.push(format!("CREATE SEQUENCE {name}.{sequence}"));
@@ -182,6 +182,12 @@ fn sequences_and_views(
             }
         }
         3 => {
+            if let Some((sequence, value)) = database.sequences.iter_mut().choose(random) {
+                statements.push(format!("ALTER SEQUENCE {name}.{sequence} RESTART"));
+                *value = 0;
+            }
+        }
+        4 => {
             if let Some((table, _)) = pick(&database.tables, random) {
                 let view = format!("v{}", fresh(counter));
                 statements
@@ -256,7 +262,7 @@ fn change_table(
     let mut table = (*database.tables[table_name]).clone();
     table.statement = None;
     let others = 1..table.columns.len();
-    match random.random_range(0..8) {
+    match random.random_range(0..10) {
         0 => {
             let kind = *Kind::ALL.iter().choose(random).unwrap();
             let column = format!("c{}", fresh(counter));
@@ -303,6 +309,23 @@ fn change_table(
         7 => {
             table.excluded = !table.excluded;
             statements.push(format!("ALTER TABLE {place} SET (exclude_data_from_backup = {})", table.excluded));
+        }
+        8 => {
+            // As text they are what they were, and are written anew.
+            let at = others.choose(random).unwrap();
+            let column = &mut table.columns[at];
+            if let Kind::Int | Kind::Decimal | Kind::Text = column.kind {
+                column.kind = Kind::Text;
+                statements.push(format!("ALTER TABLE {place} ALTER COLUMN {0} TYPE TEXT USING {0}::TEXT", column.name));
+            }
+        }
+        9 => {
+            // A default that is computed for each row, which are written anew.
+            let column = format!("c{}", fresh(counter));
+            statements
+                .push(format!("ALTER TABLE {place} ADD COLUMN {column} TEXT DEFAULT left(gen_random_uuid()::TEXT, 0)"));
+            table.columns.push(Column { name: column, kind: Kind::Text });
+            table.rows.values_mut().for_each(|row| row.push(Some(String::new())));
         }
         _ => {}
     }
