@@ -80,6 +80,11 @@ impl DeferredKeys {
         self.state().suspects.entry(id.clone()).or_default().extend(suspects);
     }
 
+    /// Whether there is something to check.
+    pub fn is_needed(&self) -> bool {
+        !self.state().suspects.is_empty()
+    }
+
     /// The keys with something to check.
     pub fn noted(&self) -> Vec<KeyId> {
         self.state().suspects.keys().cloned().collect()

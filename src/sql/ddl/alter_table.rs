@@ -178,7 +178,7 @@ pub async fn references_exist<'a>(
     new.foreign_keys = keys.into_iter().cloned().collect();
     let mut keys = super::super::dml::ForeignKeys::new(context, &Arc::new(new)).await?;
     for_each_rows(context, table, |rows| rows.iter().try_for_each(|row| keys.added(row))).await?;
-    keys.check(context).await
+    keys.check_at_once(context).await
 }
 
 async fn is_empty(context: &Context, table: &TableDescriptor) -> Result<bool> {

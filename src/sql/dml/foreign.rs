@@ -140,10 +140,20 @@ impl ForeignKeys {
 
     /// Fails if a key refers to nothing, unless it may until the end of the transaction.
     pub async fn check(&self, context: &Context) -> Result<()> {
+        self.check_unless(context, |id, key| context.deferred_keys().waits(id, key.checked)).await
+    }
+
+    /// Fails if a key refers to nothing.
+    pub async fn check_at_once(&self, context: &Context) -> Result<()> {
+        self.check_unless(context, |_, _| false).await
+    }
+
+    /// Fails if a key refers to nothing, other than those that wait.
+    async fn check_unless(&self, context: &Context, waits: impl Fn(&KeyId, &ForeignKey) -> bool) -> Result<()> {
         let deferred = context.deferred_keys();
         for Reference { key, other, values } in &self.outbound {
             let id = KeyId::of(self.table.identity.id, key);
-            if deferred.waits(&id, key.checked) {
+            if waits(&id, key) {
                 let suspect = |values: &Row| Suspect { values: values.clone(), gone: false };
                 deferred.note(&id, values.iter().map(|(encoded, values)| (encoded.clone(), suspect(values))));
                 continue;
@@ -156,7 +166,7 @@ impl ForeignKeys {
         }
         for Reference { key, other, values } in &self.inbound {
             let id = KeyId::of(other.identity.id, key);
-            let waits = deferred.waits(&id, key.checked);
+            let waits = waits(&id, key);
             for (encoded, gone) in values {
                 let values = &gone.values;
                 if waits && gone.action(key) != ReferentialAction::Restrict {

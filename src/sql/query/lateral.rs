@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor,
     TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
@@ -212,6 +212,9 @@ fn arrays_of(args: &[FunctionArg]) -> Option<Vec<Expr>> {
 /// Puts the rows of arrays into the table beside them.
 fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
     let SetExpr::Select(select) = &mut *query.body else { return None };
+    if select.from.iter().any(|joined| may_be_missing(joined, table)) {
+        return None;
+    }
     let is_it = |factor: &TableFactor| Unnested::of(factor).is_some_and(|other| other.called == unnested.called);
     // Where it is joined, what it is joined on is a condition on the rows.
     let mut condition = None;
@@ -250,6 +253,19 @@ fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
     }
     requalify(query, &normalized(&unnested.called), &name);
     Some(())
+}
+
+/// Whether an outer join makes rows without those of a table.
+fn may_be_missing(joined: &TableWithJoins, table: &str) -> bool {
+    let is_table = |factor: &TableFactor| called(factor).as_deref() == Some(table);
+    let keeps_left = |join: &Join| {
+        let is_inner =
+            matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_));
+        let is_left = matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_));
+        is_inner || (is_left && !is_table(&join.relation))
+    };
+    let is_here = is_table(&joined.relation) || joined.joins.iter().any(|join| is_table(&join.relation));
+    is_here && !joined.joins.iter().all(keeps_left)
 }
 
 /// A table with a row for each element of arrays in its rows.

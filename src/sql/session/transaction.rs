@@ -90,7 +90,9 @@ impl Session {
     }
 
     pub(super) async fn commit(&self, open: Open) -> Result<()> {
-        dml::check_deferred(&self.context(&open)).await?;
+        if open.facts.deferred.is_needed() {
+            dml::check_deferred(&self.context(&open)).await?;
+        }
         self.committing.send_replace(true);
         let committed = open.txn.commit().await;
         if let Err(error) = committed {
