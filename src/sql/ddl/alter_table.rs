@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray};
 use futures::TryStreamExt;
-use sqlparser::ast::{AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint};
+use sqlparser::ast::{AlterTable, AlterTableOperation, ColumnDef, Owner, RenameTableNameKind, TableConstraint};
 
 use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
@@ -79,10 +79,44 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
                 return Err(Error::new(code::UNDEFINED_OBJECT, message));
             }
         }
+        AlterTableOperation::RenameConstraint { old_name, new_name } => {
+            let (old, new) = (folded(old_name), folded(new_name));
+            if !rename_in_table(&mut table, &old, &new, true)? {
+                let message = format!("constraint \"{old}\" for table \"{}\" does not exist", table.identity.name);
+                return Err(Error::new(code::UNDEFINED_OBJECT, message));
+            }
+        }
+        AlterTableOperation::OwnerTo { new_owner } => {
+            let owner = match new_owner {
+                Owner::Ident(name) => folded(name),
+                Owner::CurrentRole | Owner::CurrentUser | Owner::SessionUser => context.session().user.clone(),
+            };
+            if !context.catalog().user_exists(&owner).await? {
+                return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{owner}\" does not exist")));
+            }
+            table.identity.owner = owner;
+        }
         AlterTableOperation::SetOptionsParens { options } => parameter::set(&mut table, options)?,
         other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),
     }
     Ok(context.catalog().write(&Descriptor::Table(table))?)
+}
+
+/// Gives a constraint or an index of a table another name; whether there is one called so.
+pub fn rename_in_table(table: &mut TableDescriptor, old: &str, new: &str, constraints_only: bool) -> Result<bool> {
+    if old != new {
+        super::refuse_taken(table, new)?;
+    }
+    let indexes = std::iter::once(&mut table.primary).chain(&mut table.indexes);
+    let mut names: Vec<&mut String> =
+        indexes.filter(|index| index.unique || !constraints_only).map(|index| &mut index.name).collect();
+    if constraints_only {
+        names.extend(table.checks.iter_mut().map(|check| &mut check.name));
+        names.extend(table.foreign_keys.iter_mut().map(|key| &mut key.name));
+    }
+    let Some(name) = names.into_iter().find(|name| *name == old) else { return Ok(false) };
+    *name = new.into();
+    Ok(true)
 }
 
 /// Fails if a view reads the table.

@@ -1,11 +1,33 @@
-use sqlparser::ast::{CreateIndex, IndexType};
+use sqlparser::ast::{CreateIndex, IndexType, ObjectName};
 
 use super::super::context::Context;
 use super::super::dml::name_parts;
-use super::super::error::{Error, Result};
+use super::super::error::{Error, Result, code};
+use super::alter_table::rename_in_table;
 use super::create_table::keys_of;
 use super::{Outcome, build, free_name, is_taken, locked_table, new_index};
 use crate::catalog::Descriptor;
+use crate::kv::LockMode;
+
+/// `ALTER INDEX ... RENAME TO`
+pub async fn rename(context: &Context, name: &ObjectName, to: &ObjectName) -> Result<Outcome> {
+    let (database, schema, old) = context.place_for(&name_parts(name)?).await?;
+    let new = name_parts(to)?.pop().unwrap_or_default();
+    for object in context.catalog().list(Some(database), Some(schema)).await? {
+        let Descriptor::Table(table) = &*object else { continue };
+        if !table.all_indexes().any(|index| index.name == old) {
+            continue;
+        }
+        context.catalog().lock(object.id(), LockMode::Exclusive).await?;
+        let Descriptor::Table(table) = &*context.catalog().get(object.id()).await? else { continue };
+        let mut table = table.clone();
+        if rename_in_table(&mut table, &old, &new, false)? {
+            context.catalog().write(&Descriptor::Table(table))?;
+            return Ok(Outcome::done("ALTER INDEX"));
+        }
+    }
+    Err(Error::new(code::UNDEFINED_TABLE, format!("relation \"{old}\" does not exist")))
+}
 
 /// `CREATE INDEX`
 pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> {
@@ -29,7 +51,7 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
         let message = format!("relation \"{name}\" already exists");
         return match create.if_not_exists {
             true => Ok(Outcome::skipped("CREATE INDEX", message)),
-            false => Err(Error::new(super::super::error::code::DUPLICATE_TABLE, message)),
+            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
         };
     }
     let index = new_index(context, &table, name, create.unique, &keys).await?;

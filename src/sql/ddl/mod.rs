@@ -16,7 +16,7 @@ mod serial;
 mod truncate;
 
 pub use create_table_as::create as create_table_as;
-use sqlparser::ast::{ObjectType, Statement as Ast};
+use sqlparser::ast::{AlterIndexOperation, ObjectType, Statement as Ast};
 
 use super::context::Context;
 use super::dml::name_parts;
@@ -39,6 +39,9 @@ pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<O
         Ast::CreateTable(create) if create.query.is_some() => return Ok(None),
         Ast::CreateTable(create) => return create_table::create(context, create, &statement.indexes).await.map(Some),
         Ast::CreateIndex(create) => return index::create(context, create).await.map(Some),
+        Ast::AlterIndex { name, operation: AlterIndexOperation::RenameIndex { index_name } } => {
+            return index::rename(context, name, index_name).await.map(Some);
+        }
         Ast::CreateView(create) => return objects::create_view(context, create).await.map(Some),
         Ast::CreateDatabase { db_name, if_not_exists, .. } => {
             return objects::create_database(context, &name_parts(db_name)?, *if_not_exists).await.map(Some);
