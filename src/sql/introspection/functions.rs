@@ -46,7 +46,7 @@ const PLAIN: [Definition<Plain>; 8] = [
     ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
     ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
     ("subscripts", 2..=2, INT8S, subscripts),
-    ("ordinals", 1..=8, INT8S, |args| {
+    ("ordinals", 2..=9, INT8S, |args| {
         let length = |array: &Datum<'_>| if let Datum::Array(items) = array { items.len() as i64 } else { 0 };
         Ok(Datum::Array((1..=args.iter().map(length).max().unwrap_or(0)).map(Datum::Int).collect()))
     }),
@@ -361,10 +361,10 @@ fn database_size(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>
 fn pretty_size(bytes: i64) -> String {
     let (mut size, mut units) = (bytes, ["bytes", "kB", "MB", "GB", "TB", "PB"].iter());
     let mut unit = units.next().copied().unwrap_or_default();
-    while size.abs() >= 10 * 1024
+    while size.unsigned_abs() >= 10 * 1024
         && let Some(next) = units.next()
     {
-        size = (size + size.signum() * 512) / 1024;
+        size = size / 1024 + (size % 1024 + size.signum() * 512) / 1024;
         unit = next;
     }
     format!("{size} {unit}")

@@ -20,10 +20,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::rewrite::{call, normalized};
-
-/// What makes every row of the catalog's tables another.
-const OID: &str = "oid";
+use super::rewrite::{call, normalized, string_literal};
 
 /// How the rows of the array at a position are called if nobody gave them a name. A client is to see `unnest`.
 pub fn unnamed(at: usize) -> String {
@@ -33,6 +30,21 @@ pub fn unnamed(at: usize) -> String {
 /// Rewords all `unnest`s in `FROM` that are not of one array alone. What it cannot reword stays as it is.
 pub fn rewrite(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Lateral { around: Vec::new() });
+}
+
+/// Whether a query makes several rows of one.
+pub fn makes_rows(query: &Query) -> bool {
+    struct Unnests;
+    impl Visitor for Unnests {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Function(function) if last_part(&function.name) == "unnest" => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(query, &mut Unnests).is_break()
 }
 
 /// The tables of each query around the one that is looked at, by how they are called there.
@@ -106,7 +118,9 @@ impl Unnested {
     fn items(&self) -> Vec<SelectItem> {
         let mut lists = self.arrays.clone();
         if self.numbered {
-            lists.push(call("ordinals", self.arrays.clone()));
+            // Functions here are strict in their first argument, and any array may be NULL.
+            let arrays = std::iter::once(string_literal(String::new())).chain(self.arrays.clone());
+            lists.push(call("ordinals", arrays.collect()));
         }
         let item = |(list, name): (Expr, &Ident)| SelectItem::ExprWithAlias {
             expr: call("unnest", vec![list]),
@@ -185,17 +199,21 @@ impl Lateral {
             return beside(query, &unnested, &table);
         }
         let relation = self.around.iter().rev().find_map(|tables| tables.get(&table))?;
-        if !last_part(relation).starts_with("pg_") {
-            return None;
-        }
+        let key = match last_part(relation).as_str() {
+            "pg_index" => "indexrelid",
+            "pg_attribute" => return None,
+            name if name.starts_with("pg_") => "oid",
+            _ => return None,
+        };
         let inside = Ident::with_quote('"', format!("{table}:inside"));
         requalify(query, &table, &inside);
         let SetExpr::Select(select) = &mut *query.body else { return None };
         let factor = factors_mut(select).into_iter().nth(at)?;
         let unnested = Unnested::of(factor)?;
         *factor = with_rows(named_table(relation.clone(), inside.clone()), &unnested, &inside)?;
-        let oid = |table: Ident| Expr::CompoundIdentifier(vec![table, Ident::new(OID)]);
-        require(select, equal(oid(inside.clone()), oid(Ident::with_quote('"', table))));
+        // What makes every row of it another.
+        let key = |table: Ident| Expr::CompoundIdentifier(vec![table, Ident::new(key)]);
+        require(select, equal(key(inside.clone()), key(Ident::with_quote('"', table))));
         requalify(query, &normalized(&unnested.called), &inside);
         Some(())
     }
@@ -212,7 +230,7 @@ fn arrays_of(args: &[FunctionArg]) -> Option<Vec<Expr>> {
 /// Puts the rows of arrays into the table beside them.
 fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
     let SetExpr::Select(select) = &mut *query.body else { return None };
-    if select.from.iter().any(|joined| may_be_missing(joined, table)) {
+    if select.from.iter().any(|joined| may_be_missing(joined, table)) || is_wild(select) {
         return None;
     }
     let is_it = |factor: &TableFactor| Unnested::of(factor).is_some_and(|other| other.called == unnested.called);
@@ -255,7 +273,18 @@ fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
     Some(())
 }
 
-/// Whether an outer join makes rows without those of a table.
+/// Whether a select has a wildcard that would show other columns, or in another order, once the rows of arrays are in a table.
+fn is_wild(select: &Select) -> bool {
+    // The table and its arrays alone.
+    let is_plain = factors(select).into_iter().filter(|factor| Unnested::of(factor).is_none()).count() == 1;
+    select.projection.iter().any(|item| match item {
+        SelectItem::QualifiedWildcard(..) => true,
+        SelectItem::Wildcard(_) => !is_plain,
+        _ => false,
+    })
+}
+
+/// Whether an outer join makes rows without those of a table, or a join is of columns that cannot be told from those of the arrays.
 fn may_be_missing(joined: &TableWithJoins, table: &str) -> bool {
     let is_table = |factor: &TableFactor| called(factor).as_deref() == Some(table);
     let keeps_left = |join: &Join| {
@@ -264,8 +293,16 @@ fn may_be_missing(joined: &TableWithJoins, table: &str) -> bool {
         let is_left = matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_));
         is_inner || (is_left && !is_table(&join.relation))
     };
-    let is_here = is_table(&joined.relation) || joined.joins.iter().any(|join| is_table(&join.relation));
-    is_here && !joined.joins.iter().all(keeps_left)
+    !joined.joins.iter().all(|join| keeps_left(join) && !is_natural(join))
+}
+
+fn is_natural(join: &Join) -> bool {
+    match &join.join_operator {
+        JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => {
+            matches!(on, JoinConstraint::Natural)
+        }
+        _ => false,
+    }
 }
 
 /// A table with a row for each element of arrays in its rows.

@@ -107,6 +107,18 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
 
 /// A planner that knows every table the query names.
 pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planner> {
+    prepare_with(context, query, extra, visibility, !lateral::makes_rows(query)).await
+}
+
+/// The same; `keyed` is whether rows of a table are still one for each primary key wherever the query looks at them. DataFusion takes
+/// them to be that also when it has made several rows of each.
+async fn prepare_with(
+    context: &Context,
+    query: &Query,
+    extra: &ExtraTables,
+    visibility: Visibility,
+    keyed: bool,
+) -> Result<Planner> {
     let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
     let (references, _) = resolve_table_references(&statement, true)?;
     let mentions_hidden = visibility == Visibility::AsNamed && rewrite::mentions(query, super::ddl::ROW_ID);
@@ -115,7 +127,7 @@ pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visi
     for reference in references {
         let table = match extra.get(reference.table()) {
             Some(extra) => Some(extra.clone()),
-            None => find_table(context, planner.snapshot(), &reference, all).await?,
+            None => find_table(context, planner.snapshot(), &reference, all, keyed).await?,
         };
         if let Some(table) = table {
             planner.add_table(reference, provider_as_source(table));
@@ -130,6 +142,7 @@ async fn find_table(
     snapshot: &Snapshot,
     reference: &TableReference,
     all: bool,
+    keyed: bool,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
     let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
@@ -137,7 +150,7 @@ async fn find_table(
         return Ok(Some(table));
     }
     let Some(found) = context.find_object(&parts).await? else { return Ok(None) };
-    table_provider(context, found, all).await.map(Some)
+    table_provider(context, found, all, keyed).await.map(Some)
 }
 
 /// What a query scans when it names an object.
@@ -145,18 +158,21 @@ fn table_provider<'a>(
     context: &'a Context,
     found: Arc<Descriptor>,
     all: bool,
+    keyed: bool,
 ) -> BoxFuture<'a, Result<Arc<dyn TableProvider>>> {
     Box::pin(async move {
         match &*found {
             Descriptor::Table(table) => {
-                let table = StoreTable::new(Arc::new(table.clone()), context.txn().clone(), all);
+                let table = StoreTable::new(Arc::new(table.clone()), context.txn().clone(), all, keyed);
                 Ok(Arc::new(table) as Arc<dyn TableProvider>)
             }
             Descriptor::View(view) => {
                 let inside = context.inside_database(view.database).await?;
                 let mut query = super::parse_query(&view.query)?;
                 rewrite(&mut query)?;
-                let plan = prepare(&inside, &query, &ExtraTables::new(), Visibility::AsNamed).await?.plan(query)?;
+                let keyed = keyed && !lateral::makes_rows(&query);
+                let planner = prepare_with(&inside, &query, &ExtraTables::new(), Visibility::AsNamed, keyed).await?;
+                let plan = planner.plan(query)?;
                 let renamed = rename_columns(plan, view.columns.iter().map(|column| column.name.as_str()))?;
                 Ok(Arc::new(ViewTable::new(renamed, Some(view.query.clone()))) as Arc<dyn TableProvider>)
             }

@@ -33,8 +33,8 @@ impl std::fmt::Debug for StoreTable {
 }
 
 impl StoreTable {
-    /// The table with its hidden columns, or without.
-    pub fn new(table: Arc<TableDescriptor>, txn: Arc<dyn Txn>, with_hidden: bool) -> StoreTable {
+    /// The table with its hidden columns, or without; `keyed` is whether a query may take its primary key for one.
+    pub fn new(table: Arc<TableDescriptor>, txn: Arc<dyn Txn>, with_hidden: bool, keyed: bool) -> StoreTable {
         let visible =
             |(position, column): (usize, &crate::catalog::Column)| (with_hidden || !column.hidden).then_some(position);
         let positions: Vec<usize> = table.columns.iter().enumerate().filter_map(visible).collect();
@@ -48,8 +48,8 @@ impl StoreTable {
             positions.iter().position(|&seen| seen == position)
         });
         let constraints = match key.collect::<Option<Vec<usize>>>() {
-            Some(key) => Constraints::new_unverified(vec![Constraint::PrimaryKey(key)]),
-            None => Constraints::default(),
+            Some(key) if keyed => Constraints::new_unverified(vec![Constraint::PrimaryKey(key)]),
+            _ => Constraints::default(),
         };
         StoreTable { table, txn, positions, schema, constraints }
     }
