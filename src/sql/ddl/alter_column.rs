@@ -3,11 +3,13 @@
 use sqlparser::ast::{AlterColumnOperation, Expr, Ident};
 
 use super::super::context::Context;
+use super::super::dml::has_waiting_keys;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
 use super::super::types::{from_sql, pg_name};
 use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
 use super::build::{Computed, rebuild};
+use super::sequence::retype_owned;
 use super::{default, named_column};
 use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
@@ -21,6 +23,10 @@ pub async fn alter_column(
 ) -> Result<()> {
     let id = named_column(table, name)?;
     let position = table.position(id).unwrap_or_default();
+    if table.columns[position].hidden {
+        let message = format!("column \"{name}\" is hidden: it is keepsafe's own");
+        return Err(Error::new(code::WRONG_OBJECT_TYPE, message));
+    }
     match operation {
         AlterColumnOperation::SetNotNull => {
             table.columns[position].nullable = false;
@@ -97,10 +103,13 @@ async fn set_type(
     }
     let same_values = using.is_none() && keeps_values(from, &to);
     let keys = keys_of_column(context, table, position, same_values).await?;
+    if is_integer(&to) {
+        retype_owned(context, table, column.id, &to).await?;
+    }
     if same_values {
         return Ok(());
     }
-    if context.deferred_keys().noted().iter().any(|key| [key.table, key.referenced].contains(&table.identity.id)) {
+    if has_waiting_keys(context, table.identity.id).await? {
         let message = format!("cannot ALTER TABLE \"{}\" because it has pending trigger events", table.identity.name);
         return Err(
             Error::new(code::OBJECT_IN_USE, message).hint("Let SET CONSTRAINTS ALL IMMEDIATE check them first.")

@@ -1,9 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray};
 use futures::TryStreamExt;
-use sqlparser::ast::{AlterTable, AlterTableOperation, ColumnDef, Owner, RenameTableNameKind, TableConstraint};
+use sqlparser::ast::{
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, Owner, RenameTableNameKind, TableConstraint,
+};
 
 use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
@@ -13,7 +15,8 @@ use super::super::query::expression::{self, compile, row_schema, value_for};
 use super::alter_column::alter_column;
 use super::build::{self, Computed};
 use super::create_table::{
-    add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_unsupported_unique,
+    add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_deferrable,
+    refuse_unsupported_unique,
 };
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
@@ -22,7 +25,7 @@ use super::{free_name, locked_table, named_column, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{Check, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
-use crate::parser::quote_ident_in_sql;
+use crate::parser::{quote_ident_in_sql, sql_text};
 
 /// `ALTER TABLE`
 pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
@@ -30,7 +33,30 @@ pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
     if context.find_object(&parts).await?.is_none() && alter.if_exists {
         return Ok(());
     }
-    for operation in &alter.operations {
+    // What goes, goes first, as in PostgreSQL.
+    let goes = |operation: &&AlterTableOperation| {
+        matches!(
+            operation,
+            AlterTableOperation::DropConstraint { .. }
+                | AlterTableOperation::AlterColumn {
+                    op: AlterColumnOperation::DropDefault | AlterColumnOperation::DropNotNull,
+                    ..
+                }
+        )
+    };
+    let (first, then): (Vec<_>, Vec<_>) = alter.operations.iter().partition(goes);
+    let mut retyped = HashSet::new();
+    for operation in first.into_iter().chain(then) {
+        if let AlterTableOperation::AlterColumn { column_name, op: AlterColumnOperation::SetDataType { using, .. } } =
+            operation
+        {
+            let named = using.as_ref().map_or_else(HashSet::new, |using| expression::columns_named(&sql_text(using)));
+            if named.intersection(&retyped).next().is_some() {
+                return Err(Error::unsupported("USING that names a column whose type changes in the same statement")
+                    .hint("Use one ALTER TABLE after the other."));
+            }
+            retyped.insert(folded(column_name));
+        }
         let table = locked_table(context, &parts).await?;
         apply(context, table, operation).await?;
     }
@@ -131,6 +157,7 @@ pub fn refuse_views(table: &TableDescriptor) -> Result<()> {
 async fn add_constraint(context: &Context, mut table: TableDescriptor, constraint: &TableConstraint) -> Result<()> {
     match constraint {
         TableConstraint::PrimaryKey(key) => {
+            refuse_deferrable(key.characteristics.as_ref())?;
             let old = table.clone();
             let is_hidden =
                 old.primary.columns.iter().any(|part| old.column(part.column).is_some_and(|column| column.hidden));
@@ -230,6 +257,8 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     if !has_values && let Some(default) = table.columns[position].default.clone() {
         let value = expression::parse(&default)?;
         if is_volatile(&default) {
+            // It names sequences as they are called in the table's own database.
+            let context = &context.inside_database(table.database).await?;
             let value = compile(context, value, &row_schema(&old))?;
             build::rebuild(context, &old, &mut table, &[Computed { position, value }]).await?;
             has_values = true;

@@ -277,7 +277,8 @@ fn checked(characteristics: Option<&ConstraintCharacteristics>) -> Result<Checke
     }
 }
 
-fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
+/// Refuses a constraint, other than a foreign key, that is to wait.
+pub fn refuse_deferrable(characteristics: Option<&ConstraintCharacteristics>) -> Result<()> {
     match checked(characteristics)? {
         Checked::Always => Ok(()),
         Checked::Immediate | Checked::Deferred => {
@@ -381,7 +382,9 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         checked,
     });
     if is_self || other.identity.id == table.identity.id {
-        table.referenced_by.push(table.identity.id);
+        if !table.referenced_by.contains(&table.identity.id) {
+            table.referenced_by.push(table.identity.id);
+        }
     } else if !other.referenced_by.contains(&table.identity.id) {
         context.catalog().lock(other.identity.id, LockMode::Exclusive).await?;
         let mut other = (*super::super::dml::table_named(context, &parts).await?).clone();

@@ -1,11 +1,11 @@
-//! Sequences. Whatever changes one gives it a new space, so that numbers kept ahead of the old one are forgotten with the commit.
+//! Sequences. Whatever changes which numbers come next gives it a new space, so that blocks taken of the old one are nothing to it.
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::query::sequences::{SequenceValue, read, write};
 use super::objects::new_identity;
 use super::{Outcome, locked_table, named_column};
-use crate::catalog::{ColumnId, Descriptor, DescriptorId, SequenceDescriptor, TableDescriptor};
+use crate::catalog::{ColumnId, ColumnType, Descriptor, DescriptorId, SequenceDescriptor, TableDescriptor};
 use crate::kv::LockMode;
 use crate::parser::{SequenceAction, SequenceOptions, SequenceStatement, quote_ident_in_sql};
 
@@ -92,13 +92,13 @@ async fn to_alter(context: &Context, parts: &[String], if_exists: bool) -> Resul
 }
 
 async fn alter(context: &Context, mut sequence: SequenceDescriptor, options: &SequenceOptions) -> Result<Outcome> {
-    let mut value = read(&**context.txn(), &sequence).await?;
     if let Some(owner) = &options.owned_by {
         set_owner(context, &mut sequence, owner.as_deref()).await?;
     }
     let is_more = SequenceOptions { owned_by: None, ..options.clone() } != SequenceOptions::default();
     if is_more {
-        if let Some(last_value) = context.engine().sequences().give_up(&sequence) {
+        let mut value = read(&**context.txn(), &sequence).await?;
+        if let Some(last_value) = context.engine().sequences().give_up(&sequence, value) {
             value = SequenceValue { last_value, is_called: true };
         }
         apply(&mut sequence, options, false)?;
@@ -121,14 +121,29 @@ async fn alter(context: &Context, mut sequence: SequenceDescriptor, options: &Se
     Ok(Outcome::done("ALTER SEQUENCE"))
 }
 
+/// Gives the sequences that belong to a column numbers of another type.
+pub async fn retype_owned(context: &Context, table: &TableDescriptor, column: ColumnId, to: &ColumnType) -> Result<()> {
+    let options = SequenceOptions { data_type: Some(to.to_string().to_lowercase()), ..SequenceOptions::default() };
+    alter_owned(context, table, Some(column), &options).await
+}
+
 /// Lets the sequences that belong to a table begin again, with `TRUNCATE ... RESTART IDENTITY`.
 pub async fn restart_owned(context: &Context, table: &TableDescriptor) -> Result<()> {
-    for id in super::serial::owned_sequences(context, table, None).await? {
+    let options = SequenceOptions { restart: Some(None), ..SequenceOptions::default() };
+    alter_owned(context, table, None, &options).await
+}
+
+async fn alter_owned(
+    context: &Context,
+    table: &TableDescriptor,
+    column: Option<ColumnId>,
+    options: &SequenceOptions,
+) -> Result<()> {
+    for id in super::serial::owned_sequences(context, table, column).await? {
         context.catalog().lock(id, LockMode::Exclusive).await?;
         let found = context.catalog().get(id).await?;
         if let Descriptor::Sequence(sequence) = &*found {
-            let options = SequenceOptions { restart: Some(None), ..SequenceOptions::default() };
-            alter(context, sequence.clone(), &options).await?;
+            alter(context, sequence.clone(), options).await?;
         }
     }
     Ok(())

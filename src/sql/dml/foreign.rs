@@ -1,7 +1,7 @@
 //! Foreign keys: at the end of each statement, rows of other tables follow what they refer to, as their keys say; then all keys
 //! are checked, other than those that wait for the end of the transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -14,7 +14,8 @@ use super::super::text;
 use super::Row;
 use super::writer::TableWriter;
 use crate::catalog::{
-    self, ColumnId, Datum, Descriptor, ForeignKey, Index, ReferentialAction, TableDescriptor, decode_row, key,
+    self, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, ReferentialAction, TableDescriptor, decode_row,
+    key,
 };
 use crate::kv::{Direction, Span};
 
@@ -51,7 +52,9 @@ impl ForeignKeys {
             let other = table_with_id(context, table, key.referenced_table).await?;
             keys.outbound.push(Reference { key: key.clone(), other, values: BTreeMap::new() });
         }
-        for &id in &table.referenced_by {
+        // Older descriptors may name their own table twice.
+        let others: BTreeSet<DescriptorId> = table.referenced_by.iter().copied().collect();
+        for id in others {
             let other = table_with_id(context, table, id).await?;
             for key in other.foreign_keys.iter().filter(|key| key.referenced_table == table.identity.id) {
                 keys.inbound.push(Reference { key: key.clone(), other: other.clone(), values: BTreeMap::new() });
@@ -159,7 +162,8 @@ impl ForeignKeys {
                 continue;
             }
             for values in values.values() {
-                if !exists(context, other, &key.referenced_columns, values).await? {
+                // The row may have followed what it refers to.
+                if is_broken(context, &self.table, key, other, values).await? {
                     return Err(not_present(&self.table, key, other, values));
                 }
             }
@@ -205,6 +209,17 @@ pub async fn check_no_longer_deferred(context: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a key from or to a table still waits for something to be checked.
+pub async fn has_waiting_keys(context: &Context, table: DescriptorId) -> Result<bool> {
+    let deferred = context.deferred_keys();
+    for id in deferred.noted().into_iter().filter(|id| [id.table, id.referenced].contains(&table)) {
+        if key_with_id(context, &id).await?.is_some_and(|(_, key)| deferred.waits(&id, key.checked)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn check_noted(context: &Context, id: &KeyId) -> Result<()> {
@@ -289,7 +304,7 @@ impl<V> Reference<V> {
 async fn table_with_id(
     context: &Context,
     own: &Arc<TableDescriptor>,
-    id: crate::catalog::DescriptorId,
+    id: DescriptorId,
 ) -> Result<Arc<TableDescriptor>> {
     if id == own.identity.id {
         return Ok(own.clone());

@@ -10,7 +10,7 @@ use sqlparser::ast::{LockType, Query, SetExpr, TableFactor};
 
 use super::super::arrays::datum_at;
 use super::super::context::Context;
-use super::super::error::{Error, Result, code};
+use super::super::error::{Error, Result};
 use super::super::query::{self, ExtraTables, Visibility, point_keys};
 use super::{Row, name_parts};
 use crate::catalog::{Descriptor, TableDescriptor, push_index_key};
@@ -29,21 +29,23 @@ pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query
     Ok(())
 }
 
+/// The keys of the rows that a query finds, as others see them.
 async fn find_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
+    match committed_keys(context, table, query).await {
+        // Another table that it names may be new in this transaction, or of other types before. If not, the statement fails as well.
+        Err(error) if !error.is_retryable() => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+async fn committed_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
     let scratch = context.in_txn(context.engine().store().begin().await?);
     // Whoever changes the definition of a table has the whole of it locked, and the rows of others may be of other types.
     let committed = scratch.catalog().find(table.identity.id).await?;
     if !matches!(committed.as_deref(), Some(Descriptor::Table(committed)) if committed == table) {
         return Ok(Vec::new());
     }
-    let planned = match query::plan(&scratch, query, &ExtraTables::new(), Visibility::All).await {
-        Ok(planned) => planned,
-        // Another table that the query names is new in this transaction.
-        Err(error) if error.sqlstate == code::UNDEFINED_TABLE || error.sqlstate == code::UNDEFINED_COLUMN => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error),
-    };
+    let planned = query::plan(&scratch, query, &ExtraTables::new(), Visibility::All).await?;
     let (_, mut batches) = planned.run().await?;
     let mut keys = Vec::new();
     while let Some(batch) = batches.try_next().await? {

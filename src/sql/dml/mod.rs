@@ -18,7 +18,7 @@ use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart,
 pub use conflict::probe as conflict_probe;
 pub use constraints::set_constraints;
 pub use delete::delete;
-pub use foreign::{ForeignKeys, check_deferred, starts_with};
+pub use foreign::{ForeignKeys, check_deferred, has_waiting_keys, starts_with};
 pub use insert::{alias_of, insert, insertion_columns, load, table_named};
 pub use locking::select_for_update;
 pub use returning::returning;

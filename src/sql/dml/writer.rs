@@ -89,7 +89,7 @@ impl TableWriter {
 
     fn defaults(&self, column: &Column, count: usize) -> Result<Row> {
         let Some(default) = &column.default else { return Ok(vec![Datum::Null; count]) };
-        if default == super::super::ddl::ROW_ID_DEFAULT {
+        if default == super::super::ddl::ROW_ID_DEFAULT && column.column_type == ColumnType::Int8 {
             return (0..count).map(|_| self.context.engine().unique_row_id().map(Datum::Int)).collect();
         }
         let empty = Arc::new(datafusion::arrow::datatypes::Schema::empty());

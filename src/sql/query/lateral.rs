@@ -229,6 +229,9 @@ fn arrays_of(args: &[FunctionArg]) -> Option<Vec<Expr>> {
 
 /// Puts the rows of arrays into the table beside them.
 fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
+    if is_called_so_inside(query, table) {
+        return None;
+    }
     let SetExpr::Select(select) = &mut *query.body else { return None };
     if select.from.iter().any(|joined| may_be_missing(joined, table)) || is_wild(select) {
         return None;
@@ -273,10 +276,36 @@ fn beside(query: &mut Query, unnested: &Unnested, table: &str) -> Option<()> {
     Some(())
 }
 
+/// Whether a query inside of another calls something of its own as the other calls a table: it would take columns for its own.
+fn is_called_so_inside(query: &Query, table: &str) -> bool {
+    struct Inside<'a> {
+        table: &'a str,
+        depth: usize,
+    }
+    impl Visitor for Inside<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            let found = match &*query.body {
+                SetExpr::Select(select) if self.depth > 1 => {
+                    factors(select).into_iter().any(|factor| called(factor).as_deref() == Some(self.table))
+                }
+                _ => false,
+            };
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+    }
+    Visit::visit(query, &mut Inside { table, depth: 0 }).is_break()
+}
+
 /// Whether a select has a wildcard that would show other columns, or in another order, once the rows of arrays are in a table.
 fn is_wild(select: &Select) -> bool {
     // The table and its arrays alone.
-    let is_plain = factors(select).into_iter().filter(|factor| Unnested::of(factor).is_none()).count() == 1;
+    let is_plain = factors(select).len() == 2;
     select.projection.iter().any(|item| match item {
         SelectItem::QualifiedWildcard(..) => true,
         SelectItem::Wildcard(_) => !is_plain,

@@ -32,11 +32,13 @@ pub struct SequenceBlocks {
 }
 
 impl SequenceBlocks {
-    /// Forgets the block of a sequence, and says which of its numbers was handed out last. Whoever takes the next block conflicts
-    /// with a transaction that has read the sequence.
-    pub fn give_up(&self, sequence: &SequenceDescriptor) -> Option<i64> {
+    /// Forgets the block of a sequence, and says which of its numbers was handed out last, if it is the block that ends where the
+    /// sequence stands. Whoever takes the next one conflicts with a transaction that has read the sequence.
+    pub fn give_up(&self, sequence: &SequenceDescriptor, stands: SequenceValue) -> Option<i64> {
         let block = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence.space)?;
-        (block.left > 0).then(|| block.next.wrapping_sub(sequence.increment))
+        let last_handed_out = block.next.wrapping_sub(sequence.increment);
+        let end = last_handed_out.wrapping_add(block.left.wrapping_mul(sequence.increment));
+        (end == stands.last_value).then_some(last_handed_out)
     }
 }
 
