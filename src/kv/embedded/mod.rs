@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::config::{FilterPolicy, PartitioningPolicy};
+use fjall::config::FilterPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
@@ -372,12 +372,9 @@ impl Store for Embedded {
 }
 
 /// How rows are kept: without filters. The newest version of a key is found by walking a range, which asks no filter; and while a
-/// table file is written, a filter takes memory in proportion to its rows. The index of a file is in parts, which come and go with
-/// the block cache: by default the files of the upper levels, which is where a restore puts its rows, keep theirs in memory.
+/// table file is written, a filter takes memory in proportion to its rows.
 fn data_keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .filter_policy(FilterPolicy::disabled())
-        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+    KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled())
 }
 
 /// How a keyspace is kept that few bytes go into for each row.
