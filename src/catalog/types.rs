@@ -63,6 +63,11 @@ impl ColumnType {
         !matches!(self, ColumnType::Json)
     }
 
+    /// Whether it is one of the whole numbers.
+    pub fn is_integer(&self) -> bool {
+        matches!(self, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+    }
+
     /// Whether it is one of the character types.
     pub fn is_character(&self) -> bool {
         matches!(self, ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_))

@@ -308,11 +308,11 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
             }
             text::fit_text(out, to, truncate)?
         }
-        (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if is_integer(from) => {
+        (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if from.is_integer() => {
             text::fit_int(value, to)?
         }
-        (Datum::Int(value), ColumnType::Float4 | ColumnType::Float8) if is_integer(from) => Datum::Float(value as f64),
-        (Datum::Int(value), ColumnType::Decimal { precision, scale }) if is_integer(from) => {
+        (Datum::Int(value), ColumnType::Float4 | ColumnType::Float8) if from.is_integer() => Datum::Float(value as f64),
+        (Datum::Int(value), ColumnType::Decimal { precision, scale }) if from.is_integer() => {
             Datum::Decimal(rescale(i128::from(value), 0, *precision, *scale)?)
         }
         (Datum::Float(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) => {
@@ -355,7 +355,7 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
         (Datum::Bool(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if truncate => {
             Datum::Int(value.into())
         }
-        (Datum::Int(value), ColumnType::Bool) if truncate && is_integer(from) => Datum::Bool(value != 0),
+        (Datum::Int(value), ColumnType::Bool) if truncate && from.is_integer() => Datum::Bool(value != 0),
         (Datum::Int(value), to) => match (from, to) {
             (ColumnType::Date, ColumnType::Timestamp | ColumnType::TimestampTz) => {
                 Datum::Int(value.checked_mul(MICROS_PER_DAY).ok_or_else(range)?)
@@ -381,10 +381,6 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
 }
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
-
-fn is_integer(column_type: &ColumnType) -> bool {
-    matches!(column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
-}
 
 /// The same decimal with another number of digits after the point, rounded half away from zero.
 fn rescale(value: i128, from_scale: u8, precision: Option<u8>, scale: u8) -> Result<i128> {

@@ -272,7 +272,7 @@ impl Target {
         if let Some(from) = self.column(value) {
             return self.table.columns[from].column_type == *to;
         }
-        is_whole(to) && self.sum(value, parameters).is_some()
+        to.is_integer() && self.sum(value, parameters).is_some()
     }
 
     /// The new value of a column.
@@ -299,7 +299,7 @@ impl Target {
             _ => return None,
         };
         let from = self.column(left)?;
-        if !is_whole(&self.table.columns[from].column_type)
+        if !self.table.columns[from].column_type.is_integer()
             || matches!(&**right, Expr::Value(value) if is_text(&value.value))
         {
             return None;
@@ -321,10 +321,6 @@ fn is_text(value: &Value) -> bool {
     matches!(value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_))
 }
 
-fn is_whole(column_type: &ColumnType) -> bool {
-    matches!(column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
-}
-
 fn fits(number: i64, column_type: &ColumnType) -> bool {
     match column_type {
         ColumnType::Int2 => i16::try_from(number).is_ok(),
@@ -339,7 +335,7 @@ fn constant(expression: &Expr, to: &ColumnType, parameters: &[Parameter]) -> Opt
         let (column_type, datum) = parameters.get(index)?;
         return match datum {
             Datum::Null => Some(Datum::Null),
-            Datum::Int(number) if is_whole(column_type) && is_whole(to) => {
+            Datum::Int(number) if column_type.is_integer() && to.is_integer() => {
                 fits(*number, to).then_some(Datum::Int(*number))
             }
             datum if column_type == to => Some(datum.clone()),
@@ -349,7 +345,9 @@ fn constant(expression: &Expr, to: &ColumnType, parameters: &[Parameter]) -> Opt
     match expression {
         Expr::Nested(inner) => constant(inner, to, parameters),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match constant(expr, &ColumnType::Int8, parameters)? {
-            Datum::Int(number) if is_whole(to) && matches!(&**expr, Expr::Value(value) if !is_text(&value.value)) => {
+            Datum::Int(number)
+                if to.is_integer() && matches!(&**expr, Expr::Value(value) if !is_text(&value.value)) =>
+            {
                 let number = number.checked_neg()?;
                 fits(number, to).then_some(Datum::Int(number))
             }
@@ -358,7 +356,7 @@ fn constant(expression: &Expr, to: &ColumnType, parameters: &[Parameter]) -> Opt
         Expr::Value(value) => match &value.value {
             Value::Null => Some(Datum::Null),
             Value::Boolean(value) if *to == ColumnType::Bool => Some(Datum::Bool(*value)),
-            Value::Number(digits, _) if is_whole(to) && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Value::Number(digits, _) if to.is_integer() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 text::parse(digits, to).ok()
             }
             Value::SingleQuotedString(literal) if !matches!(to, ColumnType::Char(_)) => text::parse(literal, to).ok(),

@@ -9,6 +9,7 @@ use super::super::query::expression::{self, columns_named, compile, row_schema, 
 use super::super::types::{from_sql, pg_name};
 use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
 use super::build::{Computed, rebuild};
+use super::create_table::refuse_incomparable;
 use super::sequence::retype_owned;
 use super::{default, named_column};
 use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
@@ -86,7 +87,7 @@ async fn set_type(
         let hint = format!("You might need to specify \"USING {}::{shown_type}\".", quote_ident_in_sql(shown_name));
         return Err(Error::new(code::DATATYPE_MISMATCH, message).hint(hint));
     }
-    if column.generated_always && !is_integer(&to) {
+    if column.generated_always && !to.is_integer() {
         return Err(Error::new(code::INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint"));
     }
     if !to.is_indexable() && table.all_indexes().any(|index| index.columns.iter().any(|part| part.column == column.id))
@@ -103,7 +104,7 @@ async fn set_type(
     }
     let same_values = using.is_none() && keeps_values(from, &to);
     let keys = keys_of_column(context, table, position, same_values).await?;
-    if is_integer(&to) {
+    if to.is_integer() {
         retype_owned(context, table, column.id, &to).await?;
     }
     if same_values {
@@ -156,14 +157,9 @@ async fn keys_of_column(
     same_values: bool,
 ) -> Result<Vec<ForeignKey>> {
     let column = &table.columns[position];
-    let refuse = |other: &ColumnType| {
-        let shown = (&column.column_type, other);
-        if shown.0 == shown.1 || (shown.0.is_character() && shown.1.is_character()) {
-            return Ok(());
-        }
-        let message = format!("foreign key columns have different types: {} and {}", shown.0, shown.1);
-        Err(Error::new(code::DATATYPE_MISMATCH, message).hint("Drop the foreign key first, and add it again after."))
-    };
+    const INSTEAD: &str = "Drop the foreign key first, and add it again after.";
+    let refuse =
+        |other: &ColumnType| refuse_incomparable(&column.column_type, other).map_err(|error| error.hint(INSTEAD));
     let mut keys = Vec::new();
     for key in table.foreign_keys.iter().filter(|key| key.columns.contains(&column.id)) {
         let found = context.catalog().get(key.referenced_table).await?;
@@ -185,8 +181,7 @@ async fn keys_of_column(
                 let is_own = other.identity.id == table.identity.id;
                 refuse(&super::column_type(if is_own { table } else { other }, *id))?;
                 if !same_values {
-                    return Err(Error::unsupported("changing values that a foreign key refers to")
-                        .hint("Drop the foreign key first, and add it again after."));
+                    return Err(Error::unsupported("changing values that a foreign key refers to").hint(INSTEAD));
                 }
             }
         }
@@ -194,12 +189,8 @@ async fn keys_of_column(
     Ok(keys)
 }
 
-fn is_integer(column_type: &ColumnType) -> bool {
-    matches!(column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
-}
-
 fn is_number(column_type: &ColumnType) -> bool {
-    is_integer(column_type)
+    column_type.is_integer()
         || matches!(column_type, ColumnType::Float4 | ColumnType::Float8 | ColumnType::Decimal { .. })
 }
 

@@ -1,7 +1,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray};
 use futures::TryStreamExt;
 use sqlparser::ast::{
     AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, Owner, RenameTableNameKind, TableConstraint,
@@ -212,11 +211,7 @@ pub async fn check_existing(context: &Context, table: &TableDescriptor, check: &
     let compiled = compile(context, expression::parse(&check.condition)?, &schema)?;
     let types: Vec<ColumnType> = table.columns.iter().map(|column| column.column_type.clone()).collect();
     for_each_rows(context, table, |rows| {
-        let passed = compiled.evaluate(&batch_of_rows(&schema, &types, &rows)?)?;
-        let failed = passed
-            .as_boolean_opt()
-            .is_some_and(|passed| (0..passed.len()).any(|i| passed.is_valid(i) && !passed.value(i)));
-        if failed {
+        if compiled.is_false_somewhere(&batch_of_rows(&schema, &types, &rows)?)? {
             let message = format!(
                 "check constraint \"{}\" of relation \"{}\" is violated by some row",
                 check.name, table.identity.name

@@ -360,12 +360,7 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         return Err(Error::new(code::INVALID_FOREIGN_KEY, message));
     }
     for (from, to) in columns.iter().zip(&referenced) {
-        let (from, to) = (super::column_type(table, *from), super::column_type(&other, *to));
-        let comparable = from == to || (from.is_character() && to.is_character());
-        if !comparable {
-            let message = format!("foreign key columns have different types: {from} and {to}");
-            return Err(Error::new(code::DATATYPE_MISMATCH, message));
-        }
+        refuse_incomparable(&super::column_type(table, *from), &super::column_type(&other, *to))?;
     }
     let name = match &key.name {
         Some(name) => name.value.clone(),
@@ -392,6 +387,15 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         context.catalog().write(&Descriptor::Table(other))?;
     }
     Ok(())
+}
+
+/// Fails if a foreign key cannot compare values of two types.
+pub fn refuse_incomparable(from: &ColumnType, to: &ColumnType) -> Result<()> {
+    if from == to || (from.is_character() && to.is_character()) {
+        return Ok(());
+    }
+    let message = format!("foreign key columns have different types: {from} and {to}");
+    Err(Error::new(code::DATATYPE_MISMATCH, message))
 }
 
 fn action(action: Option<&SqlAction>) -> Result<ReferentialAction> {

@@ -35,7 +35,7 @@ pub async fn give_sequence(
         );
         return Err(Error::new(code::SYNTAX_ERROR, message));
     }
-    if !matches!(column.column_type, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) {
+    if !column.column_type.is_integer() {
         return Err(Error::new(code::INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint"));
     }
     let catalog = context.catalog();

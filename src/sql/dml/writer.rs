@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::super::arrays::{assign, batch_of_rows};
@@ -117,11 +117,7 @@ impl TableWriter {
         }
         let batch = batch_of_rows(&self.schema, &self.types, rows)?;
         for (name, check) in &self.checks {
-            let passed = check.evaluate(&batch)?;
-            let failed = passed
-                .as_boolean_opt()
-                .is_some_and(|passed| (0..passed.len()).any(|i| passed.is_valid(i) && !passed.value(i)));
-            if failed {
+            if check.is_false_somewhere(&batch)? {
                 let message = format!(
                     "new row for relation \"{}\" violates check constraint \"{name}\"",
                     self.table.identity.name

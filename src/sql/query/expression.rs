@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
@@ -44,6 +44,13 @@ impl Compiled {
     /// Its value for each row.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         Ok(self.expression.evaluate(batch)?.into_array(batch.num_rows())?)
+    }
+
+    /// Whether a condition is false for some row; NULL is not.
+    pub fn is_false_somewhere(&self, batch: &RecordBatch) -> Result<bool> {
+        let passed = self.evaluate(batch)?;
+        let is_false = |passed: &BooleanArray| (0..passed.len()).any(|at| passed.is_valid(at) && !passed.value(at));
+        Ok(passed.as_boolean_opt().is_some_and(is_false))
     }
 }
 
