@@ -328,8 +328,7 @@ async fn memory(store: &Embedded, rows: u64, after: Timestamp, upto: Timestamp) 
 async fn main() {
     let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROWS);
     let directory = tempfile::tempdir().unwrap();
-    let store =
-        Embedded::open(&directory.path().join("keepsafe"), Arc::new(SystemClock::default()), 1_000_000).unwrap();
+    let store = Embedded::open(&directory.path().join("keepsafe"), Arc::new(SystemClock::default()), 100).unwrap();
     let (database, raw_data) = raw(&directory.path().join("fjall"));
     println!("{rows} rows of about 100 bytes\n");
     let loaded = ingest_and_scan(&store, &raw_data, rows).await;

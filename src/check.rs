@@ -243,7 +243,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
-        let store = Embedded::open(&data, Arc::new(SystemClock::default()), 5000).unwrap();
+        let store = Embedded::open(&data, Arc::new(SystemClock::default()), system::FIRST_USER_ID).unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let mut table = TableDescriptor::new(
             Identity::new(DescriptorId(1002), "t", "root"),

@@ -313,7 +313,7 @@ impl ChangeScan {
     }
 
     fn fetch(&self, engine: &Engine, group: &[(Vec<u8>, Timestamp)], batch: &mut Batch) -> Result<()> {
-        let data = &engine.data;
+        let data = engine.rows.of(self.space);
         for (prefix, newest) in group {
             let found = if *newest <= self.upto {
                 let value = data.get(with_time(prefix, *newest))?;

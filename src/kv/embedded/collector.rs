@@ -78,12 +78,12 @@ pub fn collect(engine: &Engine, keys: usize) -> Result<Collected> {
     let outcome = round.run(&mut state);
     state.removed_bytes += round.removed_bytes;
     outcome?;
-    let store_bytes = engine.data.disk_space();
+    let store_bytes = engine.rows.user.disk_space();
     // Compacting needs room for all of it once more.
     let is_worth_it = is_worth_compacting(state.removed_bytes, store_bytes) && engine.disk.has_room_for(store_bytes);
     if !round.collected.more && is_worth_it {
         engine.flush()?;
-        engine.data.major_compact()?;
+        engine.rows.user.major_compact()?;
         state.removed_bytes = 0;
     }
     Ok(round.collected)
@@ -154,6 +154,7 @@ impl Round<'_> {
     /// Removes what the entries of a space in a bucket say has been superseded, from the cursor on; whether it came to the end.
     fn collect_bucket(&mut self, cursor: &mut Cursor, is_closed: bool, done: Option<Timestamp>) -> Result<bool> {
         let changes = &self.engine.changes;
+        let rows = self.engine.rows.of(cursor.space);
         let (bucket, threshold) = (cursor.bucket, cursor.threshold);
         loop {
             if self.left == 0 {
@@ -170,14 +171,14 @@ impl Round<'_> {
                 // Below the former threshold one version is left of every key.
                 if done.is_none_or(|done| *newest > done) {
                     let versions = with_time(prefix, threshold)..=with_time(prefix, Timestamp::MIN);
-                    let mut versions = self.engine.data.range(versions);
+                    let mut versions = rows.range(versions);
                     // Of a key that was deleted nothing may be left: another bucket's entry came first.
                     if let Some(survivor) = versions.next() {
                         let (key, value) = survivor.into_inner()?;
                         if decode_value(&value)?.is_none() {
                             self.removed_bytes += (key.len() + value.len()) as u64;
                             self.collected.versions += 1;
-                            later.remove(&self.engine.data, key);
+                            later.remove(rows, key);
                         }
                     }
                     for version in versions {
@@ -185,7 +186,7 @@ impl Round<'_> {
                         self.removed_bytes += (key.len() + value.len()) as u64;
                         self.collected.versions += 1;
                         self.left = self.left.saturating_sub(1);
-                        hidden.remove(&self.engine.data, key);
+                        hidden.remove(rows, key);
                         is_anything_hidden = true;
                     }
                 }
@@ -203,23 +204,23 @@ impl Round<'_> {
 
     /// Removes everything of a space that no read can reach any more; whether it came to the end.
     fn empty(&mut self, space: SpaceId, buckets: &[u64]) -> Result<bool> {
-        let data = &self.engine.data;
+        let rows = self.engine.rows.of(space);
         let (mut start, end) = span_bounds(&Span::all(space));
         // Whole table files go at once. A newer file may go before an older one that reaches beyond the space: then old
         // versions come back, of a space that cannot be read, and are removed with the rest below.
-        data.tree.drop_range(&start[..]..&end[..]).map_err(fjall::Error::from)?;
+        rows.tree.drop_range(&start[..]..&end[..]).map_err(fjall::Error::from)?;
         loop {
             if self.left == 0 {
                 return Ok(false);
             }
             let mut batch = self.engine.database.batch();
             let mut removed = 0;
-            for version in data.range(&start[..]..&end[..]).take(SLICE) {
+            for version in rows.range(&start[..]..&end[..]).take(SLICE) {
                 let (key, value) = version.into_inner()?;
                 self.removed_bytes += (key.len() + value.len()) as u64;
                 removed += 1;
                 start = key.to_vec();
-                batch.remove(data, key);
+                batch.remove(rows, key);
             }
             if removed == 0 {
                 break;

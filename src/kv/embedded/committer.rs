@@ -22,6 +22,7 @@ use super::REOPENED;
 use super::changes::ChangeIndex;
 use super::conflicts::{ReadSet, Recent};
 use super::encoding::{encode_value, with_time};
+use super::rows::Rows;
 use super::spaces::{SpaceChange, Spaces};
 use super::stats::{Counts, Stats};
 use crate::kv::{Error, Result, SpaceId};
@@ -76,7 +77,7 @@ impl Write {
 
 pub struct Committer {
     database: Database,
-    data: Keyspace,
+    rows: Rows,
     meta: Keyspace,
     changes: Arc<ChangeIndex>,
     spaces: Arc<Spaces>,
@@ -173,7 +174,7 @@ impl Committer {
     #[expect(clippy::too_many_arguments, reason = "it is put together in one place")]
     pub fn start(
         database: Database,
-        data: Keyspace,
+        rows: Rows,
         meta: Keyspace,
         changes: Arc<ChangeIndex>,
         spaces: Arc<Spaces>,
@@ -186,7 +187,7 @@ impl Committer {
         let closed = clock.now();
         let committer = Arc::new(Committer {
             database,
-            data,
+            rows,
             meta,
             changes,
             spaces,
@@ -474,8 +475,8 @@ impl Committer {
     fn write_batch(&self, group: &[Pending], last: Timestamp) -> Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for pending in group {
-            for Write { prefix, value, .. } in &pending.writes {
-                batch.insert(&self.data, with_time(prefix, pending.time), encode_value(value.as_deref()));
+            for Write { space, prefix, value, .. } in &pending.writes {
+                batch.insert(self.rows.of(*space), with_time(prefix, pending.time), encode_value(value.as_deref()));
             }
             for change in &pending.space_changes {
                 change.write(&mut batch, &self.meta, pending.time);

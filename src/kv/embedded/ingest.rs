@@ -28,7 +28,7 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
         })
     };
     let load = move || -> Result<SpaceStats> {
-        let data = &engine.data;
+        let data = &engine.rows.user;
         let mut loads: Vec<(SpaceId, Load)> = Vec::new();
         let mut samples = Vec::new();
         let mut total = SpaceStats::default();
@@ -40,6 +40,9 @@ pub async fn ingest(engine: Arc<Engine>, mut rows: IngestStream, at: Timestamp) 
         let mut part_began = 0;
         loop {
             let (space, batch) = next?;
+            if !engine.rows.is_user(space) {
+                return Err(Error::Engine(format!("space {space} is the system's: nothing is loaded into it")));
+            }
             for entry in batch.iter() {
                 if entry.key.len() > MAX_KEY_BYTES {
                     return Err(Error::KeyTooLong(entry.key.len()));

@@ -1,6 +1,7 @@
 //! The embedded store, on fjall.
 //!
-//! All spaces share one fjall keyspace; [`encoding`] says how a version becomes a fjall key. What matters most:
+//! The user's spaces share one fjall keyspace, the system's another ([`rows`]); [`encoding`] says how a version becomes a fjall key.
+//! What matters most:
 //!
 //! - **Reads never rely on a fjall snapshot for atomicity**: a flush can publish half a batch. They happen at or below the
 //!   *closed* timestamp, which [`committer`] advances in order and only after the batch that carries it is durable.
@@ -19,6 +20,7 @@ mod encoding;
 mod handle;
 mod ingest;
 mod locks;
+mod rows;
 mod scan;
 mod spaces;
 mod stats;
@@ -31,7 +33,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::config::FilterPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use futures::stream::{self, StreamExt};
 
@@ -42,6 +43,7 @@ use self::disk::Disk;
 use self::encoding::{decode_value, version_prefix};
 use self::handle::{Handle, Options};
 use self::locks::LockTable;
+use self::rows::Rows;
 use self::scan::{Scan, Select};
 use self::spaces::Spaces;
 use self::stats::Stats;
@@ -54,8 +56,8 @@ use crate::time::{Clock, Timestamp};
 
 /// The newest store format this version reads and writes.
 ///
-/// 2 has the change index, 3 statistics.
-const FORMAT_VERSION: u8 = 3;
+/// 2 has the change index, 3 statistics, 4 the system's rows in a keyspace of their own.
+const FORMAT_VERSION: u8 = 4;
 const FORMAT_KEY: &str = "format";
 /// Blocks read are kept in memory up to this size, unless said otherwise; the machine's own cache of files comes below.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
@@ -63,6 +65,9 @@ pub const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
 const SIDE_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Journals are kept up to this size, and replayed after a crash at about 50 MB a second.
 const JOURNAL_BYTES: u64 = 192 << 20;
+/// Threads that flush and compact. fjall's first one takes no compaction: while all others are busy with some, it hands the next from
+/// itself to itself, and with only two threads that costs a processor whenever something is compacted.
+const MIN_WORKERS: usize = 4;
 /// A flush that takes longer is not waited for.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,7 +82,7 @@ pub struct Embedded {
 
 struct Engine {
     database: Database,
-    data: Keyspace,
+    rows: Rows,
     changes: Arc<ChangeIndex>,
     committer: Arc<Committer>,
     locks: LockTable,
@@ -85,16 +90,15 @@ struct Engine {
     stats: Arc<Stats>,
     collector: Collector,
     disk: Disk,
-    /// Spaces below this are the system's own.
-    first_space: u64,
 }
 
 impl Engine {
     /// Opens the store in a directory, creating it if there is none. The sender is told if the engine fails.
     fn open(options: &Options, failed: mpsc::Sender<()>) -> Result<Engine> {
         let directory = options.directory.as_path();
+        let workers = std::thread::available_parallelism().map_or(MIN_WORKERS, |count| count.get().max(MIN_WORKERS));
         let database = Database::builder(directory).cache_size(options.cache_bytes).max_journaling_size(JOURNAL_BYTES);
-        let database = database.open().map_err(|error| match error {
+        let database = database.worker_threads(workers).open().map_err(|error| match error {
             fjall::Error::Locked => {
                 Error::Unopenable(format!("the store {} is in use by another process", directory.display()))
             }
@@ -116,22 +120,23 @@ impl Engine {
                 )));
             }
         }
-        let data = database.keyspace("data", data_keyspace)?;
+        let rows = Rows::open(&database, options.first_space)?;
         let stats = Arc::new(Stats::open(&database)?);
         if matches!(format.as_deref(), Some([1 | 2])) {
-            stats.rebuild(&database, &data)?;
+            stats.rebuild(&database, &rows)?;
         }
         let spaces = Arc::new(Spaces::load(database.clone(), meta.clone(), stats.clone(), options.first_space)?);
         let changes = Arc::new(ChangeIndex::open(&database, &meta, existing)?);
         if format.as_deref() != Some(&[FORMAT_VERSION]) {
             let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncAll));
+            rows.separate(&mut batch)?;
             batch.insert(&meta, FORMAT_KEY, [FORMAT_VERSION]);
             batch.commit()?;
         }
         let clock = options.clock.clone();
         let committer = Committer::start(
             database.clone(),
-            data.clone(),
+            rows.clone(),
             meta,
             changes.clone(),
             spaces.clone(),
@@ -141,7 +146,7 @@ impl Engine {
         )?;
         Ok(Engine {
             database,
-            data,
+            rows,
             changes,
             committer,
             locks: LockTable::default(),
@@ -149,7 +154,6 @@ impl Engine {
             stats,
             collector: Collector::default(),
             disk: Disk::new(options.look.clone(), clock),
-            first_space: options.first_space,
         })
     }
 
@@ -157,7 +161,7 @@ impl Engine {
     fn close(&self) -> Result<()> {
         // What is in tables already need not be read from the journal into memory when the store is opened again.
         let side = [self.changes.keyspace(), self.stats.samples_keyspace()];
-        for keyspace in side.into_iter().chain([&self.data]) {
+        for keyspace in side.into_iter().chain([&self.rows.system, &self.rows.user]) {
             if let Err(error) = self.flush_keyspace(keyspace) {
                 tracing::info!(%error, "the store is closed without having been flushed");
             }
@@ -166,9 +170,9 @@ impl Engine {
         self.database.persist(fjall::PersistMode::SyncAll).map_err(Error::from)
     }
 
-    /// Writes what is in memory to table files, or gives up: it is never needed, only good for what comes after.
+    /// Writes what is in memory of the user's rows to table files, or gives up: it is never needed, only good for what comes after.
     fn flush(&self) -> Result<()> {
-        self.flush_keyspace(&self.data)
+        self.flush_keyspace(&self.rows.user)
     }
 
     fn flush_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
@@ -267,9 +271,9 @@ impl Engine {
     }
 
     /// How long the value is that a key has at a closed time.
-    fn newest_value_bytes(&self, prefix: &[u8], at: Timestamp) -> Result<Option<usize>> {
+    fn newest_value_bytes(&self, space: SpaceId, prefix: &[u8], at: Timestamp) -> Result<Option<usize>> {
         let versions = encoding::with_time(prefix, at)..=encoding::with_time(prefix, Timestamp::MIN);
-        let Some(guard) = self.data.range(versions).next() else { return Ok(None) };
+        let Some(guard) = self.rows.of(space).range(versions).next() else { return Ok(None) };
         Ok(decode_value(&guard.into_inner()?.1)?.map(<[u8]>::len))
     }
 
@@ -281,7 +285,7 @@ impl Engine {
         let prefix = version_prefix(space, key);
         let newest = encoding::with_time(&prefix, at);
         let oldest = encoding::with_time(&prefix, Timestamp::MIN);
-        let found = self.data.range(newest..=oldest).next();
+        let found = self.rows.of(space).range(newest..=oldest).next();
         self.spaces.check_readable(space, at)?;
         let Some(guard) = found else { return Ok(None) };
         let (versioned_key, value) = guard.into_inner()?;
@@ -369,12 +373,6 @@ impl Store for Embedded {
     async fn split_points(&self, span: &Span, parts: usize) -> Result<Vec<Bytes>> {
         stats::split_points(&*self.engine()?, span, parts)
     }
-}
-
-/// How rows are kept: without filters. The newest version of a key is found by walking a range, which asks no filter; and while a
-/// table file is written, a filter takes memory in proportion to its rows.
-fn data_keyspace() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled())
 }
 
 /// How a keyspace is kept that few bytes go into for each row.

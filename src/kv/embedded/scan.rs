@@ -62,8 +62,8 @@ impl Scan {
     pub fn open(engine: &Arc<Engine>, span: Span, select: Select, limit: Option<usize>) -> Result<Scan> {
         let (start, end) = span_bounds(&clamp(&span));
         let finished = start >= end || limit == Some(0);
-        let iter =
-            if finished { engine.data.range(end.clone()..end.clone()) } else { engine.data.range(start..end.clone()) };
+        let rows = engine.rows.of(span.space);
+        let iter = if finished { rows.range(end.clone()..end.clone()) } else { rows.range(start..end.clone()) };
         let left = limit.unwrap_or(usize::MAX);
         let weak = Arc::downgrade(engine);
         let scan = Scan {
@@ -159,7 +159,7 @@ impl Scan {
     /// harmless: everything at or below a closed timestamp is in both.
     fn seek_past(&mut self, engine: &Engine, oldest: Vec<u8>) {
         let after = (std::ops::Bound::Excluded(oldest), std::ops::Bound::Excluded(self.end.clone()));
-        self.iter = engine.data.range::<Vec<u8>, _>(after);
+        self.iter = engine.rows.of(self.span.space).range::<Vec<u8>, _>(after);
         self.skipped = 0;
     }
 

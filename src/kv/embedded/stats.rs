@@ -26,6 +26,7 @@ use super::Engine;
 use super::encoding::{
     MIN_PREFIX_BYTES, decode_value, push_user_key, space_of, span_bounds, split_time, user_key_bytes,
 };
+use super::rows::Rows;
 use crate::kv::{Error, Result, SpaceId, SpaceStats, Span};
 
 /// Bytes of samples in memory.
@@ -123,14 +124,14 @@ impl Stats {
     }
 
     /// Counts and samples the newest versions there are, of a store that had no statistics.
-    pub fn rebuild(&self, database: &Database, data: &Keyspace) -> Result<()> {
+    pub fn rebuild(&self, database: &Database, rows: &Rows) -> Result<()> {
         self.counts.clear()?;
         self.samples.clear()?;
         self.known().clear();
         let mut counts: BTreeMap<SpaceId, Counts> = BTreeMap::new();
         let mut last = Vec::new();
         let mut batch = database.batch();
-        for guard in data.iter() {
+        for guard in rows.all() {
             let (key, value) = guard.into_inner()?;
             let (prefix, _) = split_time(&key)?;
             if prefix == last {
@@ -286,7 +287,7 @@ fn first_keys(engine: &Engine, span: &Span, limit: usize) -> Result<Vec<Bytes>> 
         return Ok(keys);
     }
     let mut last = Vec::new();
-    for guard in engine.data.range(start..end) {
+    for guard in engine.rows.of(span.space).range(start..end) {
         let key = guard.key()?;
         let (prefix, _) = split_time(&key)?;
         if prefix == last {

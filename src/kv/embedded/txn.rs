@@ -306,7 +306,7 @@ impl Txn for EmbeddedTxn {
             let before = match reads.value_bytes(&prefix) {
                 Some(value_bytes) => Before::Certain(value_bytes),
                 None if own.is_new => Before::Certain(None),
-                None => Before::At(snapshot, engine.newest_value_bytes(&prefix, snapshot)?),
+                None => Before::At(snapshot, engine.newest_value_bytes(space, &prefix, snapshot)?),
             };
             Ok(Write { space, key_bytes: key.len(), prefix, value: own.value, before })
         };
@@ -316,7 +316,7 @@ impl Txn for EmbeddedTxn {
             Ok(snapshot)
         } else {
             // What frees space, and what the system notes for itself, may use the last of it.
-            let is_essential = !space_changes.is_empty() || writes.iter().all(|w| w.space.0 < engine.first_space);
+            let is_essential = !space_changes.is_empty() || writes.iter().all(|w| !engine.rows.is_user(w.space));
             match engine.disk.check(is_essential) {
                 Ok(()) => engine.committer.commit(&reads, snapshot, writes, space_changes).await,
                 Err(error) => Err(error),

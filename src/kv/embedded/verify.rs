@@ -14,7 +14,7 @@ pub fn verify(engine: &Engine, report: &mut impl FnMut(String)) -> Result<u64> {
     let mut versions = 0;
     let mut counted: BTreeMap<SpaceId, Counts> = BTreeMap::new();
     let mut last = Vec::new();
-    for guard in engine.data.iter() {
+    for guard in engine.rows.all() {
         let (key, value) = guard.into_inner()?;
         versions += 1;
         let (prefix, time) = split_time(&key)?;

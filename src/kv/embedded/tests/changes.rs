@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::time::ManualClock;
 
-const OTHER: SpaceId = SpaceId(101);
+const OTHER: SpaceId = SpaceId(1_000_101);
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub fn at_noon() -> Arc<ManualClock> {
@@ -76,7 +76,7 @@ async fn random_windows_hold_the_same_changes_as_walking_finds() {
         if round == 150 {
             // A bulk load is found too, though no key of it is in the index.
             let at = store.now().unwrap();
-            load(&store, SpaceId(102), 500, at).await;
+            load(&store, SpaceId(1_000_102), 500, at).await;
             times.push(at);
         }
     }
@@ -84,7 +84,7 @@ async fn random_windows_hold_the_same_changes_as_walking_finds() {
     for _ in 0..400 {
         let (a, b) = (*times.choose(&mut random).unwrap(), *times.choose(&mut random).unwrap());
         let (after, upto) = (a.min(b), a.max(b).max(times[1]));
-        let space = *[SPACE, OTHER, SpaceId(102)].choose(&mut random).unwrap();
+        let space = *[SPACE, OTHER, SpaceId(1_000_102)].choose(&mut random).unwrap();
         let mut span = Span::all(space);
         if random.random_bool(0.5) {
             span.start = format!("{:06}", random.random_range(0..200)).into();

@@ -84,9 +84,9 @@ impl Model {
         let directory = tempfile::tempdir().unwrap();
         let clock = at_noon();
         let store = Some(open_at(directory.path(), &clock));
-        let spaces = (100..104).map(|id| (SpaceId(id), Space::default())).collect();
+        let spaces = (1_000_100..1_000_104).map(|id| (SpaceId(id), Space::default())).collect();
         let random = StdRng::seed_from_u64(seed);
-        Model { directory, clock, store, spaces, times: vec![Timestamp(1)], next_space: 200, random, seed }
+        Model { directory, clock, store, spaces, times: vec![Timestamp(1)], next_space: 1_000_200, random, seed }
     }
 
     fn store(&self) -> Embedded {
@@ -124,8 +124,8 @@ impl Model {
                 self.store = None;
                 self.store = Some(open_at(self.directory.path(), &self.clock));
             }
-            90 => self.store().engine().unwrap().data.rotate_memtable_and_wait().unwrap(),
-            91 => self.store().engine().unwrap().data.major_compact().unwrap(),
+            90 => self.store().engine().unwrap().rows.user.rotate_memtable_and_wait().unwrap(),
+            91 => self.store().engine().unwrap().rows.user.major_compact().unwrap(),
             _ => self.read().await,
         }
     }
@@ -239,7 +239,7 @@ impl Model {
         self.collect_all().await;
         let store = self.store();
         let kept: usize = self.spaces.values().map(Space::kept).sum();
-        assert_eq!(store.engine().unwrap().data.iter().count(), kept, "seed {}: versions kept", self.seed);
+        assert_eq!(store.engine().unwrap().rows.user.iter().count(), kept, "seed {}: versions kept", self.seed);
         let mut wrong = Vec::new();
         store.verify(|finding| wrong.push(finding)).unwrap();
         assert!(wrong.is_empty(), "seed {}: {wrong:?}", self.seed);
@@ -273,7 +273,7 @@ async fn index_entries_and_records_of_the_past_go_too() {
     let directory = tempfile::tempdir().unwrap();
     let clock = at_noon();
     let store = open_at(directory.path(), &clock);
-    let space = SpaceId(300);
+    let space = SpaceId(1_000_300);
     load(&store, space, 10, store.now().unwrap()).await;
     for round in 0..50 {
         put(&store, &[("a", &round.to_string()), (&format!("once {round}"), "1")]).await;
@@ -297,7 +297,7 @@ async fn index_entries_and_records_of_the_past_go_too() {
     }
     while store.collect(10).await.unwrap().more {}
     let engine = store.engine().unwrap();
-    assert_eq!(engine.data.iter().count(), 52);
+    assert_eq!(engine.rows.user.iter().count(), 52);
     assert!(engine.changes.all_buckets().unwrap().is_empty());
     assert!(store.histories().unwrap().iter().all(|history| history.loaded.is_none() || history.space == space));
     let refused = store.get(space, b"000001", store.now().unwrap()).await;
@@ -312,7 +312,7 @@ async fn the_disk_gets_its_space_back() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let mut random = StdRng::seed_from_u64(1);
-    let big = SpaceId(300);
+    let big = SpaceId(1_000_300);
     for _ in 0..15 {
         let txn = store.begin().await.unwrap();
         for key in 0..1000_u32 {
@@ -322,8 +322,8 @@ async fn the_disk_gets_its_space_back() {
         }
         txn.commit().await.unwrap();
     }
-    store.engine().unwrap().data.rotate_memtable_and_wait().unwrap();
-    let before = store.engine().unwrap().data.disk_space();
+    store.engine().unwrap().rows.user.rotate_memtable_and_wait().unwrap();
+    let before = store.engine().unwrap().rows.user.disk_space();
     let txn = store.begin().await.unwrap();
     txn.drop_space(big).unwrap();
     txn.commit().await.unwrap();
@@ -332,7 +332,7 @@ async fn the_disk_gets_its_space_back() {
         set_threshold(&store, space, store.now().unwrap()).await;
     }
     while store.collect(5000).await.unwrap().more {}
-    let after = store.engine().unwrap().data.disk_space();
+    let after = store.engine().unwrap().rows.user.disk_space();
     assert!(before > 28 << 20 && after < 2 << 20, "{before} bytes became {after}");
     let found = store.scan(Span::all(SPACE), store.now().unwrap(), Direction::Forward, None);
     assert_eq!(entries(found).await.len(), 1000);
@@ -369,6 +369,6 @@ async fn what_cannot_go_yet_does_not_keep_a_round_from_coming_to_its_end() {
     clock.advance(SECOND * 1800);
     set_threshold(&store, SPACE, store.now().unwrap()).await;
     while store.collect(1000).await.unwrap().more {}
-    assert_eq!(store.engine().unwrap().data.iter().count(), 0);
+    assert_eq!(store.engine().unwrap().rows.user.iter().count(), 0);
     assert!(store.engine().unwrap().changes.all_buckets().unwrap().is_empty());
 }

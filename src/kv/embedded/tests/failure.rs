@@ -34,13 +34,13 @@ async fn a_full_disk_refuses_writes_until_there_is_room_and_reads_go_on() {
     let at = store.now().unwrap();
     let mut batch = Batch::with_room();
     batch.push(b"k", Some(b"v"), at);
-    let refused = store.ingest(stream::iter([Ok((SpaceId(300), batch))]).boxed(), at).await;
+    let refused = store.ingest(stream::iter([Ok((SpaceId(1_000_300), batch))]).boxed(), at).await;
     assert_eq!(refused, Err(Error::DiskFull { free: 255 * MIB }));
     let found = entries(store.scan(Span::all(SPACE), store.now().unwrap(), Direction::Forward, None)).await;
     assert_eq!(found, [(b"a".to_vec(), Some(b"1".to_vec()), written)], "what is there is all there");
     assert_eq!(write(99).await, Ok(()), "the system notes what it must");
     let txn = store.begin().await.unwrap();
-    txn.drop_space(SpaceId(200)).unwrap();
+    txn.drop_space(SpaceId(1_000_200)).unwrap();
     txn.put(SPACE, b"c", "3".into()).unwrap();
     txn.commit().await.expect("what frees space is let through");
     free.store(60 * MIB, Ordering::SeqCst);
@@ -67,7 +67,7 @@ async fn an_engine_that_failed_is_opened_again_and_nothing_acknowledged_is_lost(
                 let commit = async {
                     let txn = store.begin().await?;
                     txn.put(SPACE, &key, "v".into())?;
-                    txn.put(SpaceId(101), &key, "v".into())?;
+                    txn.put(SpaceId(1_000_101), &key, "v".into())?;
                     txn.commit().await
                 };
                 match commit.await {
@@ -128,7 +128,7 @@ async fn an_engine_that_failed_is_opened_again_and_nothing_acknowledged_is_lost(
         found.into_iter().map(|(key, _, _)| key).filter(|key| key != b"held").collect::<Vec<_>>()
     };
     let found = keys(SPACE).await;
-    assert_eq!(found, keys(SpaceId(101)).await, "half a transaction");
+    assert_eq!(found, keys(SpaceId(1_000_101)).await, "half a transaction");
     assert!(acknowledged.iter().all(|key| found.binary_search(key).is_ok()));
     store.verify(|finding| panic!("{finding}")).unwrap();
 }

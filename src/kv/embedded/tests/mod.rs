@@ -13,7 +13,7 @@ mod failure;
 mod history;
 mod stats;
 
-const SPACE: SpaceId = SpaceId(100);
+const SPACE: SpaceId = SpaceId(1_000_100);
 
 fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, Arc::new(SystemClock::default()), 1000).unwrap()
@@ -107,7 +107,7 @@ async fn a_transaction_sees_its_own_writes_and_savepoints_undo_them() {
     let savepoint = second.savepoint();
     second.drop_space(SPACE).unwrap();
     second.rollback_to(savepoint);
-    second.put(SpaceId(102), b"other", "1".into()).unwrap();
+    second.put(SpaceId(1_000_102), b"other", "1".into()).unwrap();
     second.commit().await.unwrap();
     let now = store.now().unwrap();
     assert!(store.get(SPACE, b"a", now).await.unwrap().is_some(), "a drop that was rolled back drops nothing");
@@ -123,7 +123,7 @@ async fn a_drop_is_part_of_its_commit() {
     let store = open(directory.path());
     put(&store, &[("a", "1")]).await;
     let txn = store.begin().await.unwrap();
-    txn.put(SpaceId(102), b"descriptor", "gone".into()).unwrap();
+    txn.put(SpaceId(1_000_102), b"descriptor", "gone".into()).unwrap();
     txn.drop_space(SPACE).unwrap();
     let dropped = txn.commit().await.unwrap();
     drop(txn);
@@ -195,7 +195,7 @@ async fn a_reader_under_heavy_commits_never_sees_half_a_transaction() {
                 put(&store, &keys.iter().map(|key| (key.as_str(), value.as_str())).collect::<Vec<_>>()).await;
                 round += 1;
                 if round.is_multiple_of(20) {
-                    store.engine().unwrap().data.rotate_memtable().unwrap();
+                    store.engine().unwrap().rows.user.rotate_memtable().unwrap();
                 }
             }
         })
@@ -255,7 +255,7 @@ async fn a_dropped_space_stays_readable_below_its_drop_and_thresholds_refuse() {
         let store = open(directory.path());
         written = put(&store, &[("a", "1")]).await;
         let txn = store.begin().await.unwrap();
-        txn.put(SpaceId(101), b"catalog", "gone".into()).unwrap();
+        txn.put(SpaceId(1_000_101), b"catalog", "gone".into()).unwrap();
         txn.drop_space(SPACE).unwrap();
         dropped = txn.commit().await.unwrap();
         store.close().unwrap();
@@ -302,5 +302,48 @@ async fn split_points_cut_evenly_spread_keys_evenly() {
         total += count;
     }
     assert_eq!(total, 1000);
-    assert!(store.split_points(&Span::all(SpaceId(555)), 4).await.unwrap().is_empty());
+    assert!(store.split_points(&Span::all(SpaceId(1_000_555)), 4).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_with_the_systems_rows_among_all_others_is_taken_apart() {
+    const SYSTEM: SpaceId = SpaceId(7);
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut times = Vec::new();
+    for value in ["1", "2"] {
+        let txn = store.begin().await.unwrap();
+        for space in [SYSTEM, SPACE] {
+            txn.put(space, b"key", value.into()).unwrap();
+        }
+        times.push(txn.commit().await.unwrap());
+    }
+    let is_where_it_belongs = |store: &Embedded| {
+        let engine = store.engine().unwrap();
+        [&engine.rows.system, &engine.rows.user].map(|keyspace| keyspace.iter().count()) == [2, 2]
+    };
+    assert!(is_where_it_belongs(&store));
+    store.close().unwrap();
+    drop(store);
+    // Make it one of format 3: all rows in one keyspace.
+    {
+        let database = Database::builder(directory.path()).open().unwrap();
+        let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default).unwrap();
+        let (system, data) = (keyspace("system"), keyspace("data"));
+        for guard in system.iter().collect::<Vec<_>>() {
+            let (key, value) = guard.into_inner().unwrap();
+            data.insert(key.clone(), value).unwrap();
+            system.remove(key).unwrap();
+        }
+        keyspace("meta").insert(FORMAT_KEY, [3]).unwrap();
+        database.persist(fjall::PersistMode::SyncAll).unwrap();
+    }
+    let store = open(directory.path());
+    assert!(is_where_it_belongs(&store));
+    for space in [SYSTEM, SPACE] {
+        for (time, value) in times.iter().zip(["1", "2"]) {
+            assert_eq!(store.get(space, b"key", *time).await.unwrap().unwrap().value, value);
+        }
+    }
+    store.verify(|finding| panic!("{finding}")).unwrap();
 }

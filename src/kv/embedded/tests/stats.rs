@@ -26,8 +26,8 @@ async fn counts_are_exact_whatever_is_done_and_when_it_stops() {
     let directory = tempfile::tempdir().unwrap();
     let clock = at_noon();
     let mut store = open_at(directory.path(), &clock);
-    let spaces = [SPACE, SpaceId(101), SpaceId(200)];
-    load(&store, SpaceId(200), 60, store.now().unwrap()).await;
+    let spaces = [SPACE, SpaceId(1_000_101), SpaceId(1_000_200)];
+    load(&store, SpaceId(1_000_200), 60, store.now().unwrap()).await;
     for round in 0..60 {
         // Clients that read before they write, or do not, side by side on few keys.
         let clients = (0..4).map(|_| {
@@ -78,7 +78,7 @@ async fn counts_are_exact_whatever_is_done_and_when_it_stops() {
         }
         check(&store, &spaces, &format!("seed {seed}, round {round}")).await;
     }
-    store.engine().unwrap().stats.rebuild(&store.engine().unwrap().database, &store.engine().unwrap().data).unwrap();
+    store.engine().unwrap().stats.rebuild(&store.engine().unwrap().database, &store.engine().unwrap().rows).unwrap();
     check(&store, &spaces, "counted anew").await;
 }
 
@@ -89,10 +89,10 @@ async fn parts_are_even_whatever_the_keys_look_like() {
     let skewed = |n: u64| if n.is_multiple_of(10) { n << 40 } else { n };
     type KeyOf<'k> = &'k dyn Fn(u64) -> Vec<u8>;
     let shapes: [(u64, u64, KeyOf<'_>); 4] = [
-        (300, 3_000, &|n| n.to_be_bytes().to_vec()),
-        (301, 120_000, &|n| skewed(n).to_be_bytes().to_vec()),
-        (302, 60_000, &|n| format!("https://example.org/{n}").into_bytes()),
-        (303, 5, &|n| vec![n as u8]),
+        (1_000_300, 3_000, &|n| n.to_be_bytes().to_vec()),
+        (1_000_301, 120_000, &|n| skewed(n).to_be_bytes().to_vec()),
+        (1_000_302, 60_000, &|n| format!("https://example.org/{n}").into_bytes()),
+        (1_000_303, 5, &|n| vec![n as u8]),
     ];
     for (space, count, key) in shapes {
         let space = SpaceId(space);
@@ -114,7 +114,7 @@ async fn parts_are_even_whatever_the_keys_look_like() {
         let largest = *sizes.iter().max().unwrap();
         assert!(largest <= 1 + keys.len() * 3 / 2 / parts, "{space}: {sizes:?}");
     }
-    let half = Span { space: SpaceId(300), start: 1500_u64.to_be_bytes().to_vec().into(), end: None };
+    let half = Span { space: SpaceId(1_000_300), start: 1500_u64.to_be_bytes().to_vec().into(), end: None };
     let points = store.split_points(&half, 3).await.unwrap();
     assert!(points.len() == 2 && points.iter().all(|point| *point > half.start), "only points inside the span");
 }
