@@ -235,7 +235,7 @@ mod tests {
 
     fn index(name: &str, space: u64, column: u32) -> Index {
         let columns = vec![IndexColumn { column: ColumnId(column), descending: false }];
-        Index { name: name.into(), space: SpaceId(space), unique: false, columns }
+        Index { name: name.into(), space: SpaceId(space), unique: false, columns, comment: None }
     }
 
     /// A store with one table of ten rows and an index; `spoil` then does something to it.
@@ -260,6 +260,7 @@ mod tests {
             hidden: false,
             generated_always: false,
             missing: None,
+            comment: None,
         };
         table.columns = vec![column(1, "a"), column(2, "b")];
         table.indexes = vec![index("t_b_idx", 1003, 2)];

@@ -130,3 +130,23 @@ async fn changed_types_and_sequences_are_in_the_layers_they_changed_before() {
     assert!(value(&client, "SELECT max(id) FROM r2.t").await.parse::<i64>().unwrap() > 1);
     server.terminate();
 }
+
+#[tokio::test]
+async fn a_view_shows_in_a_restored_database_what_it_showed() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d; CREATE TABLE t (id INT PRIMARY KEY, a INT); INSERT INTO t VALUES (1, 2)")
+        .await;
+    run(&client, "CREATE VIEW v AS SELECT *, 'last' FROM t; CREATE VIEW w AS SELECT * FROM v").await;
+    run(&client, "ALTER TABLE t ADD COLUMN b INT DEFAULT 3").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'").await;
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'").await;
+    for name in ["d.v", "d.w", "r.v", "r.w"] {
+        assert_eq!(rows(&client, &format!("SELECT * FROM {name}")).await, [["1", "2", "last"]], "{name}");
+    }
+    run(&client, "ALTER TABLE r.t ADD COLUMN c INT").await;
+    assert_eq!(rows(&client, "SELECT * FROM r.w").await, [["1", "2", "last"]]);
+    assert_eq!(rows(&client, "SELECT * FROM r.t").await, [["1", "2", "3", "NULL"]]);
+    server.terminate();
+}

@@ -195,6 +195,11 @@ impl Catalog {
         let (database, schema) = descriptor.parents();
         NAMESPACE.delete(&*self.txn, &namespace_key(database, schema, descriptor.name()))?;
         DESCRIPTOR.delete(&*self.txn, &[descriptor.id().0.into()])?;
+        self.drop_spaces(descriptor)
+    }
+
+    /// Hides all spaces that a descriptor had until now.
+    pub fn drop_spaces(&self, descriptor: &Descriptor) -> Result<()> {
         retention::drop_all_spaces(&*self.txn, descriptor)
     }
 
@@ -379,6 +384,7 @@ mod tests {
                 hidden: false,
                 generated_always: false,
                 missing,
+                comment: None,
             };
             table.columns.push(added);
         }

@@ -38,6 +38,9 @@ pub struct Identity {
     pub owner: String,
     /// Everyone's privileges.
     pub grants: Vec<Grant>,
+    /// `COMMENT ON`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 impl Identity {
@@ -50,6 +53,7 @@ impl Identity {
             name: name.into(),
             owner: owner.into(),
             grants: vec![all(ADMIN_ROLE), all(ROOT_USER)],
+            comment: None,
         }
     }
 }
@@ -237,6 +241,9 @@ pub struct Column {
     /// The value of rows written before it was added, if that is not NULL: an encoded row of this one column, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// `COMMENT ON`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 impl Column {
@@ -262,6 +269,9 @@ pub struct Index {
     pub unique: bool,
     /// Its columns.
     pub columns: Vec<IndexColumn>,
+    /// `COMMENT ON`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// A column of an index.
@@ -397,9 +407,21 @@ pub struct ViewDescriptor {
     pub columns: Vec<ViewColumn>,
     /// Tables, views and sequences it reads.
     pub depends_on: Vec<DescriptorId>,
+    /// The number that the next column of each of these tables would have got when the view was created: what its `*` stands for does
+    /// not grow. Views of older versions have none.
+    #[serde(default)]
+    pub columns_below: Vec<u32>,
     /// Views that read it.
     #[serde(default)]
     pub views: Vec<DescriptorId>,
+}
+
+impl ViewDescriptor {
+    /// Whether a column of a table was there when the view was created.
+    pub fn knows(&self, table: DescriptorId, column: &Column) -> bool {
+        let sources = self.depends_on.iter().zip(&self.columns_below);
+        sources.filter(|(source, _)| **source == table).all(|(_, below)| column.id.0 < *below)
+    }
 }
 
 /// A column of a view.

@@ -42,3 +42,8 @@ pub const PUBLIC_SCHEMA: &str = "public";
 pub const ROOT_USER: &str = "root";
 /// The role that owns and may do everything.
 pub const ADMIN_ROLE: &str = "admin";
+
+/// Whether a user or role may do everything.
+pub fn is_superuser(name: &str) -> bool {
+    [ROOT_USER, ADMIN_ROLE].contains(&name)
+}

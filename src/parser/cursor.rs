@@ -241,6 +241,27 @@ impl<'a> Cursor<'a> {
         Ok(Integer::Value(value))
     }
 
+    /// Whether a number comes next, with or without a sign.
+    pub fn at_number(&self) -> bool {
+        matches!(self.peek(), Some(Token::Number(..) | Token::Minus | Token::Plus))
+    }
+
+    /// A whole number with its sign.
+    pub fn signed(&mut self) -> Result<i64> {
+        let start = self.clone();
+        let sign = if self.eat_token(&Token::Minus) { "-" } else { "" };
+        if sign.is_empty() {
+            self.eat_token(&Token::Plus);
+        }
+        let value = match self.peek() {
+            Some(Token::Number(digits, _)) => format!("{sign}{digits}").parse().ok(),
+            _ => None,
+        };
+        let value = value.ok_or_else(|| start.expected("a whole number of 64 bits"))?;
+        self.skip();
+        Ok(value)
+    }
+
     /// How many tokens are left before one, outside of parentheses, at which something else begins.
     pub fn count_until(&self, ends: impl Fn(&Cursor<'a>) -> bool) -> usize {
         let mut ahead = self.clone();

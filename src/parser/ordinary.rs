@@ -129,7 +129,8 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let end = tokens.last().map_or_else(Span::empty, |token| Span::new(token.span.end, token.span.end));
     let upsert = reword_upsert(&mut tokens);
     reword_words(&mut tokens);
-    let (tokens, indexes) = cut_inline_indexes(tokens)?;
+    let tokens = reword_operators(tokens);
+    let (tokens, indexes) = cut_inline_indexes(order_identity_options(tokens)?)?;
     // First what has a time of its own.
     let (tokens, shows) = replace_shows(tokens)?;
     let (mut tokens, as_of) = cut_as_of(tokens)?;
@@ -197,6 +198,28 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
     found.is_some()
 }
 
+/// `OPERATOR(pg_catalog.=)` in places where `sqlparser` has only `=`: before `ANY` and `ALL`.
+fn reword_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut reworded: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut index = 0;
+    while index < tokens.len() {
+        let is_named = is(&tokens, index, "OPERATOR")
+            && token(&tokens, index + 1) == Some(&Token::LParen)
+            && is(&tokens, index + 2, "pg_catalog")
+            && token(&tokens, index + 3) == Some(&Token::Period)
+            && token(&tokens, index + 5) == Some(&Token::RParen)
+            && (is(&tokens, index + 6, "ANY") || is(&tokens, index + 6, "ALL"));
+        if is_named {
+            reworded.push(tokens[index + 4].clone());
+            index += 6;
+        } else {
+            reworded.push(tokens[index].clone());
+            index += 1;
+        }
+    }
+    reworded
+}
+
 /// Spellings that differ in a word alone.
 fn reword_words(tokens: &mut [TokenWithSpan]) {
     let creates_index = is(tokens, 0, "CREATE") && (is(tokens, 1, "INDEX") || is(tokens, 1, "UNIQUE"));
@@ -220,6 +243,41 @@ fn reword_words(tokens: &mut [TokenWithSpan]) {
             }
         }
     }
+}
+
+/// Brings the options of identity columns into the one order that `sqlparser` knows. The name of the sequence, which `pg_dump`
+/// writes, is left out: it gets that which it gets without.
+fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    const OPTIONS: [&str; 6] = ["INCREMENT", "MINVALUE", "MAXVALUE", "START", "CACHE", "CYCLE"];
+    let mut ordered = Vec::with_capacity(tokens.len());
+    let mut index = 0;
+    while index < tokens.len() {
+        let opens = index > 0 && is(&tokens, index - 1, "IDENTITY") && token(&tokens, index) == Some(&Token::LParen);
+        if !opens {
+            ordered.push(tokens[index].clone());
+            index += 1;
+            continue;
+        }
+        let close = closing(&tokens, index)?;
+        ordered.push(tokens[index].clone());
+        // Each option with its place among them.
+        let mut options: Vec<(usize, Vec<TokenWithSpan>)> = Vec::new();
+        for at in index + 1..close {
+            let place = |at: usize| OPTIONS.iter().position(|word| is(&tokens, at, word));
+            let after_no = is(&tokens, at - 1, "NO");
+            let begins = if is(&tokens, at, "NO") { place(at + 1) } else { place(at).filter(|_| !after_no) };
+            match (begins, options.last_mut()) {
+                (Some(place), _) => options.push((place, vec![tokens[at].clone()])),
+                (None, Some((_, option))) => option.push(tokens[at].clone()),
+                (None, None) if is(&tokens, index + 1, "SEQUENCE") && is(&tokens, index + 2, "NAME") => {}
+                (None, None) => options.push((0, vec![tokens[at].clone()])),
+            }
+        }
+        options.sort_by_key(|(place, _)| *place);
+        ordered.extend(options.into_iter().flat_map(|(_, option)| option));
+        index = close;
+    }
+    Ok(ordered)
 }
 
 /// Takes the indexes out of the column list of a `CREATE TABLE`.

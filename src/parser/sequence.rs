@@ -1,5 +1,3 @@
-use sqlparser::tokenizer::Token;
-
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::render::{Render, Secrets, display_redacted, quote_ident, quote_name};
@@ -99,24 +97,24 @@ impl SequenceOptions {
                 options.data_type.replace(cursor.identifier()?).is_none()
             } else if cursor.eat("INCREMENT") {
                 cursor.eat("BY");
-                options.increment.replace(number(cursor)?).is_none()
+                options.increment.replace(cursor.signed()?).is_none()
             } else if cursor.eat("MINVALUE") {
-                options.minimum.replace(Some(number(cursor)?)).is_none()
+                options.minimum.replace(Some(cursor.signed()?)).is_none()
             } else if cursor.eat("NO MINVALUE") {
                 options.minimum.replace(None).is_none()
             } else if cursor.eat("MAXVALUE") {
-                options.maximum.replace(Some(number(cursor)?)).is_none()
+                options.maximum.replace(Some(cursor.signed()?)).is_none()
             } else if cursor.eat("NO MAXVALUE") {
                 options.maximum.replace(None).is_none()
             } else if cursor.eat("START") {
                 cursor.eat("WITH");
-                options.start.replace(number(cursor)?).is_none()
+                options.start.replace(cursor.signed()?).is_none()
             } else if alter && cursor.eat("RESTART") {
-                let has_number = cursor.eat("WITH") || at_number(cursor);
-                let number = if has_number { Some(number(cursor)?) } else { None };
+                let has_number = cursor.eat("WITH") || cursor.at_number();
+                let number = if has_number { Some(cursor.signed()?) } else { None };
                 options.restart.replace(number).is_none()
             } else if cursor.eat("CACHE") {
-                options.cache.replace(number(cursor)?).is_none()
+                options.cache.replace(cursor.signed()?).is_none()
             } else if cursor.eat("CYCLE") {
                 options.cycle.replace(true).is_none()
             } else if cursor.eat("NO CYCLE") {
@@ -133,26 +131,6 @@ impl SequenceOptions {
         }
         Ok(options)
     }
-}
-
-fn at_number(cursor: &Cursor<'_>) -> bool {
-    matches!(cursor.peek(), Some(Token::Number(..) | Token::Minus | Token::Plus))
-}
-
-/// A whole number with its sign.
-fn number(cursor: &mut Cursor<'_>) -> Result<i64> {
-    let start = cursor.clone();
-    let sign = if cursor.eat_token(&Token::Minus) { "-" } else { "" };
-    if sign.is_empty() {
-        cursor.eat_token(&Token::Plus);
-    }
-    let value = match cursor.peek() {
-        Some(Token::Number(digits, _)) => format!("{sign}{digits}").parse().ok(),
-        _ => None,
-    };
-    let value = value.ok_or_else(|| start.expected("a whole number of 64 bits"))?;
-    cursor.skip();
-    Ok(value)
 }
 
 impl Render for SequenceStatement {

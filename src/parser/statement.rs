@@ -10,6 +10,7 @@ use super::constraints::SetConstraints;
 use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::explain::Explain;
+use super::fetch::Fetch;
 use super::jobs::{AlterJob, ControlJobs, JobCommand, ShowJobs};
 use super::maintenance::Maintenance;
 use super::ordinary::{self, Ordinary};
@@ -85,6 +86,8 @@ pub enum Statement {
     Sequence(SequenceStatement),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
+    /// `FETCH`, `MOVE`
+    Fetch(Fetch),
     /// `USE`
     Use(String),
     /// `VACUUM`, `ANALYZE`
@@ -135,6 +138,13 @@ impl Statement {
             Statement::Reset(_) => "RESET",
             Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
+            Statement::Fetch(fetch) => {
+                if fetch.moves {
+                    "MOVE"
+                } else {
+                    "FETCH"
+                }
+            }
             Statement::Use(_) => "USE",
             Statement::Maintenance(maintenance) => maintenance.command,
             Statement::Explain(_) => "EXPLAIN of a statement that is not ordinary SQL",
@@ -172,6 +182,7 @@ impl Render for Statement {
             Statement::Reset(statement) => statement.render(out, secrets),
             Statement::Sequence(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
+            Statement::Fetch(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
             Statement::Use(database) if database.contains(['\n', '\r']) => {
                 out.push_str(&format!("USE {}", quote_literal(database)));
@@ -232,6 +243,10 @@ pub fn parse_own(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         Statement::SetClusterSetting(SetClusterSetting::parse_reset(cursor)?)
     } else if cursor.eat("RESET") {
         Statement::Reset(Reset::parse(cursor)?)
+    } else if cursor.eat("FETCH") {
+        Statement::Fetch(Fetch::parse(cursor, false)?)
+    } else if cursor.eat("MOVE") {
+        Statement::Fetch(Fetch::parse(cursor, true)?)
     } else if cursor.eat("USE") {
         match cursor.clone().text()? {
             Text::Literal(name) => cursor.text().map(|_| Statement::Use(name))?,

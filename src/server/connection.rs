@@ -554,6 +554,13 @@ impl Connection {
                     self.outgoing.feed(Message::ParameterDescription(parameters)).await?;
                     self.describe_columns(&prepared, &[]).await
                 } else {
+                    // A cursor of SQL is a portal, too.
+                    if !self.portals.contains_key(&name)
+                        && let Some(columns) = self.session.cursor_columns(&name)
+                    {
+                        let described = message::row_description(columns, &[]);
+                        return Ok(self.outgoing.feed(described).await?);
+                    }
                     let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
                     let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
                     self.describe_columns(&prepared, &formats).await
@@ -564,8 +571,8 @@ impl Connection {
                 let name = close.name.unwrap_or_default();
                 if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
                     self.session.forget(&name);
-                } else {
-                    self.portals.remove(&name);
+                } else if self.portals.remove(&name).is_none() {
+                    self.session.close_cursor(&name);
                 }
                 Ok(self.outgoing.feed(Message::CloseComplete(CloseComplete::new())).await?)
             }

@@ -23,7 +23,12 @@ fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     fields.extend(error.detail.clone().map(|detail| (b'D', detail)));
     fields.extend(error.hint.clone().map(|hint| (b'H', hint)));
     fields.extend(error.position.map(|position| (b'P', position.to_string())));
-    fields.extend(error.constraint.clone().map(|constraint| (b'n', constraint)));
+    if let Some(place) = error.place.clone() {
+        fields.extend(place.schema.map(|schema| (b's', schema)));
+        fields.push((b't', place.table));
+        fields.extend(place.column.map(|column| (b'c', column)));
+    }
+    fields.extend(error.constraint.as_deref().map(|constraint| (b'n', constraint.to_string())));
     fields
 }
 

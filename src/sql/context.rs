@@ -7,6 +7,7 @@ use super::deferred::DeferredKeys;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
+use super::settings::SessionSettings;
 use crate::catalog::{Catalog, Descriptor, DescriptorId, PUBLIC_SCHEMA};
 use crate::kv::{SpaceId, Txn};
 
@@ -23,6 +24,8 @@ pub struct SessionFacts {
     pub sequences: Arc<SessionSequences>,
     /// The advisory locks it holds.
     pub locks: Arc<Holder>,
+    /// Its settings.
+    pub settings: Arc<SessionSettings>,
 }
 
 impl SessionFacts {
@@ -173,6 +176,15 @@ impl Context {
     pub async fn schema(&self, database: DescriptorId, name: &str) -> Result<Arc<Descriptor>> {
         let found = self.catalog.lookup(Some(database), None, name).await?;
         found.ok_or_else(|| Error::new(code::INVALID_SCHEMA, format!("schema \"{name}\" does not exist")))
+    }
+
+    /// The schema with a name of one or two parts.
+    pub async fn schema_named(&self, parts: &[String]) -> Result<Arc<Descriptor>> {
+        match parts {
+            [name] => self.schema(self.current_database().await?.id(), name).await,
+            [database, name] => self.schema(self.database(database).await?.id(), name).await,
+            _ => Err(Error::new(code::INVALID_NAME, "a schema has a name of one or two parts")),
+        }
     }
 
     /// The table, view or sequence with a name of one to three parts.

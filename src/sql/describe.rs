@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use datafusion::arrow::datatypes::FieldRef;
-use sqlparser::ast::{Expr, OnConflictAction, OnInsert, Query, SetExpr, Statement as Ast, TableObject, Visit, Visitor};
+use sqlparser::ast::{
+    Declare, Expr, OnConflictAction, OnInsert, Query, SetExpr, Statement as Ast, TableObject, Visit, Visitor,
+};
 
 use super::context::Context;
 use super::dml;
@@ -181,6 +183,12 @@ pub async fn describe_ordinary(
             }
             None => None,
         },
+        Ast::Declare { stmts } => {
+            if let [Declare { for_query: Some(query), .. }] = &stmts[..] {
+                infer(context, query, &extra, count, &mut known).await;
+            }
+            None
+        }
         Ast::Explain { .. } => Some(Shown::new(&[("info", ColumnType::Text)]).columns),
         _ => None,
     };

@@ -6,6 +6,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use crate::catalog::{DescriptorId, TableDescriptor};
 use crate::{backup, catalog, jobs, kv, parser, runfile, schedule, storage};
 
 /// An error as a client sees it.
@@ -22,7 +23,22 @@ pub struct Error {
     /// Where in the query, counting characters from 1.
     pub position: Option<u32>,
     /// The constraint that was violated.
-    pub constraint: Option<String>,
+    pub constraint: Option<Box<str>>,
+    /// The table it is about.
+    pub place: Option<Box<Place>>,
+}
+
+/// The table an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The schema's number.
+    pub schema_id: DescriptorId,
+    /// The schema's name, once it has been looked up.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: Option<String>,
 }
 
 /// The SQL layer's result.
@@ -95,13 +111,15 @@ pub mod code {
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
     pub const UNDEFINED_CURSOR: &str = "34000";
+    pub const DUPLICATE_CURSOR: &str = "42P03";
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
 }
 
 impl Error {
     /// An error with a code and a message.
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Error {
-        Error { sqlstate, message: message.into(), detail: None, hint: None, position: None, constraint: None }
+        let message = message.into();
+        Error { sqlstate, message, detail: None, hint: None, position: None, constraint: None, place: None }
     }
 
     /// Something known that this version does not do.
@@ -129,6 +147,21 @@ impl Error {
     /// Names the constraint.
     pub fn constraint(mut self, name: &str) -> Error {
         self.constraint = Some(name.into());
+        self
+    }
+
+    /// Names the table.
+    pub fn table(mut self, table: &TableDescriptor) -> Error {
+        let (schema_id, table) = (table.schema, table.identity.name.clone());
+        self.place = Some(Box::new(Place { schema_id, schema: None, table, column: None }));
+        self
+    }
+
+    /// Names the column of the table.
+    pub fn column(mut self, name: &str) -> Error {
+        if let Some(place) = &mut self.place {
+            place.column = Some(name.into());
+        }
         self
     }
 

@@ -17,6 +17,7 @@ mod engine;
 pub mod error;
 mod ids;
 mod introspection;
+mod names;
 mod point;
 mod query;
 mod schedules;

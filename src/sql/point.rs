@@ -21,8 +21,9 @@ use sqlparser::ast::{
 use super::arrays::batch_of_rows;
 use super::context::Context;
 use super::dml::writer::TableWriter;
-use super::dml::{Row, assigned_columns, folded, name_parts};
+use super::dml::{Row, assigned_columns};
 use super::error::Result;
+use super::names::{folded, name_parts};
 use super::query::{Batches, OutputColumn, placeholder, schema_of};
 use super::session::Parameter;
 use super::text;

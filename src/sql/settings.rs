@@ -47,7 +47,7 @@ const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
 /// Settings with another value than the one they have would promise something that is not so, hence the short lists.
-const SESSION_SETTINGS: [SessionSetting; 27] = [
+const SESSION_SETTINGS: [SessionSetting; 33] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     reported_setting("client_encoding", "UTF8", Kind::Encoding),
@@ -57,12 +57,17 @@ const SESSION_SETTINGS: [SessionSetting; 27] = [
         Kind::OneOf(&["notice", "warning", "error", "log", "debug1", "debug2", "debug3", "debug4", "debug5"]),
     ),
     reported_setting("datestyle", "ISO, MDY", Kind::OneOf(&["ISO, MDY", "ISO", "ISO, YMD", "ISO, DMY"])),
+    setting("check_function_bodies", "on", BOOLEAN),
+    setting("default_table_access_method", "heap", Kind::OneOf(&["heap"])),
+    setting("default_tablespace", "", Kind::OneOf(&[""])),
     setting("default_transaction_isolation", "serializable", ISOLATION),
     setting("default_transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
     setting("extra_float_digits", "1", Kind::OneOf(&["0", "1", "2", "3"])),
     setting("idle_in_transaction_session_timeout", "0", Kind::Duration),
     reported_setting("integer_datetimes", "on", Kind::ReadOnly),
     reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres"])),
+    // That of the user is put there when the session begins.
+    reported_setting("is_superuser", "off", Kind::ReadOnly),
     setting("job_progress_notices", "off", Kind::Bool),
     setting("lock_timeout", "0", Kind::OneOf(&["0"])),
     setting("max_identifier_length", "63", Kind::ReadOnly),
@@ -74,11 +79,13 @@ const SESSION_SETTINGS: [SessionSetting; 27] = [
     setting("session_authorization", "", Kind::ReadOnly),
     reported_setting("standard_conforming_strings", "on", Kind::OneOf(&["on", "true"])),
     setting("statement_timeout", "0", Kind::Duration),
+    setting("synchronize_seqscans", "on", BOOLEAN),
     setting("synchronous_commit", "on", Kind::OneOf(&["on"])),
     reported_setting("timezone", "UTC", Kind::OneOf(&["UTC", "GMT", "Etc/UTC", "Z", "0", "default", "local"])),
     setting("transaction_isolation", "serializable", ISOLATION),
     setting("transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
     setting("transaction_timeout", "0", Kind::Duration),
+    setting("xmloption", "content", Kind::OneOf(&["content"])),
 ];
 
 /// The settings that clients are told of, with the names and defaults they have on the wire.
@@ -157,6 +164,11 @@ impl SessionSettings {
         Ok(())
     }
 
+    /// Notes what cannot be set.
+    pub fn note(&mut self, name: &'static str, value: &str) {
+        self.changed.insert(name, value.into());
+    }
+
     /// The value of one.
     pub fn get(&self, name: &str) -> Result<String> {
         if is_planner_setting(&name.to_lowercase()) {
@@ -176,7 +188,9 @@ impl SessionSettings {
 
     /// Sets all to their defaults.
     pub fn reset_all(&mut self) {
-        self.changed.clear();
+        let is_fixed =
+            |name: &str| SESSION_SETTINGS.iter().any(|known| known.name == name && known.kind == Kind::ReadOnly);
+        self.changed.retain(|name, _| is_fixed(name));
     }
 
     /// The value of a timeout, if there is a limit.

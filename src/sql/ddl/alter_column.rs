@@ -1,6 +1,6 @@
 //! `ALTER TABLE ... ALTER COLUMN`
 
-use sqlparser::ast::{AlterColumnOperation, Expr, Ident};
+use sqlparser::ast::{AlterColumnOperation, Expr, GeneratedAs, Ident};
 
 use super::super::context::Context;
 use super::super::dml::has_waiting_keys;
@@ -8,9 +8,10 @@ use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
 use super::super::types::{from_sql, pg_name};
 use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
-use super::build::{Computed, rebuild};
+use super::build::{Computed, contains_null, rebuild};
 use super::create_table::refuse_incomparable;
 use super::sequence::retype_owned;
+use super::serial::give_sequence;
 use super::{default, named_column};
 use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
@@ -31,13 +32,9 @@ pub async fn alter_column(
     match operation {
         AlterColumnOperation::SetNotNull => {
             table.columns[position].nullable = false;
-            let label = table.identity.name.clone();
             for_each_rows(context, table, |rows| {
-                if rows.iter().any(|row| row[position].is_null()) {
-                    let message = format!("column \"{name}\" of relation \"{label}\" contains null values");
-                    return Err(Error::new(code::NOT_NULL_VIOLATION, message));
-                }
-                Ok(())
+                let has_null = rows.iter().any(|row| row[position].is_null());
+                if has_null { Err(contains_null(table, name)) } else { Ok(()) }
             })
             .await?;
         }
@@ -61,7 +58,19 @@ pub async fn alter_column(
         AlterColumnOperation::SetDataType { data_type, using, .. } => {
             set_type(context, table, position, from_sql(data_type)?, using.as_ref()).await?;
         }
-        other => return Err(Error::unsupported(format!("ALTER COLUMN ... {other}"))),
+        AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
+            let mut column = table.columns[position].clone();
+            if column.nullable {
+                let message = format!(
+                    "column \"{name}\" of relation \"{}\" must be declared NOT NULL before identity can be added",
+                    table.identity.name
+                );
+                return Err(Error::new(code::NOT_IN_PREREQUISITE_STATE, message));
+            }
+            give_sequence(context, table, &mut column, sequence_options.as_deref().unwrap_or_default()).await?;
+            column.generated_always = *generated_as == Some(GeneratedAs::Always);
+            table.columns[position] = column;
+        }
     }
     Ok(())
 }

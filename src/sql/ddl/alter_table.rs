@@ -3,16 +3,16 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, Owner, RenameTableNameKind, TableConstraint,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint,
 };
 
 use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
-use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
+use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, compile, row_schema, value_for};
 use super::alter_column::alter_column;
-use super::build::{self, Computed};
+use super::build::{self, Computed, contains_null};
 use super::create_table::{
     add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_deferrable,
     refuse_unsupported_unique,
@@ -20,7 +20,7 @@ use super::create_table::{
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{free_name, locked_table, named_column, parameter};
+use super::{free_name, locked_table, named_column, owner, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{Check, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
@@ -29,8 +29,16 @@ use crate::parser::{quote_ident_in_sql, sql_text};
 /// `ALTER TABLE`
 pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
     let parts = name_parts(&alter.name)?;
-    if context.find_object(&parts).await?.is_none() && alter.if_exists {
+    let found = context.find_object(&parts).await?;
+    if found.is_none() && alter.if_exists {
         return Ok(());
+    }
+    // As in PostgreSQL, it does for views and sequences, too.
+    if let (Some(Descriptor::View(_) | Descriptor::Sequence(_)), [AlterTableOperation::OwnerTo { new_owner }]) =
+        (found.as_deref(), &alter.operations[..])
+        && let Some(found) = &found
+    {
+        return owner::give(context, found.id(), new_owner).await;
     }
     // What goes, goes first, as in PostgreSQL.
     let goes = |operation: &&AlterTableOperation| {
@@ -112,14 +120,7 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
             }
         }
         AlterTableOperation::OwnerTo { new_owner } => {
-            let owner = match new_owner {
-                Owner::Ident(name) => folded(name),
-                Owner::CurrentRole | Owner::CurrentUser | Owner::SessionUser => context.session().user.clone(),
-            };
-            if !context.catalog().user_exists(&owner).await? {
-                return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{owner}\" does not exist")));
-            }
-            table.identity.owner = owner;
+            table.identity.owner = owner::named(context, new_owner).await?;
         }
         AlterTableOperation::SetOptionsParens { options } => parameter::set(&mut table, options)?,
         other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),
@@ -211,12 +212,12 @@ pub async fn check_existing(context: &Context, table: &TableDescriptor, check: &
     let compiled = compile(context, expression::parse(&check.condition)?, &schema)?;
     let types: Vec<ColumnType> = table.columns.iter().map(|column| column.column_type.clone()).collect();
     for_each_rows(context, table, |rows| {
-        if compiled.is_false_somewhere(&batch_of_rows(&schema, &types, &rows)?)? {
+        if compiled.first_false(&batch_of_rows(&schema, &types, &rows)?)?.is_some() {
             let message = format!(
                 "check constraint \"{}\" of relation \"{}\" is violated by some row",
                 check.name, table.identity.name
             );
-            return Err(Error::new(code::CHECK_VIOLATION, message).constraint(&check.name));
+            return Err(Error::new(code::CHECK_VIOLATION, message).table(table).constraint(&check.name));
         }
         Ok(())
     })
@@ -270,9 +271,7 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     }
     let column = &table.columns[position];
     if !column.nullable && !has_values {
-        let message =
-            format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.identity.name);
-        return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+        return Err(contains_null(&table, &column.name));
     }
     context.catalog().write(&Descriptor::Table(table.clone()))?;
     for constraint in &constraints {

@@ -110,7 +110,11 @@ fn compute(
 
 fn refuse_null(table: &TableDescriptor, row: &[Datum<'_>]) -> Result<()> {
     let violated = table.columns.iter().zip(row).find(|(column, datum)| !column.nullable && datum.is_null());
-    let Some((column, _)) = violated else { return Ok(()) };
-    let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.identity.name);
-    Err(Error::new(code::NOT_NULL_VIOLATION, message))
+    violated.map_or(Ok(()), |(column, _)| Err(contains_null(table, &column.name)))
+}
+
+/// The error of a column that is to have no NULL and has one.
+pub fn contains_null(table: &TableDescriptor, column: &str) -> Error {
+    let message = format!("column \"{column}\" of relation \"{}\" contains null values", table.identity.name);
+    Error::new(code::NOT_NULL_VIOLATION, message).table(table).column(column)
 }

@@ -7,8 +7,8 @@ use sqlparser::ast::{
 };
 
 use super::super::context::Context;
-use super::super::dml::{folded, name_parts};
 use super::super::error::{Error, Result, code};
+use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, compile, row_schema};
 use super::super::types::from_sql;
 use super::{
@@ -34,7 +34,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         };
     }
     let id = DescriptorId(context.engine().store().create_space().await?.0);
-    let no_index = Index { name: String::new(), space: SpaceId(0), unique: true, columns: Vec::new() };
+    let no_index = Index { name: String::new(), space: SpaceId(0), unique: true, columns: Vec::new(), comment: None };
     let identity = Identity::new(id, name, &context.session().user);
     let mut table = TableDescriptor::new(identity, database, schema, no_index);
     let mut constraints = create.constraints.clone();
@@ -114,6 +114,7 @@ pub async fn add_column(
         hidden: false,
         generated_always: false,
         missing: None,
+        comment: None,
     };
     table.next_column += 1;
     let this = || vec![SqlIndexColumn::from(ident.clone())];
@@ -211,6 +212,7 @@ async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()
         hidden: true,
         generated_always: false,
         missing: None,
+        comment: None,
     };
     table.next_column += 1;
     table.columns.push(column);

@@ -29,7 +29,7 @@ pub async fn create(context: &Context, create: &CreateTable, extra: &ExtraTables
         return Ok((0, outcome));
     }
     // The query was planned before there was the table: what it names is what was named.
-    let table = dml::table_named(context, &dml::name_parts(&create.name)?).await?;
+    let table = dml::table_named(context, &super::super::names::name_parts(&create.name)?).await?;
     Ok((dml::load(context, table, planned).await?, outcome))
 }
 

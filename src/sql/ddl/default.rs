@@ -8,6 +8,7 @@ use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Valu
 
 use super::super::context::Context;
 use super::super::error::{Error, Result};
+use super::super::names::parse_name;
 use super::super::query::expression::compile;
 use crate::catalog::{Descriptor, DescriptorId};
 use crate::parser::{quote_ident_in_sql, sql_text};
@@ -24,8 +25,7 @@ pub async fn normalize(
     let mut sequences = Vec::new();
     let mut qualified = Vec::new();
     for name in named.found {
-        let parts: Vec<String> = name.split('.').map(|part| part.trim_matches('"').to_string()).collect();
-        let found = context.object(&parts).await?;
+        let found = context.object(&parse_name(&name)?).await?;
         let Descriptor::Sequence(sequence) = &*found else {
             return Err(Error::new("42809", format!("\"{name}\" is not a sequence")));
         };

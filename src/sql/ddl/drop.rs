@@ -5,7 +5,7 @@ use sqlparser::ast::ObjectType;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::serial::owned_sequences;
-use super::{locked_table, refuse_system, roles};
+use super::{refuse_system, roles};
 use crate::catalog::{Descriptor, DescriptorId, TableDescriptor};
 use crate::kv::LockMode;
 use crate::parser::quote_ident_in_sql;
@@ -204,26 +204,16 @@ pub async fn drop_from_defaults(
 
 /// `DROP INDEX index`, `DROP INDEX table@index` not being SQL here: the name is looked for in every table of the schema.
 async fn drop_index(context: &Context, parts: &[String]) -> Result<()> {
-    let (database, schema, name) = context.place_for(parts).await?;
-    for object in context.catalog().list(Some(database), Some(schema)).await? {
-        let Descriptor::Table(table) = &*object else { continue };
-        if table.primary.name == name {
-            let message =
-                format!("cannot drop index {name} because it is the primary key of table {}", table.identity.name);
-            return Err(Error::new(code::DEPENDENT_OBJECTS, message));
-        }
-        if let Some(position) = table.indexes.iter().position(|index| index.name == name) {
-            let schema = context.catalog().get(schema).await?;
-            let database = context.catalog().get(database).await?;
-            let parts = [database.name(), schema.name(), table.identity.name.as_str()].map(str::to_string);
-            let mut table = locked_table(context, &parts).await?;
-            refuse_needed_index(context, &table, position).await?;
-            let index = table.indexes.remove(position);
-            context.catalog().drop_space(&table, index.space)?;
-            return Ok(context.catalog().write(&Descriptor::Table(table))?);
-        }
-    }
-    Err(Error::new(code::UNDEFINED_OBJECT, format!("index \"{name}\" does not exist")))
+    let (mut table, name) = super::index::locked_table_of(context, parts).await?;
+    let Some(position) = table.indexes.iter().position(|index| index.name == name) else {
+        let message =
+            format!("cannot drop index {name} because it is the primary key of table {}", table.identity.name);
+        return Err(Error::new(code::DEPENDENT_OBJECTS, message));
+    };
+    refuse_needed_index(context, &table, position).await?;
+    let index = table.indexes.remove(position);
+    context.catalog().drop_space(&table, index.space)?;
+    Ok(context.catalog().write(&Descriptor::Table(table))?)
 }
 
 /// Fails if a foreign key of another table needs the index at `position`.

@@ -1,32 +1,48 @@
 use sqlparser::ast::{CreateIndex, IndexType, ObjectName};
 
 use super::super::context::Context;
-use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::alter_table::rename_in_table;
 use super::create_table::keys_of;
 use super::{Outcome, build, free_name, is_taken, locked_table, new_index};
-use crate::catalog::Descriptor;
+use crate::catalog::{Descriptor, TableDescriptor};
 use crate::kv::LockMode;
+
+/// The table that has an index with a name, kept from all use by others, and the name without what it is in.
+pub async fn locked_table_of(context: &Context, parts: &[String]) -> Result<(TableDescriptor, String)> {
+    let (database, schema, name) = context.place_for(parts).await?;
+    for object in context.catalog().list(Some(database), Some(schema)).await? {
+        let has_it = |found: &Descriptor| match found {
+            Descriptor::Table(table) => table.all_indexes().any(|index| index.name == name),
+            _ => false,
+        };
+        if has_it(&object) {
+            super::refuse_system(object.id())?;
+            context.catalog().lock(object.id(), LockMode::Exclusive).await?;
+            // Whoever held the lock before may have changed it.
+            if let Descriptor::Table(table) = &*context.catalog().get(object.id()).await?
+                && table.all_indexes().any(|index| index.name == name)
+            {
+                return Ok((table.clone(), name));
+            }
+        }
+    }
+    Err(Error::new(code::UNDEFINED_OBJECT, format!("index \"{name}\" does not exist")))
+}
 
 /// `ALTER INDEX ... RENAME TO`
 pub async fn rename(context: &Context, name: &ObjectName, to: &ObjectName) -> Result<Outcome> {
-    let (database, schema, old) = context.place_for(&name_parts(name)?).await?;
+    let missing = |error: Error| match error.sqlstate {
+        // PostgreSQL says so here.
+        code::UNDEFINED_OBJECT => Error::new(code::UNDEFINED_TABLE, error.message.replacen("index", "relation", 1)),
+        _ => error,
+    };
+    let (mut table, old) = locked_table_of(context, &name_parts(name)?).await.map_err(missing)?;
     let new = name_parts(to)?.pop().unwrap_or_default();
-    for object in context.catalog().list(Some(database), Some(schema)).await? {
-        let Descriptor::Table(table) = &*object else { continue };
-        if !table.all_indexes().any(|index| index.name == old) {
-            continue;
-        }
-        context.catalog().lock(object.id(), LockMode::Exclusive).await?;
-        let Descriptor::Table(table) = &*context.catalog().get(object.id()).await? else { continue };
-        let mut table = table.clone();
-        if rename_in_table(&mut table, &old, &new, false)? {
-            context.catalog().write(&Descriptor::Table(table))?;
-            return Ok(Outcome::done("ALTER INDEX"));
-        }
-    }
-    Err(Error::new(code::UNDEFINED_TABLE, format!("relation \"{old}\" does not exist")))
+    rename_in_table(&mut table, &old, &new, false)?;
+    context.catalog().write(&Descriptor::Table(table))?;
+    Ok(Outcome::done("ALTER INDEX"))
 }
 
 /// `CREATE INDEX`

@@ -3,12 +3,14 @@
 mod alter_column;
 mod alter_table;
 mod build;
+mod comment;
 mod create_table;
 mod create_table_as;
 mod default;
 mod drop;
 mod index;
 mod objects;
+mod owner;
 mod parameter;
 mod roles;
 mod sequence;
@@ -16,11 +18,11 @@ mod serial;
 mod truncate;
 
 pub use create_table_as::create as create_table_as;
-use sqlparser::ast::{AlterIndexOperation, ObjectType, Statement as Ast};
+use sqlparser::ast::{AlterIndexOperation, AlterSchema, AlterSchemaOperation, ObjectType, Statement as Ast};
 
 use super::context::Context;
-use super::dml::name_parts;
 use super::error::{Error, Result, code};
+use super::names::name_parts;
 use crate::catalog::{ColumnId, ColumnType, Descriptor, Index, IndexColumn, TableDescriptor};
 use crate::kv::LockMode;
 use crate::parser::Ordinary;
@@ -41,6 +43,17 @@ pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<O
         Ast::CreateIndex(create) => return index::create(context, create).await.map(Some),
         Ast::AlterIndex { name, operation: AlterIndexOperation::RenameIndex { index_name } } => {
             return index::rename(context, name, index_name).await.map(Some);
+        }
+        Ast::AlterSchema(AlterSchema { name, if_exists: false, operations }) => {
+            let [AlterSchemaOperation::OwnerTo { owner }] = &operations[..] else {
+                return Err(Error::unsupported("ALTER SCHEMA other than OWNER TO"));
+            };
+            owner::give(context, context.schema_named(&name_parts(name)?).await?.id(), owner).await?;
+            "ALTER SCHEMA"
+        }
+        Ast::Comment { object_type, object_name, comment, if_exists: false, .. } => {
+            comment::set(context, *object_type, object_name, comment.as_deref()).await?;
+            "COMMENT"
         }
         Ast::CreateView(create) => return objects::create_view(context, create).await.map(Some),
         Ast::CreateDatabase { db_name, if_not_exists, .. } => {
@@ -205,5 +218,5 @@ async fn new_index(
     let columns = index_columns(table, keys)?;
     let space = context.engine().store().create_space().await?;
     context.fresh_spaces().add(space);
-    Ok(Index { name, space, unique, columns })
+    Ok(Index { name, space, unique, columns, comment: None })
 }

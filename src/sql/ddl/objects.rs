@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sqlparser::ast::{
-    CreateView, Ident, ObjectName, ObjectNamePart, Query, SchemaName, Statement as Ast, VisitMut, VisitorMut,
+    CreateView, Ident, ObjectName, ObjectNamePart, Query, SchemaName, Statement as Ast, TableAlias, TableFactor,
+    VisitMut, VisitorMut,
 };
 
 use super::super::context::Context;
-use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility};
 use super::Outcome;
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
@@ -97,19 +98,22 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
     let depends_on = qualify_names(context, database, &mut query).await?;
     let identity = new_identity(context, &name).await?;
     let id = identity.id;
+    let mut columns_below = Vec::new();
     for source in &depends_on {
         context.catalog().lock(*source, LockMode::Exclusive).await?;
         let mut changed = (*context.catalog().get(*source).await?).clone();
-        match &mut changed {
-            Descriptor::Table(table) => table.views.push(id),
-            Descriptor::View(view) => view.views.push(id),
-            Descriptor::Sequence(sequence) => sequence.views.push(id),
-            _ => continue,
-        }
+        let (views, below) = match &mut changed {
+            Descriptor::Table(table) => (&mut table.views, table.next_column),
+            Descriptor::View(view) => (&mut view.views, u32::MAX),
+            Descriptor::Sequence(sequence) => (&mut sequence.views, u32::MAX),
+            other => return Err(Error::internal(format!("a view on {} {}", other.kind(), other.name()))),
+        };
+        views.push(id);
+        columns_below.push(below);
         context.catalog().write(&changed)?;
     }
-    let view =
-        ViewDescriptor { identity, database, schema, query: sql_text(&query), columns, depends_on, views: Vec::new() };
+    let (query, views) = (sql_text(&query), Vec::new());
+    let view = ViewDescriptor { identity, database, schema, query, columns, depends_on, columns_below, views };
     context.catalog().create(&Descriptor::View(view)).await?;
     Ok(Outcome::done("CREATE VIEW"))
 }
@@ -147,6 +151,17 @@ struct Qualify {
 
 impl VisitorMut for Qualify {
     type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // Columns go on being named by what the table was called, also in `t.*`.
+        if let TableFactor::Table { name, alias: alias @ None, args: None, .. } = factor
+            && let [ObjectNamePart::Identifier(own)] = &name.0[..]
+            && name_parts(name).is_ok_and(|parts| self.full.contains_key(&parts))
+        {
+            *alias = Some(TableAlias { explicit: true, name: own.clone(), columns: Vec::new(), at: None });
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         if let Ok(parts) = name_parts(relation)

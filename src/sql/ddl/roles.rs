@@ -3,8 +3,8 @@
 use sqlparser::ast::{CreateRole, CreateUser};
 
 use super::super::context::Context;
-use super::super::dml::name_parts;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::Outcome;
 use crate::backup::plan::all_descriptors;
 use crate::catalog::system::USERS;

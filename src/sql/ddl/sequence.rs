@@ -98,9 +98,10 @@ async fn alter(context: &Context, mut sequence: SequenceDescriptor, options: &Se
     let is_more = SequenceOptions { owned_by: None, ..options.clone() } != SequenceOptions::default();
     if is_more {
         let mut value = read(&**context.txn(), &sequence).await?;
-        if let Some(last_value) = context.engine().sequences().give_up(&sequence, value) {
+        if let Some(last_value) = context.engine().sequences().give_up(&sequence, value).await {
             value = SequenceValue { last_value, is_called: true };
         }
+        context.catalog().drop_spaces(&Descriptor::Sequence(sequence.clone()))?;
         apply(&mut sequence, options, false)?;
         if let Some(restart) = options.restart {
             value = SequenceValue { last_value: restart.unwrap_or(sequence.start), is_called: false };

@@ -1,8 +1,8 @@
 use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::super::context::Context;
-use super::super::dml::name_parts;
 use super::super::error::{Error, Result};
+use super::super::names::name_parts;
 use super::sequence::restart_owned;
 use super::{Outcome, locked_table};
 use crate::catalog::{Descriptor, TableDescriptor};

@@ -127,6 +127,7 @@ impl BulkSorter {
         let name = index.map_or("", |index| &index.name);
         Error::new(code::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{name}\""))
             .constraint(name)
+            .table(&self.table)
     }
 
     fn in_memory(&mut self) -> kv::IngestStream {

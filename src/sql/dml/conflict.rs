@@ -14,11 +14,12 @@ use sqlparser::ast::{
 use super::super::arrays::{assign, batch_of_rows};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::{folded, name_parts};
 use super::super::query::expression::{Compiled, compile_qualified, row_schema};
 use super::super::query::has_subquery;
 use super::update::assigned_columns;
 use super::writer::{OnConflict, TableWriter, values_in_index};
-use super::{Row, folded, is_default, name_parts};
+use super::{Row, is_default};
 use crate::catalog::{ColumnType, Datum, Index, TableDescriptor, push_index_key};
 
 /// What the row that was to be inserted is called in `DO UPDATE`.

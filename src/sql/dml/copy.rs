@@ -11,11 +11,12 @@ use sqlparser::ast::{CopyOption, CopySource, CopyTarget, Ident, ObjectName};
 use super::super::arrays::datum_at;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::super::query::OutputColumn;
 use super::super::text;
+use super::Row;
 use super::insert::{positions_of, table_named};
 use super::writer::{OnConflict, TableWriter};
-use super::{Row, name_parts};
 use crate::catalog::{ColumnType, Datum, TableDescriptor};
 
 /// Rows written at once.

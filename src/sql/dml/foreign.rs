@@ -99,8 +99,8 @@ impl ForeignKeys {
         Ok(())
     }
 
-    /// Lets rows of other tables follow.
-    pub async fn follow(&self, context: &Context) -> Result<()> {
+    /// Lets rows of other tables follow, and those that refer to them in turn; what each table has to check then goes to `followed`.
+    pub async fn follow(&self, context: &Context, followed: &mut Vec<ForeignKeys>) -> Result<()> {
         for reference in &self.inbound {
             let key = &reference.key;
             let refuses = |action| matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict);
@@ -136,12 +136,25 @@ impl ForeignKeys {
             let mut writer = TableWriter::new(context, reference.other.clone()).await?;
             writer.delete(deleted).await?;
             writer.update(changed).await?;
-            Box::pin(writer.finish()).await?;
+            let keys = Box::pin(writer.finish_without_check(followed)).await?;
+            followed.push(keys);
         }
         Ok(())
     }
 
-    /// Fails if a key refers to nothing, unless it may until the end of the transaction.
+    /// Fails if a key that lets nobody go is referred to.
+    pub async fn restrict(&self, context: &Context) -> Result<()> {
+        for Reference { key, other, values } in &self.inbound {
+            for gone in values.values().filter(|gone| gone.action(key) == ReferentialAction::Restrict) {
+                if is_broken(context, other, key, &self.table, &gone.values).await? {
+                    return Err(still_referenced(other, key, &self.table, &gone.values));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if a key refers to nothing, unless it may until the end of the transaction or lets nobody go.
     pub async fn check(&self, context: &Context) -> Result<()> {
         self.check_unless(context, |id, key| context.deferred_keys().waits(id, key.checked)).await
     }
@@ -173,7 +186,10 @@ impl ForeignKeys {
             let waits = waits(&id, key);
             for (encoded, gone) in values {
                 let values = &gone.values;
-                if waits && gone.action(key) != ReferentialAction::Restrict {
+                if gone.action(key) == ReferentialAction::Restrict {
+                    continue;
+                }
+                if waits {
                     deferred.note(&id, [(encoded.clone(), Suspect { values: values.clone(), gone: true })]);
                 } else if is_broken(context, other, key, &self.table, values).await? {
                     return Err(still_referenced(other, key, &self.table, values));
@@ -262,7 +278,7 @@ fn not_present(table: &TableDescriptor, key: &ForeignKey, referenced: &TableDesc
     let message =
         format!("insert or update on table \"{}\" violates foreign key constraint \"{name}\"", table.identity.name);
     let detail = format!("{} is not present in table \"{other}\".", shown_key(table, &key.columns, values));
-    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name)
+    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name).table(table)
 }
 
 /// The error of a row that went and is referred to.
@@ -274,7 +290,7 @@ fn still_referenced(table: &TableDescriptor, key: &ForeignKey, referenced: &Tabl
     );
     let shown = shown_key(referenced, &key.referenced_columns, values);
     let detail = format!("{shown} is still referenced from table \"{other}\".");
-    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name)
+    Error::new(code::FOREIGN_KEY_VIOLATION, message).detail(detail).constraint(name).table(table)
 }
 
 /// `Key (names)=(values)`

@@ -7,11 +7,12 @@ use sqlparser::ast::{Expr, Insert, OnInsert, Query, SetExpr, TableObject, Values
 use super::super::arrays::assign;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::{folded, name_parts};
 use super::super::query::{self, ExtraTables, OutputColumn, Visibility, expression};
 use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
-use super::{Changed, Row, folded, is_default, name_parts};
+use super::{Changed, Row, is_default};
 use crate::catalog::{Column, Datum, Descriptor, TableDescriptor};
 
 /// Where an `INSERT` goes.

@@ -11,8 +11,9 @@ use sqlparser::ast::{LockType, Query, SetExpr, TableFactor};
 use super::super::arrays::datum_at;
 use super::super::context::Context;
 use super::super::error::{Error, Result};
+use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility, point_keys};
-use super::{Row, name_parts};
+use super::Row;
 use crate::catalog::{Descriptor, TableDescriptor, push_index_key};
 use crate::kv::LockMode;
 

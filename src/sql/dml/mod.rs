@@ -13,7 +13,7 @@ mod returning;
 mod update;
 pub mod writer;
 
-use sqlparser::ast::{Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, TableFactor, TableWithJoins};
+use sqlparser::ast::{Delete, Expr, FromTable, Query, TableFactor, TableWithJoins};
 
 pub use conflict::probe as conflict_probe;
 pub use constraints::set_constraints;
@@ -24,7 +24,8 @@ pub use locking::select_for_update;
 pub use returning::returning;
 pub use update::{assigned_columns, update};
 
-use super::error::{Error, Result, code};
+use super::error::{Error, Result};
+use super::names::name_parts;
 use super::query::{Batches, OutputColumn};
 use crate::catalog::Datum;
 
@@ -37,20 +38,6 @@ pub struct Changed {
     pub rows: u64,
     /// The rows it returns, if it has `RETURNING`.
     pub returning: Option<(Vec<OutputColumn>, Batches)>,
-}
-
-/// An identifier, folded to lower case unless quoted.
-pub fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
-/// The parts of a name, folded to lower case unless quoted.
-pub fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
-    let part = |part: &ObjectNamePart| match part {
-        ObjectNamePart::Identifier(ident) => Ok(folded(ident)),
-        ObjectNamePart::Function(_) => Err(Error::new(code::INVALID_NAME, "a name cannot be computed")),
-    };
-    name.0.iter().map(part).collect()
 }
 
 /// Whether an expression is the word `DEFAULT`.

@@ -11,12 +11,13 @@ use sqlparser::ast::{
 use super::super::arrays::assign;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility, expression};
 use super::insert::table_named;
 use super::locking::{lock_rows, row_at};
 use super::returning::{returning, select_from};
 use super::writer::TableWriter;
-use super::{Changed, Row, is_default, name_parts};
+use super::{Changed, Row, is_default};
 use crate::catalog::{Datum, TableDescriptor, push_index_key};
 
 /// The table a statement changes, and what the statement calls it.

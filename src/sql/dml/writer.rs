@@ -18,6 +18,9 @@ use crate::catalog::{
 };
 use crate::kv::LockMode;
 
+/// Of a value in an error.
+const SHOWN_CHARACTERS: usize = 64;
+
 /// Rows in one table, inside one statement.
 pub struct TableWriter {
     context: Context,
@@ -104,12 +107,13 @@ impl TableWriter {
     /// Checks that rows have values where they must, and fulfil the conditions of the table.
     pub fn check_rows(&self, rows: &[Row]) -> Result<()> {
         for (position, column) in self.table.columns.iter().enumerate().filter(|(_, column)| !column.nullable) {
-            if rows.iter().any(|row| row[position].is_null()) {
+            if let Some(row) = rows.iter().find(|row| row[position].is_null()) {
                 let message = format!(
                     "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
                     column.name, self.table.identity.name
                 );
-                return Err(Error::new(code::NOT_NULL_VIOLATION, message));
+                let error = Error::new(code::NOT_NULL_VIOLATION, message).detail(failing_row(&self.table, row));
+                return Err(error.table(&self.table).column(&column.name));
             }
         }
         if self.checks.is_empty() || rows.is_empty() {
@@ -117,12 +121,13 @@ impl TableWriter {
         }
         let batch = batch_of_rows(&self.schema, &self.types, rows)?;
         for (name, check) in &self.checks {
-            if check.is_false_somewhere(&batch)? {
+            if let Some(row) = check.first_false(&batch)? {
                 let message = format!(
                     "new row for relation \"{}\" violates check constraint \"{name}\"",
                     self.table.identity.name
                 );
-                return Err(Error::new(code::CHECK_VIOLATION, message).constraint(name));
+                let error = Error::new(code::CHECK_VIOLATION, message).detail(failing_row(&self.table, &rows[row]));
+                return Err(error.table(&self.table).constraint(name));
             }
         }
         Ok(())
@@ -286,20 +291,48 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Ends the statement: loads what was sorted, and checks foreign keys.
-    pub async fn finish(mut self) -> Result<()> {
+    /// Ends the statement: loads what was sorted, lets rows of other tables follow, and checks foreign keys.
+    pub async fn finish(self) -> Result<()> {
+        let (context, mut followed) = (self.context.clone(), Vec::new());
+        let own = self.finish_without_check(&mut followed).await?;
+        followed.push(own);
+        for keys in &followed {
+            keys.check(&context).await?;
+        }
+        Ok(())
+    }
+
+    /// The same without the check. A row that is left without what it refers to may be gone when all rows have followed.
+    pub async fn finish_without_check(mut self, followed: &mut Vec<ForeignKeys>) -> Result<ForeignKeys> {
         if let Some(bulk) = self.bulk.take() {
             bulk.finish().await?;
         }
         self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
-        self.foreign.follow(&self.context).await?;
-        self.foreign.check(&self.context).await
+        self.foreign.follow(&self.context, followed).await?;
+        self.foreign.restrict(&self.context).await?;
+        Ok(self.foreign)
     }
 }
 
 /// The positions of an index's columns in its table.
 pub fn values_in_index(table: &TableDescriptor, index: &Index) -> impl Iterator<Item = usize> {
     index.columns.iter().filter_map(|part| table.position(part.column))
+}
+
+/// What an error says of a row that breaks a rule.
+fn failing_row(table: &TableDescriptor, row: &[Datum<'_>]) -> String {
+    let shown = table.columns.iter().zip(row).filter(|(column, _)| !column.hidden).map(|(column, datum)| {
+        let mut value = String::new();
+        match datum {
+            Datum::Null => value.push_str("null"),
+            datum => text::format(&mut value, datum, &column.column_type),
+        }
+        match value.char_indices().nth(SHOWN_CHARACTERS) {
+            Some((end, _)) => format!("{}...", &value[..end]),
+            None => value,
+        }
+    });
+    format!("Failing row contains ({}).", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// The error that a row's values in an index are taken.
@@ -317,5 +350,5 @@ pub fn duplicate_key(table: &TableDescriptor, index: &Index, row: &[Datum<'_>]) 
     }
     let message = format!("duplicate key value violates unique constraint \"{}\"", index.name);
     let detail = format!("Key ({})=({}) already exists.", names.join(", "), values.join(", "));
-    Error::new(code::UNIQUE_VIOLATION, message).detail(detail).constraint(&index.name)
+    Error::new(code::UNIQUE_VIOLATION, message).detail(detail).constraint(&index.name).table(table)
 }

@@ -10,15 +10,15 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use postgres_types::Type;
-use sqlparser::ast::{Ident, ObjectNamePart};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
+use super::super::names::parse_name;
 use super::super::types::{anonymous_field, arrow_type, from_sql, pg_type};
-use super::objects::{Objects, oid, role_oid};
-use super::{Snapshot, pg_catalog, written};
+use super::objects::{Comment, Objects, oid, role_oid};
+use super::{Snapshot, catalog_oid, pg_catalog, written};
 use crate::catalog::{ColumnType, Datum, Descriptor};
 use crate::parser::quote_ident_in_sql;
 
@@ -34,15 +34,17 @@ const TEXT: Returns = || ColumnType::Text;
 const BOOL: Returns = || ColumnType::Bool;
 const INT8: Returns = || ColumnType::Int8;
 const INT4: Returns = || ColumnType::Int4;
+const TEXTS: Returns = || ColumnType::Array(Box::new(ColumnType::Text));
 const INT8S: Returns = || ColumnType::Array(Box::new(ColumnType::Int8));
 
 /// Functions that need no catalog.
-const PLAIN: [Definition<Plain>; 8] = [
+const PLAIN: [Definition<Plain>; 9] = [
     ("format_type", 2..=2, TEXT, |args| {
         Ok(number(&args[0]).map(|oid| written::type_name(oid, number(&args[1]))).into())
     }),
     ("pg_size_pretty", 1..=1, TEXT, |args| Ok(number(&args[0]).map(pretty_size).into())),
     ("quote_ident", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_ident_in_sql).into())),
+    ("quote_literal", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_literal).into())),
     ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
     ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
     ("subscripts", 2..=2, INT8S, subscripts),
@@ -53,7 +55,7 @@ const PLAIN: [Definition<Plain>; 8] = [
     ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
 ];
 
-const OF_CATALOG: [Definition<OfCatalog>; 44] = [
+const OF_CATALOG: [Definition<OfCatalog>; 47] = [
     ("pg_get_expr", 2..=3, TEXT, |_, args| Ok(args[0].clone().into_owned())),
     ("pg_get_constraintdef", 1..=2, TEXT, constraint_definition),
     ("pg_get_indexdef", 1..=3, TEXT, index_definition),
@@ -67,6 +69,13 @@ const OF_CATALOG: [Definition<OfCatalog>; 44] = [
     ("pg_get_function_result", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
     ("pg_get_partkeydef", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
     ("pg_get_statisticsobjdef_columns", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
+    ("acldefault", 2..=2, TEXTS, default_grants),
+    ("current_schemas", 1..=1, TEXTS, |objects, args| {
+        let implicit = (args[0] == Datum::Bool(true)).then(|| "pg_catalog".into());
+        let named = objects.search_path().map(|name| name.clone().into());
+        Ok(Datum::Array(implicit.into_iter().chain(named).collect()))
+    }),
+    ("pg_tablespace_location", 1..=1, TEXT, |_, _| Ok("".into())),
     ("pg_encoding_to_char", 1..=1, TEXT, |_, _| Ok("UTF8".into())),
     ("pg_table_is_visible", 1..=1, BOOL, is_visible),
     ("pg_type_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
@@ -75,10 +84,9 @@ const OF_CATALOG: [Definition<OfCatalog>; 44] = [
     ("pg_is_in_recovery", 0..=0, BOOL, |_, _| Ok(Datum::Bool(false))),
     ("pg_is_other_temp_schema", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
     ("pg_my_temp_schema", 0..=0, INT8, |_, _| Ok(Datum::Int(0))),
-    // There are no comments.
-    ("col_description", 2..=2, TEXT, |_, _| Ok(Datum::Null)),
-    ("obj_description", 1..=2, TEXT, |_, _| Ok(Datum::Null)),
-    ("shobj_description", 2..=2, TEXT, |_, _| Ok(Datum::Null)),
+    ("col_description", 2..=2, TEXT, |objects, args| Ok(comment(objects, args, number(&args[1])))),
+    ("obj_description", 1..=2, TEXT, |objects, args| Ok(comment(objects, args, Some(0)))),
+    ("shobj_description", 2..=2, TEXT, |objects, args| Ok(comment(objects, args, Some(0)))),
     ("pg_relation_size", 1..=2, INT8, relation_size),
     ("pg_table_size", 1..=1, INT8, relation_size),
     ("pg_indexes_size", 1..=1, INT8, indexes_size),
@@ -212,31 +220,17 @@ fn word<'a>(datum: &'a Datum<'_>) -> Option<&'a str> {
     datum.as_text()
 }
 
-/// The parts of a written name, folded as SQL folds them.
-fn parts(name: &str) -> Result<Vec<String>> {
-    let invalid = || Error::new(code::INVALID_NAME, format!("invalid name syntax: \"{name}\""));
-    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).map_err(|_| invalid())?;
-    let parsed = parser.parse_object_name(false).map_err(|_| invalid())?;
-    let folded = |ident: &Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    };
-    let part = |part: &ObjectNamePart| part.as_ident().map(folded);
-    parsed.0.iter().map(part).collect::<Option<Vec<_>>>().ok_or_else(invalid)
-}
-
 /// Any name or number of a relation as its object identifier.
 fn class_oid(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
     if let Some(oid) = number(&args[0]) {
         return Ok(oid.into());
     }
     let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
-    let parts = parts(name)?;
-    let fixed = |name: &str| pg_catalog::FIXED_OIDS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid);
+    let parts = parse_name(name)?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let found = match parts[..] {
-        [name] => fixed(name).or_else(|| objects.find(None, name)),
-        ["pg_catalog", name] => fixed(name),
+        [name] => catalog_oid(name).or_else(|| objects.find(None, name)),
+        ["pg_catalog", name] => catalog_oid(name),
         [schema, name] => objects.find(Some(schema), name),
         [database, schema, name] if database == objects.database.name() => objects.find(Some(schema), name),
         _ => None,
@@ -274,7 +268,7 @@ fn namespace_oid(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>
         return Ok(oid.into());
     }
     let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
-    let wanted = parts(name)?;
+    let wanted = parse_name(name)?;
     if wanted == ["pg_catalog"] {
         return Ok(pg_catalog::PG_CATALOG.into());
     }
@@ -316,6 +310,38 @@ fn user_by_id(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
         |oid| objects.databases.iter().map(|database| &database.identity().owner).find(|owner| role_oid(owner) == oid);
     let name = |oid| objects.role(oid).map(|role| &role.name).or_else(|| owner(oid)).cloned();
     Ok(oid.map(|oid| name(oid).unwrap_or_else(|| format!("unknown (OID={oid})"))).into())
+}
+
+/// What is said of an object, or of the column with a number.
+fn comment(objects: &Objects, args: &[Datum<'_>], column: Option<i64>) -> Datum<'static> {
+    let all = objects.comments();
+    let is_it = |comment: &&Comment<'_>| Some(comment.oid) == number(&args[0]) && Some(comment.column) == column;
+    all.iter().find(is_it).map(|comment| comment.text.to_string()).into()
+}
+
+/// The privileges that a new object of this kind has, by its owner.
+fn default_grants(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+    let owner = user_by_id(objects, &args[1..])?;
+    let (Some(kind), Some(owner)) = (word(&args[0]), word(&owner)) else { return Ok(Datum::Null) };
+    let is_plain = owner.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    let owner = if is_plain { owner.to_string() } else { format!("\"{}\"", owner.replace('"', "\"\"")) };
+    // What everybody may do, and what the owner may.
+    let (public, own) = match kind {
+        "r" => ("", "arwdDxt"),
+        "s" => ("", "rwU"),
+        "n" => ("", "UC"),
+        "d" => ("Tc", "CTc"),
+        "f" => ("X", "X"),
+        "l" | "T" => ("U", "U"),
+        "F" | "S" => ("", "U"),
+        "t" => ("", "C"),
+        "L" => ("", "rw"),
+        "c" => return Ok(Datum::Array(Vec::new())),
+        _ => return Err(Error::new(code::INVALID_PARAMETER, format!("unrecognized object type abbreviation: {kind}"))),
+    };
+    let public = (!public.is_empty()).then(|| format!("={public}/{owner}"));
+    let grants = public.into_iter().chain([format!("{owner}={own}/{owner}")]);
+    Ok(Datum::Array(grants.map(Datum::from).collect()))
 }
 
 fn is_visible(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
@@ -377,6 +403,12 @@ fn subscripts(args: &[Datum<'_>]) -> Result<Datum<'static>> {
         Datum::Array(items) => Datum::Array((0..items.len() as i64).map(|at| Datum::Int(first + at)).collect()),
         _ => Datum::Null,
     })
+}
+
+/// A text as a literal that reads the same whatever the settings.
+fn quote_literal(text: &str) -> String {
+    let escape = if text.contains('\\') { "E" } else { "" };
+    format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// A pattern of `LIKE` that another character escapes in, as one in which a backslash does.

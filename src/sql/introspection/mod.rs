@@ -73,6 +73,17 @@ impl Snapshot {
     }
 }
 
+/// The object identifier of a relation of the system's catalog.
+pub fn catalog_oid(name: &str) -> Option<i64> {
+    pg_catalog::FIXED_OIDS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid)
+}
+
+/// The columns of a relation of the system's catalog.
+pub fn catalog_columns(name: &str) -> Option<Vec<&'static str>> {
+    let relation = pg_catalog::RELATIONS.iter().find(|relation| relation.name == name)?;
+    Some(relation.columns.iter().map(|(column, _)| *column).collect())
+}
+
 /// Whether a relation is of something that keepsafe does not have, so that it never has a row.
 pub fn never_has_rows(parts: &[&str]) -> bool {
     match parts {

@@ -60,6 +60,18 @@ pub struct Constraint<'a> {
     pub rule: Rule<'a>,
 }
 
+/// What has been said of an object with `COMMENT ON`.
+pub struct Comment<'a> {
+    /// The relation of the catalog that has the object.
+    pub class: &'static str,
+    /// The object.
+    pub oid: i64,
+    /// The number of the column it is about, or 0.
+    pub column: i64,
+    /// What was said.
+    pub text: &'a str,
+}
+
 /// Everything of the current database that has a name, and who there is; as it was when the statement began.
 ///
 /// Objects have their descriptor's id as object identifier, indexes that of their space, both from [`FIRST_OID`] on: they come from one
@@ -75,6 +87,8 @@ pub struct Objects {
     pub relations: Vec<Arc<Descriptor>>,
     /// Users and roles.
     pub roles: Vec<Role>,
+    /// The settings of the session, by name.
+    pub settings: Vec<(String, String)>,
     search_path: Vec<String>,
     context: Context,
     /// Where relations are, by their object identifiers; and the tables of indexes, by those of the indexes.
@@ -101,6 +115,7 @@ impl Objects {
             relations: catalog.list_objects(database.id()).await?,
             database,
             roles: roles.map(role).collect(),
+            settings: context.session().settings.all(),
             search_path: context.session().search_path.clone(),
             context: context.clone(),
             positions: HashMap::new(),
@@ -185,6 +200,11 @@ impl Objects {
         }
     }
 
+    /// The schemas looked through for names without one, of those there are.
+    pub fn search_path(&self) -> impl Iterator<Item = &String> {
+        self.search_path.iter().filter(|name| self.schemas.iter().any(|schema| schema.name() == name.as_str()))
+    }
+
     /// Whether a name without a schema finds this object.
     pub fn is_visible(&self, oid: i64) -> bool {
         self.named(oid).is_some_and(|(_, name)| self.find(None, name) == Some(oid))
@@ -218,6 +238,33 @@ impl Objects {
             }
             Ok(bytes)
         })?
+    }
+
+    /// What has been said of objects and columns.
+    pub fn comments<'a>(&'a self) -> Vec<Comment<'a>> {
+        let mut all = Vec::new();
+        let mut note = |class, oid, column, text: &'a Option<String>| {
+            if let Some(text) = text {
+                all.push(Comment { class, oid, column, text });
+            }
+        };
+        for database in &self.databases {
+            note("pg_database", oid(database.id()), 0, &database.identity().comment);
+        }
+        for schema in &self.schemas {
+            note("pg_namespace", oid(schema.id()), 0, &schema.identity().comment);
+        }
+        for relation in &self.relations {
+            note("pg_class", oid(relation.id()), 0, &relation.identity().comment);
+            let Descriptor::Table(table) = &**relation else { continue };
+            for column in table.visible_columns() {
+                note("pg_class", oid(relation.id()), attnum(column.id), &column.comment);
+            }
+            for index in shown_indexes(table) {
+                note("pg_class", index_oid(index), 0, &index.comment);
+            }
+        }
+        all
     }
 
     /// The role with an object identifier.

@@ -4,13 +4,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
-    Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript,
+    TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result};
-use super::super::introspection::never_has_rows;
+use super::super::introspection::{catalog_columns, catalog_oid, never_has_rows};
 use super::correlated;
 use super::rewrite::{call, normalized, output_name, string_literal};
 
@@ -58,9 +58,114 @@ pub fn empty_selects(query: &mut Query, of_catalog: bool) {
         }
     }
     if of_catalog {
+        let _ = VisitMut::visit(query, &mut SystemColumns);
+        let _ = VisitMut::visit(query, &mut OuterColumns::default());
         let _ = VisitMut::visit(query, &mut Empty);
     }
     show_names(&mut query.body, of_catalog);
+}
+
+/// What a select calls its relations, and what they are called.
+fn relations_of(select: &Select) -> Vec<(Ident, String)> {
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    factors
+        .filter_map(|factor| match factor {
+            TableFactor::Table { name, alias, args: None, .. } => {
+                let own = name.0.last().and_then(ObjectNamePart::as_ident);
+                let called = alias.as_ref().map(|alias| &alias.name).or(own)?;
+                Some((called.clone(), last_part(name)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Puts the relation's object identifier where a query says `tableoid`: every row of a relation has the same.
+struct SystemColumns;
+
+impl VisitorMut for SystemColumns {
+    type Break = ();
+
+    // What is inside comes first, so that a name without a relation is one of the innermost.
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let SetExpr::Select(select) = &mut *query.body else { return ControlFlow::Continue(()) };
+        let relations = relations_of(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expression) = item
+                && output_name(expression) == "tableoid"
+            {
+                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::new("tableoid") };
+            }
+        }
+        let _ = VisitMut::visit(&mut **select, &mut TableOid { relations });
+        ControlFlow::Continue(())
+    }
+}
+
+struct TableOid {
+    relations: Vec<(Ident, String)>,
+}
+
+impl VisitorMut for TableOid {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let relation = match &*expression {
+            Expr::Identifier(name) if normalized(name) == "tableoid" => self.relations.first(),
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 && normalized(&parts[1]) == "tableoid" => {
+                let is_it = |(called, _): &&(Ident, String)| normalized(called) == normalized(&parts[0]);
+                self.relations.iter().find(is_it)
+            }
+            _ => None,
+        };
+        if let Some(oid) = relation.and_then(|(_, name)| catalog_oid(name)) {
+            *expression = Expr::Value(Value::Number(oid.to_string(), false).into());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Says of which relation a column is, in a subquery that has no such column itself: only so is it known to come from outside.
+#[derive(Default)]
+struct OuterColumns {
+    scopes: Vec<Vec<(Ident, String)>>,
+}
+
+impl VisitorMut for OuterColumns {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let relations = if let SetExpr::Select(select) = &*query.body { relations_of(select) } else { Vec::new() };
+        self.scopes.push(relations);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let Expr::Identifier(name) = &*expression else { return ControlFlow::Continue(()) };
+        let Some((own, outer)) = self.scopes.split_last().filter(|(_, outer)| !outer.is_empty()) else {
+            return ControlFlow::Continue(());
+        };
+        let column = normalized(name);
+        let has =
+            |(_, relation): &&(Ident, String)| catalog_columns(relation).is_some_and(|all| all.contains(&&*column));
+        // Of what is no relation of the catalog, columns are not known here.
+        let is_known = !own.is_empty() && own.iter().all(|(_, relation)| catalog_columns(relation).is_some());
+        if is_known
+            && !own.iter().any(|relation| has(&relation))
+            && let Some((called, _)) = outer.iter().rev().flatten().find(has)
+        {
+            *expression = Expr::CompoundIdentifier(vec![called.clone(), name.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Empties what has no rows; whether that is all of it.
@@ -134,6 +239,7 @@ fn has_no_rows(joined: &TableWithJoins) -> bool {
         TableFactor::Table { name, args: Some(args), .. } if last_part(name) == "unnest" => {
             matches!(&args.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] if are_options(arg))
         }
+        TableFactor::Table { name, args: Some(_), .. } => last_part(name) == "pg_options_to_table",
         TableFactor::UNNEST { array_exprs, .. } => matches!(&array_exprs[..], [arg] if are_options(arg)),
         _ => false,
     })
@@ -232,6 +338,7 @@ pub fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             Some(Expr::BinaryOp { left: left.clone(), op, right: right.clone() })
         }
         Expr::Function(function) => reword_function(function, of_catalog),
+        Expr::CompoundFieldAccess { root, access_chain } if of_catalog => letter_of_name(root, access_chain),
         // DataFusion escapes with a backslash only.
         Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::Like {
             negated: *negated,
@@ -297,6 +404,19 @@ fn is_vector(expression: &Expr) -> bool {
         _ => None,
     };
     name.is_some_and(|name| ["indkey", "indoption", "indclass", "indcollation"].contains(&name.as_str()))
+}
+
+/// A name can be subscripted, from 0.
+fn letter_of_name(root: &Expr, access: &[AccessExpr]) -> Option<Expr> {
+    let is_name = matches!(root, Expr::Identifier(ident) if normalized(ident).ends_with("name"));
+    match access {
+        [AccessExpr::Subscript(Subscript::Index { index: Expr::Value(at) })] if is_name => {
+            let Value::Number(at, _) = &at.value else { return None };
+            let number = |number: i64| Expr::Value(Value::Number(number.to_string(), false).into());
+            Some(call("substr", vec![root.clone(), number(at.parse::<i64>().ok()? + 1), number(1)]))
+        }
+        _ => None,
+    }
 }
 
 fn reword_function(function: &Function, of_catalog: bool) -> Option<Expr> {

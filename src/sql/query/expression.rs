@@ -46,11 +46,11 @@ impl Compiled {
         Ok(self.expression.evaluate(batch)?.into_array(batch.num_rows())?)
     }
 
-    /// Whether a condition is false for some row; NULL is not.
-    pub fn is_false_somewhere(&self, batch: &RecordBatch) -> Result<bool> {
+    /// The first row for which a condition is false; NULL is not.
+    pub fn first_false(&self, batch: &RecordBatch) -> Result<Option<usize>> {
         let passed = self.evaluate(batch)?;
-        let is_false = |passed: &BooleanArray| (0..passed.len()).any(|at| passed.is_valid(at) && !passed.value(at));
-        Ok(passed.as_boolean_opt().is_some_and(is_false))
+        let first = |passed: &BooleanArray| (0..passed.len()).find(|&at| passed.is_valid(at) && !passed.value(at));
+        Ok(passed.as_boolean_opt().and_then(first))
     }
 }
 

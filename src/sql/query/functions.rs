@@ -148,6 +148,14 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ],
         Volatility::Volatile,
     );
+    let setting = vec![DataType::Utf8];
+    let or_missing = vec![DataType::Utf8, DataType::Boolean];
+    let settings = || {
+        let either = [setting.clone(), or_missing.clone()].map(TypeSignature::Exact);
+        Signature::one_of(either.to_vec(), Volatility::Stable)
+    };
+    let set_config = vec![DataType::Utf8, DataType::Utf8, DataType::Boolean];
+    let set_config = Signature::exact(set_config, Volatility::Volatile);
     let functions: Vec<(&'static str, Signature, DataType, Body)> = vec![
         ("now", none(), time.clone(), transaction_time),
         ("current_timestamp", none(), time.clone(), transaction_time),
@@ -163,6 +171,13 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ("current_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
         ("session_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
         ("user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("pg_export_snapshot", none(), DataType::Utf8, |context, _, rows| {
+            texts(&context.txn().snapshot().0.to_string(), rows)
+        }),
+        ("current_setting", settings(), DataType::Utf8, current_setting),
+        ("set_config", set_config, DataType::Utf8, |_, _, _| {
+            Err(Error::unsupported("set_config with anything else in its query, or with values that are computed"))
+        }),
         ("version", none(), DataType::Utf8, |_, _, rows| texts(super::super::VERSION, rows)),
         ("pg_sleep", Signature::exact(vec![DataType::Float64], Volatility::Volatile), DataType::Utf8, pg_sleep),
         ("gen_random_uuid", Signature::nullary(Volatility::Volatile), DataType::Utf8, random_uuids),
@@ -321,6 +336,16 @@ fn serial_sequence(context: &Context, args: &[ArrayRef], _: usize) -> Result<Arr
         _ => Ok(None),
     };
     Ok(Arc::new(tables.iter().zip(columns.iter()).map(name).collect::<Result<StringArray>>()?))
+}
+
+fn current_setting(context: &Context, args: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+    let names = args[0].as_string::<i32>();
+    let or_missing = |row: usize| args.get(1).is_some_and(|array| array.is_valid(row) && array.as_boolean().value(row));
+    let value = |(row, name): (usize, Option<&str>)| match name.map(|name| context.session().settings.get(name)) {
+        Some(Err(_)) if or_missing(row) => Ok(None),
+        found => found.transpose(),
+    };
+    Ok(Arc::new(names.iter().enumerate().map(value).collect::<Result<StringArray>>()?))
 }
 
 fn last_value(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {

@@ -53,7 +53,7 @@ use super::context::Context;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::introspection::Snapshot;
-use crate::catalog::{ColumnType, Descriptor};
+use crate::catalog::{Column, ColumnType, Descriptor, ViewDescriptor};
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,27 +107,30 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
 
 /// A planner that knows every table the query names.
 pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planner> {
-    prepare_with(context, query, extra, visibility, !lateral::makes_rows(query)).await
+    let all = visibility == Visibility::All || rewrite::mentions(query, super::ddl::ROW_ID);
+    prepare_with(context, query, extra, Sight { all, keyed: !lateral::makes_rows(query), view: None }).await
 }
 
-/// The same; `keyed` is whether rows of a table are still one for each primary key wherever the query looks at them. DataFusion takes
-/// them to be that also when it has made several rows of each.
-async fn prepare_with(
-    context: &Context,
-    query: &Query,
-    extra: &ExtraTables,
-    visibility: Visibility,
+/// How a query sees the tables it names.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    /// With their hidden columns.
+    all: bool,
+    /// Whether rows of a table are still one for each primary key wherever the query looks at them. DataFusion takes them to be that
+    /// also when it has made several rows of each.
     keyed: bool,
-) -> Result<Planner> {
+    /// The view whose query it is.
+    view: Option<&'a ViewDescriptor>,
+}
+
+async fn prepare_with(context: &Context, query: &Query, extra: &ExtraTables, sight: Sight<'_>) -> Result<Planner> {
     let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
     let (references, _) = resolve_table_references(&statement, true)?;
-    let mentions_hidden = visibility == Visibility::AsNamed && rewrite::mentions(query, super::ddl::ROW_ID);
-    let all = visibility == Visibility::All || mentions_hidden;
     let mut planner = Planner::new(context);
     for reference in references {
         let table = match extra.get(reference.table()) {
             Some(extra) => Some(extra.clone()),
-            None => find_table(context, planner.snapshot(), &reference, all, keyed).await?,
+            None => find_table(context, planner.snapshot(), &reference, sight).await?,
         };
         if let Some(table) = table {
             planner.add_table(reference, provider_as_source(table));
@@ -141,8 +144,7 @@ async fn find_table(
     context: &Context,
     snapshot: &Snapshot,
     reference: &TableReference,
-    all: bool,
-    keyed: bool,
+    sight: Sight<'_>,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
     let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
@@ -150,28 +152,33 @@ async fn find_table(
         return Ok(Some(table));
     }
     let Some(found) = context.find_object(&parts).await? else { return Ok(None) };
-    table_provider(context, found, all, keyed).await.map(Some)
+    table_provider(context, found, sight).await.map(Some)
 }
 
 /// What a query scans when it names an object.
 fn table_provider<'a>(
     context: &'a Context,
     found: Arc<Descriptor>,
-    all: bool,
-    keyed: bool,
+    sight: Sight<'a>,
 ) -> BoxFuture<'a, Result<Arc<dyn TableProvider>>> {
     Box::pin(async move {
         match &*found {
             Descriptor::Table(table) => {
-                let table = StoreTable::new(Arc::new(table.clone()), context.txn().clone(), all, keyed);
+                let (id, table) = (table.identity.id, Arc::new(table.clone()));
+                let seen = |column: &Column| {
+                    (sight.all || !column.hidden) && sight.view.is_none_or(|view| view.knows(id, column))
+                };
+                let table = StoreTable::new(table, context.txn().clone(), seen, sight.keyed);
                 Ok(Arc::new(table) as Arc<dyn TableProvider>)
             }
             Descriptor::View(view) => {
                 let inside = context.inside_database(view.database).await?;
                 let mut query = super::parse_query(&view.query)?;
                 rewrite(&mut query)?;
-                let keyed = keyed && !lateral::makes_rows(&query);
-                let planner = prepare_with(&inside, &query, &ExtraTables::new(), Visibility::AsNamed, keyed).await?;
+                let all = rewrite::mentions(&query, super::ddl::ROW_ID);
+                let keyed = sight.keyed && !lateral::makes_rows(&query);
+                let sight = Sight { all, keyed, view: Some(view) };
+                let planner = prepare_with(&inside, &query, &ExtraTables::new(), sight).await?;
                 let plan = planner.plan(query)?;
                 let renamed = rename_columns(plan, view.columns.iter().map(|column| column.name.as_str()))?;
                 Ok(Arc::new(ViewTable::new(renamed, Some(view.query.clone()))) as Arc<dyn TableProvider>)

@@ -141,7 +141,7 @@ impl ContextProvider for Planner {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        let name = plain(name);
         let own =
             self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name)).or_else(|| json::by_name(name));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
@@ -150,15 +150,15 @@ impl ContextProvider for Planner {
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
-        self.state.higher_order_functions().get(name).cloned()
+        self.state.higher_order_functions().get(plain(name)).cloned()
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        self.state.aggregate_functions().get(plain(name)).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.state.window_functions().get(name).cloned()
+        self.state.window_functions().get(plain(name)).cloned()
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
@@ -200,4 +200,9 @@ impl TypePlanner for Types {
         let column_type = from_sql(sql_type).map_err(DataFusionError::from)?;
         Ok(Some(anonymous_field(&column_type)))
     }
+}
+
+/// A function's name without the schema in which all of them are.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("pg_catalog.").unwrap_or(name)
 }

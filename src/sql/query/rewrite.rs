@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result, code};
@@ -101,6 +102,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
+            qualify_wildcards(select);
             name_subquery(select);
         }
         if let Some(fetch) = query.fetch.take() {
@@ -456,6 +458,28 @@ fn unnest_set_function(expression: Expr) -> Expr {
 }
 
 /// Names the output columns of a subquery as far as that cannot clash.
+/// `t.*` of `FROM schema.t` is `schema.t.*` to DataFusion.
+fn qualify_wildcards(select: &mut Select) {
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    let unaliased = factors.filter_map(|factor| match factor {
+        TableFactor::Table { name, alias: None, args: None, .. } if name.0.len() > 1 => Some(name),
+        _ => None,
+    });
+    let full: Vec<ObjectName> = unaliased.cloned().collect();
+    let last = |name: &ObjectName| name.0.last().and_then(ObjectNamePart::as_ident).map(normalized);
+    for item in &mut select.projection {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            && name.0.len() == 1
+            && let Some(found) = full.iter().find(|found| last(found) == last(name))
+        {
+            *name = found.clone();
+        }
+    }
+}
+
 fn name_subquery(select: &mut Select) {
     let mut taken: HashSet<String> = select
         .projection

@@ -4,7 +4,7 @@
 //! so that most calls touch no disk; after a crash the rest of a block is skipped, as in PostgreSQL.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use datafusion::datasource::{MemTable, TableProvider};
@@ -12,6 +12,7 @@ use datafusion::datasource::{MemTable, TableProvider};
 use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::parse_name;
 use super::{OutputColumn, schema_of};
 use crate::catalog::row::{RowReader, RowWriter};
 use crate::catalog::{self, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, SequenceDescriptor};
@@ -29,13 +30,35 @@ const ATTEMPTS: usize = 100;
 #[derive(Default)]
 pub struct SequenceBlocks {
     blocks: Mutex<HashMap<SpaceId, Block>>,
+    /// Held while a block is taken from the store or given up, for one sequence in so many: between its commit and its entry above
+    /// no other block may get in.
+    changing: [tokio::sync::Mutex<()>; 16],
 }
 
 impl SequenceBlocks {
+    async fn change(&self, sequence: &SequenceDescriptor) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing[sequence.space.0 as usize % self.changing.len()].lock().await
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, HashMap<SpaceId, Block>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next number of a block.
+    fn take(&self, sequence: &SequenceDescriptor) -> Option<i64> {
+        let mut blocks = self.blocks();
+        let block = blocks.get_mut(&sequence.space).filter(|block| block.left > 0)?;
+        let value = block.next;
+        block.left -= 1;
+        block.next = block.next.wrapping_add(sequence.increment);
+        Some(value)
+    }
+
     /// Forgets the block of a sequence, and says which of its numbers was handed out last, if it is the block that ends where the
     /// sequence stands. Whoever takes the next one conflicts with a transaction that has read the sequence.
-    pub fn give_up(&self, sequence: &SequenceDescriptor, stands: SequenceValue) -> Option<i64> {
-        let block = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence.space)?;
+    pub async fn give_up(&self, sequence: &SequenceDescriptor, stands: SequenceValue) -> Option<i64> {
+        let _changing = self.change(sequence).await;
+        let block = self.blocks().remove(&sequence.space)?;
         let last_handed_out = block.next.wrapping_sub(sequence.increment);
         let end = last_handed_out.wrapping_add(block.left.wrapping_mul(sequence.increment));
         (end == stands.last_value).then_some(last_handed_out)
@@ -99,12 +122,7 @@ pub fn write(txn: &dyn Txn, sequence: &SequenceDescriptor, value: SequenceValue)
 }
 
 fn find(context: &Context, name: &str) -> Result<Arc<Descriptor>> {
-    let mut parts = Vec::new();
-    for part in name.split('.') {
-        let quoted = part.strip_prefix('"').and_then(|part| part.strip_suffix('"'));
-        parts.push(quoted.map_or_else(|| part.to_lowercase(), str::to_string));
-    }
-    context.wait_for(context.object(&parts))?
+    context.wait_for(context.object(&parse_name(name)?))?
 }
 
 fn sequence_of(descriptor: &Descriptor) -> Result<&SequenceDescriptor> {
@@ -118,11 +136,7 @@ fn sequence_of(descriptor: &Descriptor) -> Result<&SequenceDescriptor> {
 pub fn next(context: &Context, name: &str) -> Result<i64> {
     let found = find(context, name)?;
     let sequence = sequence_of(&found)?;
-    let value = {
-        let mut blocks = context.engine().sequences().blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        take(blocks.get_mut(&sequence.space), sequence.increment)
-    };
-    let value = match value {
+    let value = match context.engine().sequences().take(sequence) {
         Some(value) => value,
         None => context.wait_for(take_block(context, sequence))??,
     };
@@ -130,18 +144,15 @@ pub fn next(context: &Context, name: &str) -> Result<i64> {
     Ok(value)
 }
 
-fn take(block: Option<&mut Block>, increment: i64) -> Option<i64> {
-    let block = block.filter(|block| block.left > 0)?;
-    let value = block.next;
-    block.left -= 1;
-    block.next = block.next.wrapping_add(increment);
-    Some(value)
-}
-
 async fn take_block(context: &Context, sequence: &SequenceDescriptor) -> Result<i64> {
+    let sequences = context.engine().sequences();
+    let _changing = sequences.change(sequence).await;
+    if let Some(value) = sequences.take(sequence) {
+        return Ok(value);
+    }
     for _ in 0..ATTEMPTS {
         let txn = context.engine().store().begin().await?;
-        let is_new = txn.get(sequence.space, VALUE_KEY).await?.is_none();
+        let is_new = is_new(&*txn, sequence).await?;
         if is_new {
             // The sequence was made by this very transaction: nobody else can see it yet.
             let (value, _) = advance(&**context.txn(), sequence, 1).await?;
@@ -150,9 +161,8 @@ async fn take_block(context: &Context, sequence: &SequenceDescriptor) -> Result<
         let (first, count) = advance(&*txn, sequence, BLOCK).await?;
         match txn.commit().await {
             Ok(_) => {
-                let mut blocks = context.engine().sequences().blocks.lock().unwrap_or_else(PoisonError::into_inner);
                 let next = first.wrapping_add(sequence.increment);
-                blocks.insert(sequence.space, Block { next, left: count - 1 });
+                sequences.blocks().insert(sequence.space, Block { next, left: count - 1 });
                 return Ok(first);
             }
             Err(kv::Error::Retry(_)) => {}
@@ -160,6 +170,15 @@ async fn take_block(context: &Context, sequence: &SequenceDescriptor) -> Result<
         }
     }
     Err(kv::Error::Retry("a sequence is in great demand").into())
+}
+
+/// Whether a sequence was made, or given a new space, by the very transaction that uses it: a later one does not see its value.
+async fn is_new(later: &dyn Txn, sequence: &SequenceDescriptor) -> Result<bool> {
+    match later.get(sequence.space, VALUE_KEY).await {
+        Ok(value) => Ok(value.is_none()),
+        Err(kv::Error::Dropped(_)) => Err(kv::Error::Retry("a sequence was altered").into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes up to `count` numbers: the first, and how many there were.
@@ -227,9 +246,11 @@ pub fn set(context: &Context, name: &str, value: i64, is_called: bool) -> Result
         return Err(Error::new(code::NUMERIC_OUT_OF_RANGE, message));
     }
     context.wait_for(async {
+        let sequences = context.engine().sequences();
+        let _changing = sequences.change(sequence).await;
         for _ in 0..ATTEMPTS {
             let own = context.engine().store().begin().await?;
-            let is_new = own.get(sequence.space, VALUE_KEY).await?.is_none();
+            let is_new = is_new(&*own, sequence).await?;
             let txn = if is_new { context.txn() } else { &own };
             write(&**txn, sequence, SequenceValue { last_value: value, is_called })?;
             if is_new {
@@ -237,13 +258,7 @@ pub fn set(context: &Context, name: &str, value: i64, is_called: bool) -> Result
             }
             match own.commit().await {
                 Ok(_) => {
-                    context
-                        .engine()
-                        .sequences()
-                        .blocks
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&sequence.space);
+                    sequences.blocks().remove(&sequence.space);
                     return Ok(value);
                 }
                 Err(kv::Error::Retry(_)) => {}

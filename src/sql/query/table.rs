@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::super::types;
 use super::scan::StoreScan;
 use super::spans::{self, Access};
-use crate::catalog::TableDescriptor;
+use crate::catalog::{Column, TableDescriptor};
 use crate::kv::Txn;
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -33,10 +33,14 @@ impl std::fmt::Debug for StoreTable {
 }
 
 impl StoreTable {
-    /// The table with its hidden columns, or without; `keyed` is whether a query may take its primary key for one.
-    pub fn new(table: Arc<TableDescriptor>, txn: Arc<dyn Txn>, with_hidden: bool, keyed: bool) -> StoreTable {
-        let visible =
-            |(position, column): (usize, &crate::catalog::Column)| (with_hidden || !column.hidden).then_some(position);
+    /// The table with those of its columns that are `seen`; `keyed` is whether a query may take its primary key for one.
+    pub fn new(
+        table: Arc<TableDescriptor>,
+        txn: Arc<dyn Txn>,
+        seen: impl Fn(&Column) -> bool,
+        keyed: bool,
+    ) -> StoreTable {
+        let visible = |(position, column): (usize, &Column)| seen(column).then_some(position);
         let positions: Vec<usize> = table.columns.iter().enumerate().filter_map(visible).collect();
         let fields = positions.iter().map(|&position| {
             let column = &table.columns[position];

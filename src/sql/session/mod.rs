@@ -8,6 +8,7 @@
 //!
 //! A statement outside a transaction is one of its own; if it loses a race it is run again, as nobody has seen it yet.
 
+mod cursors;
 mod prepared;
 mod transaction;
 mod variables;
@@ -20,9 +21,10 @@ use datafusion::arrow::array::RecordBatch;
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::{mpsc, watch};
 
+use self::cursors::Cursors;
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
-use self::variables::setting_value;
+use self::variables::{SettingsAfter, setting_value};
 use super::advisory::Holder;
 use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
@@ -31,11 +33,11 @@ use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
-use super::settings::{SessionSettings, write_cluster_setting};
+use super::settings::{reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::{control, ddl, dml, point, schedules, text, time_travel, zone};
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
-use crate::catalog::{ColumnType, Datum, PUBLIC_SCHEMA};
+use crate::catalog::{self, ColumnType, Datum, PUBLIC_SCHEMA};
 use crate::jobs::JobId;
 use crate::parser::{ControlledJobs, Ordinary, Parsed, Statement};
 
@@ -90,7 +92,9 @@ pub enum Status {
 pub struct Session {
     engine: Arc<Engine>,
     facts: SessionFacts,
-    settings: SessionSettings,
+    /// What the settings become at the end of the transaction, if it changes any.
+    settings_after: Option<SettingsAfter>,
+    cursors: Cursors,
     state: State,
     statements: HashMap<String, Arc<Prepared>>,
     copy: Option<(CopyIn, bool)>,
@@ -114,12 +118,13 @@ impl Drop for Session {
 impl Session {
     /// Opens a session, if the user and the database exist.
     pub async fn open(engine: Arc<Engine>, user: &str, database: &str) -> Result<Session> {
-        let facts = SessionFacts {
+        let mut facts = SessionFacts {
             user: user.into(),
             database: database.into(),
             search_path: vec![PUBLIC_SCHEMA.into()],
             sequences: Arc::new(SessionSequences::default()),
             locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
+            settings: Arc::default(),
         };
         let txn = engine.store().begin().await?;
         let transaction = TransactionFacts::new(facts.locks.clone());
@@ -132,18 +137,23 @@ impl Session {
             return Err(Error::new(code::INVALID_AUTHORIZATION, message));
         }
         context.current_database().await?;
-        let mut settings = SessionSettings::default();
         let timeout = DEFAULT_STATEMENT_TIMEOUT.read(&**context.txn()).await?;
+        let settings = Arc::make_mut(&mut facts.settings);
         settings.set("statement_timeout", Some(&timeout))?;
+        settings.note("session_authorization", user);
+        settings.note("is_superuser", if catalog::is_superuser(user) { "on" } else { "off" });
+        let reported = reported_settings().into_iter().map(|(name, _)| Ok((name, facts.settings.get(name)?)));
+        let changed_settings = reported.collect::<Result<_>>()?;
         Ok(Session {
             engine,
             facts,
-            settings,
+            settings_after: None,
+            cursors: Cursors::default(),
             state: State::Idle,
             statements: HashMap::new(),
             copy: None,
             notices: Vec::new(),
-            changed_settings: BTreeMap::new(),
+            changed_settings,
             waiting_for: None,
             progress: None,
             committing: watch::channel(false).0,
@@ -179,17 +189,17 @@ impl Session {
 
     /// How long a statement may run.
     pub fn statement_timeout(&self) -> Option<Duration> {
-        self.settings.timeout("statement_timeout")
+        self.facts.settings.timeout("statement_timeout")
     }
 
     /// How long a transaction may be left alone.
     pub fn idle_timeout(&self) -> Option<Duration> {
-        self.settings.timeout("idle_in_transaction_session_timeout")
+        self.facts.settings.timeout("idle_in_transaction_session_timeout")
     }
 
     /// How long a transaction may take from its first statement to its end.
     pub fn transaction_timeout(&self) -> Option<Duration> {
-        self.settings.timeout("transaction_timeout")
+        self.facts.settings.timeout("transaction_timeout")
     }
 
     /// Sets a setting as the client asks when it connects; unknown ones are left alone.
@@ -221,12 +231,16 @@ impl Session {
         if let Some(description) = self.describe_execute(&parsed.statement) {
             return description;
         }
+        if let Statement::Fetch(fetch) = &parsed.statement {
+            let columns = self.cursor_columns(&fetch.cursor).filter(|_| !fetch.moves).map(<[_]>::to_vec);
+            return Ok(Description { parameters: Vec::new(), columns });
+        }
         match &self.state {
-            State::Open(open) => describe::describe(&self.context(open), parsed, &self.settings, declared).await,
+            State::Open(open) => describe::describe(&self.context(open), parsed, &self.facts.settings, declared).await,
             State::Failed(_) => Err(failed_transaction()),
             State::Idle => {
                 let open = self.begin().await?;
-                describe::describe(&self.context(&open), parsed, &self.settings, declared).await
+                describe::describe(&self.context(&open), parsed, &self.facts.settings, declared).await
             }
         }
     }
@@ -254,6 +268,10 @@ impl Session {
         if let Some(response) = self.run_prepared(&parsed.statement).await? {
             return Ok(response);
         }
+        if let Some(response) = self.run_cursor(&parsed.statement).await? {
+            return Ok(response);
+        }
+        self.settle_cursors(&parsed.statement).await?;
         if let State::Open(_) = self.state {
             return self.execute_in_open(&parsed.statement, parameters).await;
         }
@@ -368,7 +386,7 @@ impl Session {
         self.waiting_for = Some(job);
         // What was committed is the job; waiting for it can be given up.
         self.committing.send_replace(false);
-        let progress = self.progress.as_ref().filter(|_| self.settings.is_on("job_progress_notices"));
+        let progress = self.progress.as_ref().filter(|_| self.facts.settings.is_on("job_progress_notices"));
         let mut said = String::new();
         let waited = self.engine.jobs().wait(job, |record| {
             let percent = (record.fraction_completed * 100.0).floor();
@@ -396,6 +414,18 @@ impl Session {
         statement: &Statement,
         parameters: &[Parameter],
     ) -> Result<(Response, Vec<JobChange>)> {
+        match self.run_statement(context, statement, parameters).await {
+            Err(error) => Err(located(context, error).await),
+            done => done,
+        }
+    }
+
+    async fn run_statement(
+        &mut self,
+        context: &Context,
+        statement: &Statement,
+        parameters: &[Parameter],
+    ) -> Result<(Response, Vec<JobChange>)> {
         let texts = text_values(parameters);
         let rows = |shown: Shown| -> Result<Response> {
             let (columns, batches) = shown.into_batches()?;
@@ -417,7 +447,7 @@ impl Session {
                 Ok((rows(control::detached(job))?, vec![JobChange::Created(job)]))
             }
             Statement::ControlJobs(control) => {
-                let (count, changed) = control::control_jobs(context, control, &self.settings, &texts).await?;
+                let (count, changed) = control::control_jobs(context, control, &self.facts.settings, &texts).await?;
                 let of_schedules = matches!(control.jobs, ControlledJobs::OfSchedules(_));
                 let what = if of_schedules { "JOBS FOR SCHEDULES" } else { "JOBS" };
                 let tag = format!("{} {what} {count}", control.command.name());
@@ -430,7 +460,7 @@ impl Session {
             }
             Statement::AlterSchedule(alter) => Ok((rows(schedules::alter(context, alter, &texts).await?)?, Vec::new())),
             Statement::ControlSchedules(control) => {
-                let count = schedules::control(context, control, &self.settings, &texts).await?;
+                let count = schedules::control(context, control, &self.facts.settings, &texts).await?;
                 Ok((Response::Done(format!("{} SCHEDULES {count}", control.command.name())), Vec::new()))
             }
             Statement::SetClusterSetting(set) => {
@@ -458,7 +488,7 @@ impl Session {
                 Ok((Response::Done("SET CONSTRAINTS".into()), Vec::new()))
             }
             Statement::Maintenance(maintenance) => Ok((Response::Done(maintenance.command.into()), Vec::new())),
-            other => match show::show(context, other, &self.settings, &texts).await? {
+            other => match show::show(context, other, &self.facts.settings, &texts).await? {
                 Some(shown) => Ok((rows(shown)?, Vec::new())),
                 None => Err(Error::unsupported(other.name())),
             },
@@ -485,7 +515,7 @@ impl Session {
                 point::Answer::Deleted(rows) => Response::Done(format!("DELETE {rows}")),
             });
         }
-        let extra = show::relations(context, &statement.shows, &self.settings, texts).await?;
+        let extra = show::relations(context, &statement.shows, &self.facts.settings, texts).await?;
         let mut ast = statement.ast.clone();
         query::bind(&mut ast, parameters)?;
         match &mut ast {
@@ -522,6 +552,14 @@ impl Session {
                     }
                 }
             }
+            Ast::Lock(lock) => {
+                self.lock_tables(context, lock).await?;
+                Ok(Response::Done("LOCK TABLE".into()))
+            }
+            Ast::Declare { stmts } => {
+                self.declare(context, stmts, &extra).await?;
+                Ok(Response::Done("DECLARE CURSOR".into()))
+            }
             Ast::Explain { statement, analyze: false, .. } => match &**statement {
                 Ast::Query(query) => {
                     let plan = query::plan(context, query, &extra, Visibility::AsNamed).await?.explain().await?;
@@ -542,10 +580,21 @@ impl Session {
         Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
     }
 
+    /// What was done in the open transaction, with errors that say where.
+    async fn located<T>(&self, done: Result<T>) -> Result<T> {
+        match (done, &self.state) {
+            (Err(error), State::Open(open)) => Err(located(&self.context(open), error).await),
+            (done, _) => done,
+        }
+    }
+
     /// Takes a piece of the data of `COPY ... FROM STDIN`.
     pub async fn copy_data(&mut self, data: &[u8]) -> Result<()> {
         match &mut self.copy {
-            Some((copy, _)) => copy.push(data).await,
+            Some((copy, _)) => {
+                let pushed = copy.push(data).await;
+                self.located(pushed).await
+            }
             None => Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress")),
         }
     }
@@ -555,12 +604,23 @@ impl Session {
         let Some((copy, alone)) = self.copy.take() else {
             return Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress"));
         };
-        let rows = copy.finish().await?;
+        let finished = copy.finish().await;
+        let rows = self.located(finished).await?;
         if alone {
             self.end_group().await?;
         }
         Ok(format!("COPY {rows}"))
     }
+}
+
+/// An error with the name of the schema of the table it is about.
+async fn located(context: &Context, mut error: Error) -> Error {
+    if let Some(place) = &mut error.place
+        && let Ok(Some(schema)) = context.catalog().find(place.schema_id).await
+    {
+        place.schema = Some(schema.name().to_string());
+    }
+    error
 }
 
 /// The lines of a batch for `COPY ... TO STDOUT`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sqlparser::ast::{Expr, Statement as Ast};
 
 use super::super::describe::{Description, placeholders};
-use super::super::dml::folded;
 use super::super::error::{Error, Result, code};
+use super::super::names::folded;
 use super::super::query::expression;
 use super::super::types::from_sql;
 use super::transaction::State;

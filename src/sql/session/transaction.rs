@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{Set, Statement as Ast, TransactionAccessMode, TransactionMode};
+use sqlparser::ast::{Expr, Lock, LockTableMode, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value};
 use tokio::sync::watch;
 
-use super::super::context::TransactionFacts;
+use super::super::context::{Context, TransactionFacts};
 use super::super::deferred::Modes;
 use super::super::dml;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
+use super::super::settings::SessionSettings;
 use super::super::time_travel;
-use super::{Response, Session};
+use super::variables::SettingsAfter;
+use super::{Response, Session, located};
+use crate::catalog::Descriptor;
 use crate::jobs::JobId;
-use crate::kv::Txn;
+use crate::kv::{LockMode, Txn};
 use crate::parser::Ordinary;
 
 pub(super) enum State {
@@ -49,6 +53,8 @@ pub(super) struct Savepoint {
     /// How many jobs there were.
     jobs: usize,
     modes: Modes,
+    cursors: u64,
+    settings: Option<(Arc<SessionSettings>, SettingsAfter)>,
 }
 
 impl Session {
@@ -77,9 +83,29 @@ impl Session {
             return Ok(());
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open(open) => self.commit(open).await,
+            State::Open(open) => self.end_with_commit(open).await,
             _ => Ok(()),
         }
+    }
+
+    /// Commits, and lets the session keep what outlives the transaction.
+    async fn end_with_commit(&mut self, open: Open) -> Result<()> {
+        let committed = match self.cursors.read_to_end(false).await {
+            Ok(()) => self.commit(open).await,
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(()) => self.cursors.committed(),
+            Err(_) => self.cursors.close_since(0),
+        }
+        self.settle_settings(committed.is_ok())?;
+        committed
+    }
+
+    /// What a transaction that is rolled back leaves of what the session had.
+    fn forget_transaction(&mut self) -> Result<()> {
+        self.cursors.close_since(0);
+        self.settle_settings(false)
     }
 
     /// Set from the beginning of a commit until its statement ends or waits for a job: it must not be interrupted.
@@ -91,7 +117,10 @@ impl Session {
 
     pub(super) async fn commit(&self, open: Open) -> Result<()> {
         if open.facts.deferred.is_needed() {
-            dml::check_deferred(&self.context(&open)).await?;
+            let context = self.context(&open);
+            if let Err(error) = dml::check_deferred(&context).await {
+                return Err(located(&context, error).await);
+            }
         }
         self.committing.send_replace(true);
         let committed = open.txn.commit().await;
@@ -116,6 +145,7 @@ impl Session {
             State::Open(open) if open.implicit => State::Idle,
             State::Open(open) | State::Failed(open) => {
                 if open.savepoints.is_empty() {
+                    self.cursors.close_since(0);
                     open.facts.locks.unlock_all();
                     open.txn.rollback();
                 }
@@ -123,6 +153,11 @@ impl Session {
             }
             State::Idle => State::Idle,
         };
+        if matches!(self.state, State::Idle)
+            && let Err(error) = self.forget_transaction()
+        {
+            tracing::error!(%error, "the settings of a session could not be set as they were");
+        }
     }
 
     /// `BEGIN`, `COMMIT`, `ROLLBACK` and savepoints.
@@ -139,10 +174,13 @@ impl Session {
                     if open.implicit {
                         self.notices.push("there is no transaction in progress".into());
                     }
-                    self.commit(open).await?;
+                    self.end_with_commit(open).await?;
                     "COMMIT"
                 }
-                State::Failed(_) => "ROLLBACK",
+                State::Failed(_) => {
+                    self.forget_transaction()?;
+                    "ROLLBACK"
+                }
                 State::Idle => {
                     self.notices.push("there is no transaction in progress".into());
                     "COMMIT"
@@ -153,6 +191,7 @@ impl Session {
                     self.notices.push("there is no transaction in progress".into());
                 }
                 self.state = State::Idle;
+                self.forget_transaction()?;
                 "ROLLBACK"
             }
             Ast::Rollback { savepoint: Some(name), .. } => {
@@ -166,6 +205,8 @@ impl Session {
                     txn: open.txn.savepoint(),
                     jobs: open.jobs.len(),
                     modes: open.facts.deferred.modes(),
+                    cursors: self.cursors.mark(),
+                    settings: self.settings_after.clone().map(|after| (self.facts.settings.clone(), after)),
                 });
                 // What is bulk loaded cannot be taken back, so nothing is from here on.
                 open.facts.fresh.clear();
@@ -194,12 +235,12 @@ impl Session {
         }
         let read_only =
             modes.iter().any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
-        self.read_past(statement, read_only).await
+        self.read_past(statement.as_of.as_ref(), read_only).await
     }
 
     /// Replaces a transaction that has not written anything by a read-only one, at the statement's time if it has one.
-    pub(super) async fn read_past(&mut self, statement: &Ordinary, read_only: bool) -> Result<()> {
-        if statement.as_of.is_none() && !read_only {
+    pub(super) async fn read_past(&mut self, as_of: Option<&Expr>, read_only: bool) -> Result<()> {
+        if as_of.is_none() && !read_only {
             return Ok(());
         }
         let State::Open(open) = &self.state else { return Ok(()) };
@@ -207,12 +248,27 @@ impl Session {
             let message = "a transaction that reads the past or is read-only must be begun before anything is written";
             return Err(Error::new(code::ACTIVE_TRANSACTION, message));
         }
-        let at = match &statement.as_of {
+        let at = match as_of {
             Some(time) => time_travel::evaluate(&self.context(open), time)?,
             None => open.txn.snapshot(),
         };
-        self.state = State::Open(self.open_with(self.engine.store().begin_at(at).await?));
+        let implicit = open.implicit;
+        let mut past = self.open_with(self.engine.store().begin_at(at).await?);
+        past.implicit = implicit;
+        self.state = State::Open(past);
         Ok(())
+    }
+
+    /// `SET TRANSACTION SNAPSHOT`: a snapshot is the time it was taken at.
+    pub(super) async fn read_snapshot(&mut self, snapshot: &Value) -> Result<()> {
+        if !matches!(&self.state, State::Open(open) if !open.implicit) {
+            return Err(self.no_transaction("SET TRANSACTION SNAPSHOT"));
+        }
+        let time = match snapshot {
+            Value::SingleQuotedString(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.clone(),
+            other => return Err(Error::new(code::INVALID_PARAMETER, format!("invalid snapshot identifier: {other}"))),
+        };
+        self.read_past(Some(&Expr::value(Value::Number(time, false))), true).await
     }
 
     /// `SET TRANSACTION AS OF SYSTEM TIME`
@@ -224,7 +280,32 @@ impl Session {
             State::Open(open) if !open.implicit => {}
             _ => return Err(self.no_transaction("SET TRANSACTION AS OF SYSTEM TIME")),
         }
-        self.read_past(statement, false).await
+        self.read_past(statement.as_of.as_ref(), false).await
+    }
+
+    /// `LOCK TABLE`: what a transaction reads stays as it is anyhow; what it locks more firmly, nobody else writes.
+    pub(super) async fn lock_tables(&self, context: &Context, lock: &Lock) -> Result<()> {
+        if matches!(self.state, State::Idle) {
+            return Err(self.no_transaction("LOCK TABLE"));
+        }
+        let mode = match lock.lock_mode {
+            Some(LockTableMode::AccessShare) => None,
+            Some(LockTableMode::RowShare | LockTableMode::RowExclusive) => Some(LockMode::Shared),
+            _ => Some(LockMode::Exclusive),
+        };
+        for target in &lock.tables {
+            let found = context.object(&name_parts(&target.name)?).await?;
+            if !matches!(&*found, Descriptor::Table(_) | Descriptor::View(_)) {
+                let message = format!("\"{}\" is not a table or view", found.name());
+                return Err(Error::new(code::WRONG_OBJECT_TYPE, message));
+            }
+            match mode {
+                Some(_) if lock.nowait => return Err(Error::unsupported("LOCK TABLE ... NOWAIT")),
+                Some(mode) => context.catalog().lock(found.id(), mode).await?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn no_transaction(&self, what: &str) -> Error {
@@ -242,9 +323,11 @@ impl Session {
                     open.txn.rollback_to(savepoint.txn);
                     open.jobs.truncate(savepoint.jobs);
                     open.facts.deferred.go_back(&savepoint.modes);
+                    let (cursors, settings) = (savepoint.cursors, savepoint.settings.clone());
                     open.savepoints.truncate(position + 1);
                     self.state = State::Open(open);
-                    Ok(())
+                    self.cursors.close_since(cursors);
+                    self.go_back_to_settings(settings)
                 }
                 Err(error) => {
                     self.state = State::Failed(open);

@@ -1,16 +1,29 @@
 //! `SET`, `RESET`, `USE`: what a session remembers.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{
-    ContextModifier, DiscardObject, Expr, Set, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
+    ContextModifier, DiscardObject, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, Set,
+    SetExpr, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
 };
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::names::name_parts;
 use super::super::settings::{SessionSettings, reported as reported_settings};
+use super::super::show::Shown;
 use super::super::{query, text};
 use super::transaction::State;
 use super::{Response, Session, Status};
+use crate::catalog::ColumnType;
 use crate::parser::Statement;
+
+/// What the settings of a session become at the end of its transaction.
+#[derive(Clone)]
+pub(super) struct SettingsAfter {
+    commit: Arc<SessionSettings>,
+    rollback: Arc<SessionSettings>,
+}
 
 impl Session {
     /// `SET`, `RESET`, `USE`
@@ -46,9 +59,22 @@ impl Session {
                         }
                         self.reset_all()?;
                         self.statements.clear();
+                        self.cursors.close_all();
                         self.facts.locks.unlock_all();
                     }
                     return Ok(Some(Response::Done(format!("DISCARD {object_type}"))));
+                }
+                Ast::Query(query) => {
+                    let Some((name, value, is_local)) = config_to_set(query) else { return Ok(None) };
+                    if is_local {
+                        self.set_local(&name, Some(&value))?
+                    } else {
+                        self.set(&name, Some(&value))?
+                    }
+                    let mut shown = Shown::new(&[("set_config", ColumnType::Text)]);
+                    shown.rows.push(vec![value.into()]);
+                    let (columns, batches) = shown.into_batches()?;
+                    return Ok(Some(Response::Rows { columns, batches, tag: "SELECT".into() }));
                 }
                 _ => return Ok(None),
             },
@@ -58,10 +84,10 @@ impl Session {
     }
 
     fn reset_all(&mut self) -> Result<()> {
-        self.settings.reset_all();
+        Arc::make_mut(&mut self.facts.settings).reset_all();
         self.set("search_path", None)?;
         for (name, _) in reported_settings() {
-            self.changed_settings.insert(name, self.settings.get(name)?);
+            self.changed_settings.insert(name, self.facts.settings.get(name)?);
         }
         Ok(())
     }
@@ -77,32 +103,40 @@ impl Session {
 
     pub(super) async fn apply_set(&mut self, set: &Set) -> Result<()> {
         match set {
-            Set::SingleAssignment { scope: Some(ContextModifier::Local), .. } => Err(Error::unsupported("SET LOCAL")),
-            Set::SingleAssignment { variable, values, .. } => {
+            Set::SingleAssignment { scope, variable, values, .. } => {
                 let name = variable.to_string().to_lowercase();
                 let values = values.iter().map(plain_value).collect::<Result<Vec<_>>>()?;
                 let value = values.join(", ");
+                let is_local = matches!(scope, Some(ContextModifier::Local));
+                if name == "database" && is_local {
+                    return Err(Error::unsupported("SET LOCAL database"));
+                }
                 if name == "database" {
                     return self.use_database(&value).await;
                 }
-                if value.eq_ignore_ascii_case("default") {
-                    self.set(&name, None)
-                } else {
-                    self.set(&name, Some(&value))
-                }
+                let value = Some(value.as_str()).filter(|value| !value.eq_ignore_ascii_case("default"));
+                if is_local { self.set_local(&name, value) } else { self.set(&name, value) }
             }
+            Set::SetTimeZone { local: true, value } => self.set_local("timezone", Some(&plain_value(value)?)),
             Set::SetTimeZone { value, .. } => self.set("timezone", Some(&plain_value(value)?)),
             Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
             Set::SetNamesDefault {} => self.set("client_encoding", None),
+            Set::SetTransaction { snapshot: Some(snapshot), session: false, .. } => {
+                self.read_snapshot(&snapshot.value).await
+            }
             // Every transaction is serializable already.
-            Set::SetTransaction { modes, snapshot: None, .. } => {
+            Set::SetTransaction { modes, snapshot: None, session } => {
                 let read_only = modes
                     .iter()
                     .any(|mode| matches!(mode, TransactionMode::AccessMode(TransactionAccessMode::ReadOnly)));
-                if read_only {
-                    Err(Error::unsupported("SET TRANSACTION READ ONLY").hint("Write BEGIN READ ONLY."))
-                } else {
-                    Ok(())
+                match (read_only, session, &self.state) {
+                    (false, ..) => Ok(()),
+                    (true, true, _) => Err(Error::unsupported("SET SESSION CHARACTERISTICS ... READ ONLY")),
+                    (true, false, State::Idle) => {
+                        self.notices.push("SET TRANSACTION can only be used in transaction blocks".into());
+                        Ok(())
+                    }
+                    (true, false, _) => self.read_past(None, true).await,
                 }
             }
             other => Err(Error::unsupported(other)),
@@ -110,16 +144,111 @@ impl Session {
     }
 
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        self.settings.set(name, value)?;
-        if name.eq_ignore_ascii_case("search_path") {
-            let path = self.settings.get("search_path")?;
-            let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
-            self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();
-        }
-        if let Some(wire) = SessionSettings::reported_name(name) {
-            self.changed_settings.insert(wire, self.settings.get(name)?);
+        self.note_settings();
+        self.change(name, value)?;
+        if let Some(after) = &mut self.settings_after {
+            Arc::make_mut(&mut after.commit).set(name, value)?;
         }
         Ok(())
+    }
+
+    /// `SET LOCAL`: until the transaction ends.
+    fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        if matches!(self.state, State::Idle) {
+            // Only that it could be set.
+            SessionSettings::clone(&self.facts.settings).set(name, value)?;
+            self.notices.push("SET LOCAL can only be used in transaction blocks".into());
+            return Ok(());
+        }
+        self.note_settings();
+        self.change(name, value)
+    }
+
+    /// Before a setting changes in a transaction.
+    fn note_settings(&mut self) {
+        if self.settings_after.is_none() && !matches!(self.state, State::Idle) {
+            let (commit, rollback) = (self.facts.settings.clone(), self.facts.settings.clone());
+            self.settings_after = Some(SettingsAfter { commit, rollback });
+        }
+    }
+
+    /// At the end of a transaction.
+    pub(super) fn settle_settings(&mut self, is_committed: bool) -> Result<()> {
+        match self.settings_after.take() {
+            Some(after) => self.become_like(if is_committed { after.commit } else { after.rollback }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back what has been set since a savepoint, which noted the settings unless none had changed then.
+    pub(super) fn go_back_to_settings(&mut self, noted: Option<(Arc<SessionSettings>, SettingsAfter)>) -> Result<()> {
+        match noted {
+            Some((settings, after)) => {
+                self.settings_after = Some(after);
+                self.become_like(settings)
+            }
+            None => self.settle_settings(false),
+        }
+    }
+
+    fn become_like(&mut self, settings: Arc<SessionSettings>) -> Result<()> {
+        let before = std::mem::replace(&mut self.facts.settings, settings);
+        for (name, _) in reported_settings() {
+            let value = self.facts.settings.get(name)?;
+            if value != before.get(name)? {
+                self.changed_settings.insert(name, value);
+            }
+        }
+        self.read_search_path()
+    }
+
+    fn change(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        Arc::make_mut(&mut self.facts.settings).set(name, value)?;
+        if name.eq_ignore_ascii_case("search_path") {
+            self.read_search_path()?;
+        }
+        if let Some(wire) = SessionSettings::reported_name(name) {
+            self.changed_settings.insert(wire, self.facts.settings.get(name)?);
+        }
+        Ok(())
+    }
+
+    fn read_search_path(&mut self) -> Result<()> {
+        let path = self.facts.settings.get("search_path")?;
+        let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
+        self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();
+        Ok(())
+    }
+}
+
+/// What `SELECT set_config(name, value, is_local)` sets, if that is all there is to a query.
+fn config_to_set(query: &Query) -> Option<(String, String, bool)> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let [
+        SelectItem::UnnamedExpr(Expr::Function(function))
+        | SelectItem::ExprWithAlias { expr: Expr::Function(function), .. },
+    ] = &select.projection[..]
+    else {
+        return None;
+    };
+    let name = name_parts(&function.name).ok()?;
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(setting))),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(is_local))),
+    ] = &list.args[..]
+    else {
+        return None;
+    };
+    if name.last().map(String::as_str) != Some("set_config") || !select.from.is_empty() || select.selection.is_some() {
+        return None;
+    }
+    match (&setting.value, &value.value, &is_local.value) {
+        (Value::SingleQuotedString(setting), Value::SingleQuotedString(value), Value::Boolean(is_local)) => {
+            Some((setting.clone(), value.clone(), *is_local))
+        }
+        _ => None,
     }
 }
 

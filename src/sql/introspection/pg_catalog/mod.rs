@@ -6,14 +6,16 @@ mod roles;
 mod types;
 mod views;
 
+use super::objects::role_oid;
 use super::relation::Kind::{Bool, Float4, Int2, Int2Array, Int4, Int8, Letter, Oid, OidArray, Text, TextArray};
 use super::relation::{Kind, Relation, no_rows};
-use crate::catalog::Datum;
+use crate::catalog::{Datum, ROOT_USER};
 
 /// Object identifiers that PostgreSQL fixes.
 pub const PG_CATALOG: i64 = 11;
 const INFORMATION_SCHEMA: i64 = 13_000;
 const PG_CLASS_OID: i64 = 1259;
+const PG_ATTRDEF_OID: i64 = 2604;
 const HEAP: i64 = 2;
 const BTREE: i64 = 403;
 /// The one way in which values of every type are ordered.
@@ -22,20 +24,72 @@ const UTF8: i64 = 6;
 const DEFAULT_COLLATION: i64 = 100;
 const DEFAULT_TABLESPACE: i64 = 1663;
 
-/// Relations of the catalog whose object identifiers clients ask for by name.
-pub const FIXED_OIDS: [(&str, i64); 12] = [
-    ("pg_class", PG_CLASS_OID),
-    ("pg_type", 1247),
+/// The object identifiers of the relations of the catalog, by name.
+pub const FIXED_OIDS: [(&str, i64); 64] = [
+    ("pg_aggregate", 2600),
+    ("pg_am", 2601),
+    ("pg_amop", 2602),
+    ("pg_amproc", 2603),
+    ("pg_attrdef", PG_ATTRDEF_OID),
     ("pg_attribute", 1249),
-    ("pg_proc", 1255),
+    ("pg_auth_members", 1261),
     ("pg_authid", 1260),
-    ("pg_database", 1262),
-    ("pg_attrdef", 2604),
+    ("pg_cast", 2605),
+    ("pg_class", PG_CLASS_OID),
+    ("pg_collation", 3456),
     ("pg_constraint", 2606),
+    ("pg_conversion", 2607),
+    ("pg_database", 1262),
+    ("pg_db_role_setting", 2964),
+    ("pg_default_acl", 826),
+    ("pg_depend", 2608),
+    ("pg_description", 2609),
+    ("pg_enum", 3501),
+    ("pg_event_trigger", 3466),
+    ("pg_extension", 3079),
+    ("pg_foreign_data_wrapper", 2328),
+    ("pg_foreign_server", 1417),
+    ("pg_foreign_table", 3118),
     ("pg_index", 2610),
+    ("pg_inherits", 2611),
+    ("pg_init_privs", 3394),
+    ("pg_language", 2612),
+    ("pg_largeobject", 2613),
+    ("pg_largeobject_metadata", 2995),
     ("pg_namespace", 2615),
+    ("pg_opclass", 2616),
+    ("pg_operator", 2617),
+    ("pg_opfamily", 2753),
+    ("pg_parameter_acl", 6243),
+    ("pg_partitioned_table", 3350),
+    ("pg_policy", 3256),
+    ("pg_proc", 1255),
+    ("pg_publication", 6104),
+    ("pg_publication_namespace", 6237),
+    ("pg_publication_rel", 6106),
+    ("pg_range", 3541),
+    ("pg_replication_origin", 6000),
     ("pg_rewrite", 2618),
+    ("pg_seclabel", 3596),
+    ("pg_sequence", 2224),
+    ("pg_shdepend", 1214),
+    ("pg_shdescription", 2396),
+    ("pg_shseclabel", 3592),
+    ("pg_statistic", 2619),
+    ("pg_statistic_ext", 3381),
+    ("pg_statistic_ext_data", 3429),
+    ("pg_subscription", 6100),
+    ("pg_subscription_rel", 6102),
+    ("pg_tablespace", 1213),
+    ("pg_transform", 3576),
     ("pg_trigger", 2620),
+    ("pg_ts_config", 3602),
+    ("pg_ts_config_map", 3603),
+    ("pg_ts_dict", 3600),
+    ("pg_ts_parser", 3601),
+    ("pg_ts_template", 3764),
+    ("pg_type", 1247),
+    ("pg_user_mapping", 1418),
 ];
 
 /// The relations with rows.
@@ -362,6 +416,7 @@ pub const RELATIONS: &[Relation] = &[
                 ("opcmethod", BTREE.into()),
                 ("opcname", "default_ops".into()),
                 ("opcnamespace", PG_CATALOG.into()),
+                ("opcowner", role_oid(ROOT_USER).into()),
                 ("opcdefault", Datum::Bool(true)),
             ]);
         },
@@ -386,6 +441,7 @@ pub const RELATIONS: &[Relation] = &[
                 ("oid", DEFAULT_COLLATION.into()),
                 ("collname", "default".into()),
                 ("collnamespace", PG_CATALOG.into()),
+                ("collowner", role_oid(ROOT_USER).into()),
                 ("collprovider", "d".into()),
                 ("collisdeterministic", Datum::Bool(true)),
                 ("collencoding", (-1_i64).into()),
@@ -405,19 +461,73 @@ pub const RELATIONS: &[Relation] = &[
             rows.push(&[
                 ("oid", DEFAULT_TABLESPACE.into()),
                 ("spcname", "pg_default".into()),
-                ("spcowner", 10_i64.into()),
+                ("spcowner", role_oid(ROOT_USER).into()),
             ]);
         },
     },
-    // What can stand on the far side of an outer join although it has no rows.
+    Relation {
+        name: "pg_settings",
+        columns: &[
+            ("name", Text),
+            ("setting", Text),
+            ("unit", Text),
+            ("category", Text),
+            ("short_desc", Text),
+            ("extra_desc", Text),
+            ("context", Text),
+            ("vartype", Text),
+            ("source", Text),
+            ("min_val", Text),
+            ("max_val", Text),
+            ("enumvals", TextArray),
+            ("boot_val", Text),
+            ("reset_val", Text),
+            ("sourcefile", Text),
+            ("sourceline", Int4),
+            ("pending_restart", Bool),
+        ],
+        fill: views::pg_settings,
+    },
+    // What can stand on the far side of an outer join, or be counted, although it has no rows.
     Relation {
         name: "pg_description",
         columns: &[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("description", Text)],
-        fill: no_rows,
+        fill: views::pg_description,
     },
     Relation {
         name: "pg_shdescription",
         columns: &[("objoid", Oid), ("classoid", Oid), ("description", Text)],
+        fill: views::pg_shdescription,
+    },
+    Relation {
+        name: "pg_init_privs",
+        columns: &[
+            ("objoid", Oid),
+            ("classoid", Oid),
+            ("objsubid", Int4),
+            ("privtype", Letter),
+            ("initprivs", TextArray),
+        ],
+        fill: no_rows,
+    },
+    Relation {
+        name: "pg_subscription",
+        columns: &[
+            ("oid", Oid),
+            ("subdbid", Oid),
+            ("subskiplsn", Text),
+            ("subname", Text),
+            ("subowner", Oid),
+            ("subenabled", Bool),
+            ("subbinary", Bool),
+            ("substream", Bool),
+            ("subtwophasestate", Letter),
+            ("subdisableonerr", Bool),
+            ("subconninfo", Text),
+            ("subslotname", Text),
+            ("subsynccommit", Text),
+            ("subpublications", TextArray),
+        ],
         fill: no_rows,
     },
     Relation {
@@ -517,9 +627,12 @@ pub const RELATIONS: &[Relation] = &[
 ];
 
 /// Relations of things that keepsafe does not have.
-pub const WITHOUT_ROWS: [&str; 30] = [
+pub const WITHOUT_ROWS: [&str; 43] = [
+    "pg_amop",
+    "pg_amproc",
+    "pg_cast",
+    "pg_conversion",
     "pg_default_acl",
-    "pg_description",
     "pg_enum",
     "pg_event_trigger",
     "pg_extension",
@@ -527,9 +640,14 @@ pub const WITHOUT_ROWS: [&str; 30] = [
     "pg_foreign_server",
     "pg_foreign_table",
     "pg_inherits",
+    "pg_init_privs",
+    "pg_language",
     "pg_largeobject",
     "pg_largeobject_metadata",
     "pg_matviews",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_parameter_acl",
     "pg_partitioned_table",
     "pg_policies",
     "pg_policy",
@@ -542,11 +660,16 @@ pub const WITHOUT_ROWS: [&str; 30] = [
     "pg_rewrite",
     "pg_rules",
     "pg_seclabels",
-    "pg_shdescription",
+    "pg_shseclabel",
     "pg_statistic_ext",
     "pg_stats_ext",
     "pg_subscription",
+    "pg_transform",
     "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
     "pg_user_mappings",
 ];
 

@@ -10,9 +10,14 @@ use super::super::relation::Rows;
 use super::super::written;
 use super::types::{collation, layout};
 use super::{
-    BTREE, DEFAULT_OPCLASS, DEFAULT_TABLESPACE, HEAP, INFORMATION_SCHEMA, PG_CATALOG, PG_CLASS_OID, UTF8, name, numbers,
+    BTREE, DEFAULT_OPCLASS, DEFAULT_TABLESPACE, HEAP, INFORMATION_SCHEMA, PG_ATTRDEF_OID, PG_CATALOG, PG_CLASS_OID,
+    UTF8, name, numbers,
 };
-use crate::catalog::{Checked, ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, SequenceDescriptor};
+use crate::catalog::{
+    Checked, ColumnId, ColumnType, Datum, Descriptor, Index, PUBLIC_SCHEMA, ReferentialAction, SequenceDescriptor,
+    TableDescriptor,
+};
+use crate::parser::quote_ident_in_sql;
 use crate::sql::types::pg_type;
 
 pub fn pg_database(objects: &Objects, rows: &mut Rows) {
@@ -34,8 +39,18 @@ pub fn pg_database(objects: &Objects, rows: &mut Rows) {
 
 pub fn pg_namespace(objects: &Objects, rows: &mut Rows) {
     for schema in &objects.schemas {
-        let owner = role_oid(&schema.identity().owner);
-        rows.push(&[("oid", oid(schema.id()).into()), ("nspname", name(schema.name())), ("nspowner", owner.into())]);
+        let owner = &schema.identity().owner;
+        let mut row = vec![
+            ("oid", oid(schema.id()).into()),
+            ("nspname", name(schema.name())),
+            ("nspowner", role_oid(owner).into()),
+        ];
+        // Everybody may use this one, which is there from the beginning.
+        if schema.name() == PUBLIC_SCHEMA {
+            let grants = [format!("{owner}=UC/{owner}"), format!("=U/{owner}")];
+            row.push(("nspacl", Datum::Array(grants.into_iter().map(Datum::from).collect())));
+        }
+        rows.push(&row);
     }
     for (oid, schema) in [(PG_CATALOG, "pg_catalog"), (INFORMATION_SCHEMA, "information_schema")] {
         rows.push(&[("oid", oid.into()), ("nspname", schema.into()), ("nspowner", role_oid("root").into())]);
@@ -45,7 +60,7 @@ pub fn pg_namespace(objects: &Objects, rows: &mut Rows) {
 pub fn pg_class(objects: &Objects, rows: &mut Rows) {
     for relation in &objects.relations {
         let (letter, columns, checks) = match &**relation {
-            Descriptor::Table(table) => ("r", table.visible_columns().count(), table.checks.len()),
+            Descriptor::Table(table) => ("r", last_number(table) as usize, table.checks.len()),
             Descriptor::View(view) => ("v", view.columns.len(), 0),
             Descriptor::Sequence(_) => ("S", 3, 0),
             Descriptor::Database(_) | Descriptor::Schema(_) => continue,
@@ -94,6 +109,11 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
     }
 }
 
+/// The highest number of a column.
+fn last_number(table: &TableDescriptor) -> i64 {
+    table.visible_columns().map(|column| attnum(column.id)).max().unwrap_or(0)
+}
+
 /// What there is to say of a column's type.
 fn type_of(column_type: &ColumnType) -> [(&'static str, Datum<'static>); 8] {
     let wire = pg_type(column_type);
@@ -132,6 +152,19 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         ("atthasmissing", Datum::Bool(column.missing.is_some())),
                     ];
                     attribute(rows, &own, &column.column_type);
+                }
+                // Numbers of columns that are gone, or hidden, so that there is no gap.
+                let is_gone = |number: &i64| table.visible_columns().all(|column| attnum(column.id) != *number);
+                for number in (1..last_number(table)).filter(is_gone) {
+                    rows.push(&[
+                        ("attrelid", relid.into()),
+                        ("attname", name(&format!("........pg.dropped.{number}........"))),
+                        ("attnum", number.into()),
+                        ("attalign", "i".into()),
+                        ("attstorage", "p".into()),
+                        ("attisdropped", Datum::Bool(true)),
+                        ("attislocal", Datum::Bool(true)),
+                    ]);
                 }
                 for index in shown_indexes(table) {
                     for (at, part) in index.columns.iter().enumerate() {
@@ -312,8 +345,37 @@ pub fn pg_sequence(objects: &Objects, rows: &mut Rows) {
     }
 }
 
-/// Which columns own which sequences.
+/// Which columns own which sequences, which defaults use which, and what views read.
 pub fn pg_depend(objects: &Objects, rows: &mut Rows) {
+    for table in objects.tables() {
+        for column in table.visible_columns() {
+            let Some(default) = &column.default else { continue };
+            for sequence in table.sequences.iter().filter_map(|id| objects.relation(oid(*id))) {
+                if !default.contains(&format!(".{}'", quote_ident_in_sql(sequence.name()))) {
+                    continue;
+                }
+                rows.push(&[
+                    ("classid", PG_ATTRDEF_OID.into()),
+                    ("objid", default_oid(table, column).into()),
+                    ("refclassid", PG_CLASS_OID.into()),
+                    ("refobjid", oid(sequence.id()).into()),
+                    ("deptype", "n".into()),
+                ]);
+            }
+        }
+    }
+    for relation in &objects.relations {
+        let Descriptor::View(view) = &**relation else { continue };
+        for source in &view.depends_on {
+            rows.push(&[
+                ("classid", PG_CLASS_OID.into()),
+                ("objid", oid(view.identity.id).into()),
+                ("refclassid", PG_CLASS_OID.into()),
+                ("refobjid", oid(*source).into()),
+                ("deptype", "n".into()),
+            ]);
+        }
+    }
     for (_, sequence) in each_sequence(objects) {
         let Some((table, column)) = sequence.owned_by else { continue };
         let owner = objects.table(table).and_then(|table| table.column(column));

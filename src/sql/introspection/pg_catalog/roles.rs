@@ -3,15 +3,11 @@
 use super::super::objects::{Objects, role_oid};
 use super::super::relation::Rows;
 use super::name;
-use crate::catalog::{ADMIN_ROLE, Datum, ROOT_USER};
-
-fn is_super(role: &str) -> Datum<'static> {
-    Datum::Bool([ROOT_USER, ADMIN_ROLE].contains(&role))
-}
+use crate::catalog::{ADMIN_ROLE, Datum, ROOT_USER, is_superuser};
 
 pub fn pg_roles(objects: &Objects, rows: &mut Rows) {
     for role in &objects.roles {
-        let is_super = is_super(&role.name);
+        let is_super = Datum::Bool(is_superuser(&role.name));
         rows.push(&[
             ("oid", role_oid(&role.name).into()),
             ("rolname", name(&role.name)),
@@ -30,8 +26,8 @@ pub fn pg_user(objects: &Objects, rows: &mut Rows) {
         rows.push(&[
             ("usename", name(&role.name)),
             ("usesysid", role_oid(&role.name).into()),
-            ("usecreatedb", is_super(&role.name)),
-            ("usesuper", is_super(&role.name)),
+            ("usecreatedb", Datum::Bool(is_superuser(&role.name))),
+            ("usesuper", Datum::Bool(is_superuser(&role.name))),
             ("passwd", "********".into()),
         ]);
     }

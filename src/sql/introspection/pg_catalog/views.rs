@@ -1,5 +1,6 @@
 //! What PostgreSQL has as views over its catalog.
 
+use super::super::catalog_oid;
 use super::super::objects::{Objects, shown_indexes};
 use super::super::relation::Rows;
 use super::super::written;
@@ -58,6 +59,41 @@ pub fn pg_sequences(objects: &Objects, rows: &mut Rows) {
             ("max_value", sequence.maximum.into()),
             ("increment_by", sequence.increment.into()),
             ("cache_size", 1_i64.into()),
+        ]);
+    }
+}
+
+pub fn pg_settings(objects: &Objects, rows: &mut Rows) {
+    for (setting, value) in &objects.settings {
+        rows.push(&[
+            ("name", name(setting)),
+            ("setting", name(value)),
+            ("context", "user".into()),
+            ("vartype", "string".into()),
+            ("source", "session".into()),
+        ]);
+    }
+}
+
+const DATABASES: &str = "pg_database";
+
+pub fn pg_description(objects: &Objects, rows: &mut Rows) {
+    for comment in objects.comments().into_iter().filter(|comment| comment.class != DATABASES) {
+        rows.push(&[
+            ("objoid", comment.oid.into()),
+            ("classoid", catalog_oid(comment.class).into()),
+            ("objsubid", comment.column.into()),
+            ("description", name(comment.text)),
+        ]);
+    }
+}
+
+pub fn pg_shdescription(objects: &Objects, rows: &mut Rows) {
+    for comment in objects.comments().into_iter().filter(|comment| comment.class == DATABASES) {
+        rows.push(&[
+            ("objoid", comment.oid.into()),
+            ("classoid", catalog_oid(comment.class).into()),
+            ("description", name(comment.text)),
         ]);
     }
 }
