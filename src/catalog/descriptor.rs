@@ -432,6 +432,9 @@ pub struct ViewColumn {
     /// Its type.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
+    /// `COMMENT ON`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// A sequence. Its value is the one row of its space.

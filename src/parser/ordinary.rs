@@ -40,6 +40,8 @@ pub struct Ordinary {
     pub upsert: bool,
     /// Indexes written inside `CREATE TABLE`.
     pub indexes: Vec<InlineIndex>,
+    /// Names that sequences of identity columns are to have.
+    pub sequences: Vec<Vec<String>>,
 }
 
 /// A `SHOW` used as a relation.
@@ -121,7 +123,14 @@ pub fn ids_query(id: Integer) -> Box<Ordinary> {
         pipe_operators: Vec::new(),
     };
     let ast = Ast::Query(Box::new(query));
-    Box::new(Ordinary { ast, as_of: None, shows: Vec::new(), upsert: false, indexes: Vec::new() })
+    Box::new(Ordinary {
+        ast,
+        as_of: None,
+        shows: Vec::new(),
+        upsert: false,
+        indexes: Vec::new(),
+        sequences: Vec::new(),
+    })
 }
 
 /// Reads one statement.
@@ -129,8 +138,9 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let end = tokens.last().map_or_else(Span::empty, |token| Span::new(token.span.end, token.span.end));
     let upsert = reword_upsert(&mut tokens);
     reword_words(&mut tokens);
-    let tokens = reword_operators(tokens);
-    let (tokens, indexes) = cut_inline_indexes(order_identity_options(tokens)?)?;
+    let tokens = reword_phrases(tokens);
+    let (tokens, sequences) = order_identity_options(tokens)?;
+    let (tokens, indexes) = cut_inline_indexes(tokens)?;
     // First what has a time of its own.
     let (tokens, shows) = replace_shows(tokens)?;
     let (mut tokens, as_of) = cut_as_of(tokens)?;
@@ -146,7 +156,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     if !matches!(next.token, Token::SemiColon | Token::EOF) {
         return Err(Cursor::new(&[next]).expected("the end of the statement"));
     }
-    Ok(Ordinary { ast, as_of, shows, upsert, indexes })
+    Ok(Ordinary { ast, as_of, shows, upsert, indexes, sequences })
 }
 
 fn keyword(text: &str, keyword: Keyword) -> Token {
@@ -198,22 +208,34 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
     found.is_some()
 }
 
-/// `OPERATOR(pg_catalog.=)` in places where `sqlparser` has only `=`: before `ANY` and `ALL`.
-fn reword_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// Spellings that `sqlparser` does not have: `OPERATOR(pg_catalog.=)` before `ANY` and `ALL`; locks of rows that are weaker than those there
+/// are, for which the next stronger are taken; `trim(LEADING FROM text)` without the blank that it takes away.
+fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut reworded: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
     while index < tokens.len() {
-        let is_named = is(&tokens, index, "OPERATOR")
+        let words = |wanted: &[&str]| wanted.iter().enumerate().all(|(at, word)| is(&tokens, index + at, word));
+        let is_operator = words(&["OPERATOR"])
             && token(&tokens, index + 1) == Some(&Token::LParen)
             && is(&tokens, index + 2, "pg_catalog")
             && token(&tokens, index + 3) == Some(&Token::Period)
             && token(&tokens, index + 5) == Some(&Token::RParen)
             && (is(&tokens, index + 6, "ANY") || is(&tokens, index + 6, "ALL"));
-        if is_named {
+        if is_operator {
             reworded.push(tokens[index + 4].clone());
             index += 6;
+        } else if words(&["FOR", "NO", "KEY", "UPDATE"]) {
+            reworded.push(tokens[index].clone());
+            index += 3;
+        } else if words(&["FOR", "KEY", "SHARE"]) {
+            reworded.push(tokens[index].clone());
+            index += 2;
         } else {
             reworded.push(tokens[index].clone());
+            let trims = ["LEADING", "TRAILING", "BOTH"].iter().any(|word| is(&tokens, index, word));
+            if trims && is(&tokens, index + 1, "FROM") {
+                reworded.push(TokenWithSpan::new(Token::SingleQuotedString(" ".into()), tokens[index].span));
+            }
             index += 1;
         }
     }
@@ -245,14 +267,18 @@ fn reword_words(tokens: &mut [TokenWithSpan]) {
     }
 }
 
-/// Brings the options of identity columns into the one order that `sqlparser` knows. The name of the sequence, which `pg_dump`
-/// writes, is left out: it gets that which it gets without.
-fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+/// Brings the options of identity columns into the one order that `sqlparser` knows, and takes out the names of the sequences, which
+/// `pg_dump` writes.
+fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<Vec<String>>)> {
     const OPTIONS: [&str; 6] = ["INCREMENT", "MINVALUE", "MAXVALUE", "START", "CACHE", "CYCLE"];
     let mut ordered = Vec::with_capacity(tokens.len());
+    let mut names = Vec::new();
     let mut index = 0;
     while index < tokens.len() {
-        let opens = index > 0 && is(&tokens, index - 1, "IDENTITY") && token(&tokens, index) == Some(&Token::LParen);
+        let opens = index > 1
+            && is(&tokens, index - 2, "AS")
+            && is(&tokens, index - 1, "IDENTITY")
+            && token(&tokens, index) == Some(&Token::LParen);
         if !opens {
             ordered.push(tokens[index].clone());
             index += 1;
@@ -260,16 +286,20 @@ fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpa
         }
         let close = closing(&tokens, index)?;
         ordered.push(tokens[index].clone());
+        let mut cursor = Cursor::new(&tokens[index + 1..close]);
+        if cursor.eat("SEQUENCE NAME") {
+            names.push(cursor.name()?);
+        }
+        let first = close - cursor.rest().len();
         // Each option with its place among them.
         let mut options: Vec<(usize, Vec<TokenWithSpan>)> = Vec::new();
-        for at in index + 1..close {
+        for at in first..close {
             let place = |at: usize| OPTIONS.iter().position(|word| is(&tokens, at, word));
             let after_no = is(&tokens, at - 1, "NO");
             let begins = if is(&tokens, at, "NO") { place(at + 1) } else { place(at).filter(|_| !after_no) };
             match (begins, options.last_mut()) {
                 (Some(place), _) => options.push((place, vec![tokens[at].clone()])),
                 (None, Some((_, option))) => option.push(tokens[at].clone()),
-                (None, None) if is(&tokens, index + 1, "SEQUENCE") && is(&tokens, index + 2, "NAME") => {}
                 (None, None) => options.push((0, vec![tokens[at].clone()])),
             }
         }
@@ -277,7 +307,7 @@ fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpa
         ordered.extend(options.into_iter().flat_map(|(_, option)| option));
         index = close;
     }
-    Ok(ordered)
+    Ok((ordered, names))
 }
 
 /// Takes the indexes out of the column list of a `CREATE TABLE`.

@@ -27,6 +27,7 @@ use tokio_util::codec::Framed;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cancel::{CancelKey, CancelKeys};
+use super::copy_binary::{self, BinaryRows};
 use super::message;
 use super::parameter;
 use super::value::data_row;
@@ -109,6 +110,7 @@ async fn start(
     };
     socket.set_state(PgWireConnectionState::ReadyForQuery);
     let key = keys.register();
+    session.set_backend_id(key.pid);
     socket.feed(Message::Authentication(Authentication::Ok)).await?;
     let changed = session.take_changed_settings();
     for (name, default) in sql::reported_settings() {
@@ -447,26 +449,37 @@ impl Connection {
                 self.send_news().await?;
                 self.outgoing.feed(message::complete(tag)).await?;
             }
-            Response::CopyIn { columns } => {
-                let formats = vec![message::TEXT; columns];
-                let begin = CopyInResponse::new(0, columns as i16, formats);
+            Response::CopyIn { columns, binary } => {
+                let format = if binary { message::BINARY } else { message::TEXT };
+                let begin = CopyInResponse::new(format as i8, columns.len() as i16, vec![format; columns.len()]);
                 self.outgoing.send(Message::CopyInResponse(begin)).await?;
-                let tag = self.receive_copy().await?;
+                let tag = self.receive_copy(binary.then(|| BinaryRows::new(columns))).await?;
                 self.outgoing.feed(message::complete(tag)).await?;
             }
             Response::CopyOut { columns, mut batches, format } => {
-                let formats = vec![message::TEXT; columns.len()];
-                let begin = CopyOutResponse::new(0, columns.len() as i16, formats);
+                let wire = if format.binary { message::BINARY } else { message::TEXT };
+                let begin = CopyOutResponse::new(wire as i8, columns.len() as i16, vec![wire; columns.len()]);
                 self.outgoing.feed(Message::CopyOutResponse(begin)).await?;
-                if let Some(line) = sql::copy_header(&format, &columns) {
-                    self.outgoing.feed(Message::CopyData(CopyData::new(line.into()))).await?;
+                if format.binary {
+                    self.send_copy_data(copy_binary::header()).await?;
+                } else if let Some(line) = sql::copy_header(&format, &columns) {
+                    self.send_copy_data(line.into()).await?;
                 }
                 let mut count = 0;
                 while let Some(batch) = guarded!(self, batches.try_next())? {
-                    for line in sql::copy_lines(&format, &columns, &batch)? {
-                        self.outgoing.feed(Message::CopyData(CopyData::new(Bytes::from(line)))).await?;
-                        count += 1;
+                    count += batch.num_rows();
+                    if format.binary {
+                        for row in 0..batch.num_rows() {
+                            self.send_copy_data(copy_binary::row(&batch, row, &columns)?).await?;
+                        }
+                        continue;
                     }
+                    for line in sql::copy_lines(&format, &columns, &batch)? {
+                        self.send_copy_data(line.into()).await?;
+                    }
+                }
+                if format.binary {
+                    self.send_copy_data(copy_binary::trailer()).await?;
                 }
                 self.outgoing.feed(Message::CopyDone(CopyDone::new())).await?;
                 self.outgoing.feed(message::complete(format!("COPY {count}"))).await?;
@@ -476,14 +489,29 @@ impl Connection {
         Ok(())
     }
 
+    async fn send_copy_data(&mut self, data: Bytes) -> io::Result<()> {
+        self.outgoing.feed(Message::CopyData(CopyData::new(data))).await
+    }
+
     /// Takes the client's rows until it says that there are no more.
-    async fn receive_copy(&mut self) -> Result<String, Stop> {
+    async fn receive_copy(&mut self, mut binary: Option<BinaryRows>) -> Result<String, Stop> {
         loop {
             match self.messages.recv().await {
                 Some(Ok(Received::CopyData(data))) => {
-                    if let Err(error) = guarded!(self, self.session.copy_data(&data.data)) {
+                    let rows = binary.as_mut().map(|binary| binary.push(&data.data)).transpose();
+                    let taken = match rows {
+                        Ok(Some(rows)) => guarded!(self, self.session.copy_rows(rows)),
+                        Ok(None) => guarded!(self, self.session.copy_data(&data.data)),
+                        Err(error) => Err(error.into()),
+                    };
+                    if let Err(error) = taken {
+                        self.session.fail();
                         return Err(self.end_failed_copy(error).await);
                     }
+                }
+                Some(Ok(Received::CopyDone(_))) if binary.as_ref().is_some_and(|binary| binary.finish().is_err()) => {
+                    self.session.fail();
+                    return Err(Error::new(code::BAD_COPY_FORMAT, "unexpected EOF in COPY data").into());
                 }
                 Some(Ok(Received::CopyDone(_))) => return guarded!(self, self.session.copy_done()),
                 Some(Ok(Received::CopyFail(fail))) => {
@@ -549,7 +577,10 @@ impl Connection {
                 let name = describe.name.unwrap_or_default();
                 if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
                     let prepared = self.session.prepared(&name)?;
-                    let oids = prepared.description.parameters.iter().map(|column_type| pg_type(column_type).oid());
+                    // What the client said of a parameter, it is told again.
+                    let said = prepared.declared.iter().copied().chain(std::iter::repeat(0));
+                    let known = prepared.description.parameters.iter().map(|column_type| pg_type(column_type).oid());
+                    let oids = said.zip(known).map(|(said, known)| if said == 0 { known } else { said });
                     let parameters = ParameterDescription::new(oids.collect());
                     self.outgoing.feed(Message::ParameterDescription(parameters)).await?;
                     self.describe_columns(&prepared, &[]).await
@@ -609,7 +640,7 @@ impl Connection {
             Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
             None => Description::default(),
         };
-        self.session.keep(name, Prepared { parsed, description });
+        self.session.keep(name, Prepared { parsed, description, declared: parse.type_oids });
         Ok(self.outgoing.feed(Message::ParseComplete(ParseComplete::new())).await?)
     }
 

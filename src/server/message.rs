@@ -68,6 +68,9 @@ pub fn row_description(columns: &[OutputColumn], formats: &[i16]) -> Message {
         let mut field = FieldDescription::default();
         field.name.clone_from(&column.name);
         field.type_id = pg_type(&column.column_type).oid();
+        if let Some(origin) = column.origin {
+            (field.table_id, field.column_id) = (origin.table_oid(), origin.column_number());
+        }
         (field.type_size, field.type_modifier) = size_and_modifier(&column.column_type);
         field.format_code = format_of(formats, index);
         field

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod connection;
+mod copy_binary;
 mod http;
 mod message;
 mod parameter;

@@ -154,6 +154,11 @@ impl Holder {
         true
     }
 
+    /// Whether it may hold some.
+    pub fn is_used(&self) -> bool {
+        self.used.load(Ordering::SeqCst)
+    }
+
     /// Gives all back.
     pub fn unlock_all(&self) {
         if !self.used.swap(false, Ordering::SeqCst) {

@@ -16,6 +16,8 @@ use crate::kv::{SpaceId, Txn};
 pub struct SessionFacts {
     /// Who is connected.
     pub user: String,
+    /// The number that the client knows the session by.
+    pub backend_id: i32,
     /// The database that unqualified names are in.
     pub database: String,
     /// Schemas looked through for unqualified names.
@@ -26,6 +28,21 @@ pub struct SessionFacts {
     pub locks: Arc<Holder>,
     /// Its settings.
     pub settings: Arc<SessionSettings>,
+    /// Its cursors.
+    pub cursors: Vec<CursorFacts>,
+}
+
+/// What there is to know of a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorFacts {
+    /// Its name.
+    pub name: String,
+    /// The statement that declared it.
+    pub statement: String,
+    /// Whether it stays after its transaction.
+    pub holds: bool,
+    /// Whether it can go back.
+    pub scrolls: bool,
 }
 
 impl SessionFacts {

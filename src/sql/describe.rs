@@ -110,7 +110,7 @@ fn job_columns(detached: bool) -> Vec<OutputColumn> {
     let columns =
         [("job_id", &count), ("status", &text), ("fraction_completed", &ColumnType::Float8), ("rows", &count)];
     let columns = columns.into_iter().chain([("index_entries", &count), ("bytes", &count)]);
-    columns.map(|(name, column_type)| OutputColumn { name: name.into(), column_type: column_type.clone() }).collect()
+    columns.map(|(name, column_type)| OutputColumn::new(name, column_type.clone())).collect()
 }
 
 /// Describes a statement that is not keepsafe's own.

@@ -24,7 +24,7 @@ use super::dml::writer::TableWriter;
 use super::dml::{Row, assigned_columns};
 use super::error::Result;
 use super::names::{folded, name_parts};
-use super::query::{Batches, OutputColumn, placeholder, schema_of};
+use super::query::{Batches, Origin, OutputColumn, placeholder, schema_of};
 use super::session::Parameter;
 use super::text;
 use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor, decode_row, push_index_key};
@@ -144,9 +144,10 @@ async fn select(context: &Context, select: &Select, parameters: &[Parameter]) ->
         }
     }
     let positions: Vec<usize> = output.iter().map(|(_, position)| *position).collect();
-    let column = |(name, position): (String, usize)| OutputColumn {
-        name,
-        column_type: table.columns[position].column_type.clone(),
+    let column = |(name, position): (String, usize)| {
+        let column = &table.columns[position];
+        let origin = Some(Origin { table: table.identity.id, column: column.id });
+        OutputColumn { name, column_type: column.column_type.clone(), origin }
     };
     let columns: Vec<OutputColumn> = output.into_iter().map(column).collect();
     let found = context.txn().get(table.primary.space, &target.key).await?;

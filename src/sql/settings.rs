@@ -47,7 +47,7 @@ const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
 /// Settings with another value than the one they have would promise something that is not so, hence the short lists.
-const SESSION_SETTINGS: [SessionSetting; 33] = [
+const SESSION_SETTINGS: [SessionSetting; 34] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     reported_setting("client_encoding", "UTF8", Kind::Encoding),
@@ -71,6 +71,7 @@ const SESSION_SETTINGS: [SessionSetting; 33] = [
     setting("job_progress_notices", "off", Kind::Bool),
     setting("lock_timeout", "0", Kind::OneOf(&["0"])),
     setting("max_identifier_length", "63", Kind::ReadOnly),
+    setting("max_index_keys", "32", Kind::ReadOnly),
     setting("row_security", "off", BOOLEAN),
     setting("search_path", "public", Kind::Text),
     reported_setting("server_encoding", "UTF8", Kind::ReadOnly),
@@ -115,7 +116,7 @@ fn find(name: &str) -> Result<&'static SessionSetting> {
 }
 
 /// PostgreSQL's planner settings. There is nothing here for them to change, and users expect them to be accepted.
-fn is_planner_setting(name: &str) -> bool {
+pub fn is_planner_setting(name: &str) -> bool {
     name.starts_with("enable_")
         || name.ends_with("_cost")
         || ["jit", "work_mem", "maintenance_work_mem", "effective_cache_size"].contains(&name)

@@ -30,10 +30,7 @@ pub struct Shown {
 impl Shown {
     /// A result with these columns.
     pub fn new(columns: &[(&str, ColumnType)]) -> Shown {
-        let column = |(name, column_type): &(&str, ColumnType)| OutputColumn {
-            name: (*name).into(),
-            column_type: column_type.clone(),
-        };
+        let column = |(name, column_type): &(&str, ColumnType)| OutputColumn::new(*name, column_type.clone());
         Shown { columns: columns.iter().map(column).collect(), rows: Vec::new() }
     }
 

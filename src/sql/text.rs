@@ -47,7 +47,7 @@ pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
         }
         ColumnType::Bytes => Datum::Bytes(parse_bytes(text).ok_or_else(bad)?.into()),
         ColumnType::Date => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0.div_euclid(MICROS_PER_DAY)),
-        ColumnType::Time => Datum::Int(parse_time(trimmed).ok_or_else(bad)?),
+        ColumnType::Time => Datum::Int(parse_time(without_offset(trimmed)).ok_or_else(bad)?),
         ColumnType::Timestamp => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0),
         ColumnType::TimestampTz => {
             let (local, offset_seconds) = parse_timestamp(trimmed).ok_or_else(bad)?;
@@ -214,6 +214,14 @@ fn parse_offset(text: &str) -> Option<i32> {
         return None;
     }
     Some(sign * (part(0)? * 3600 + part(2)? * 60 + part(4)?))
+}
+
+/// A time without the offset of a zone, which a `TIME` does not have and PostgreSQL reads past.
+fn without_offset(text: &str) -> &str {
+    match text.find(['+', '-', 'Z', 'z']) {
+        Some(at) if at > 0 && parse_offset(&text[at..]).is_some() => text[..at].trim_end(),
+        _ => text,
+    }
 }
 
 fn parse_time(text: &str) -> Option<i64> {

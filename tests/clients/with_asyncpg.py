@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import decimal
+import io
 import uuid
 
 import asyncpg
@@ -49,6 +50,22 @@ async def main():
     async with connection.transaction():
         seen = [row["id"] async for row in connection.cursor("SELECT id FROM v ORDER BY id", prefetch=10)]
     assert seen == list(range(1, 102)), seen
+    await connection.execute("CREATE TABLE lists (id INT4 PRIMARY KEY, n INT8, t TEXT[], u UUID, at TIMESTAMPTZ)")
+    lists = (1, 2**40, ["a", 'b"c', None], uuid.UUID(int=1), dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc))
+    await connection.execute("INSERT INTO lists VALUES ($1, $2, $3, $4, $5)", *lists)
+    # COPY in binary, both ways.
+    more = [(at, -at, [str(at)], None, lists[4]) for at in range(2, 5000)]
+    assert await connection.copy_records_to_table("lists", records=more) == "COPY 4998"
+    assert [tuple(row) for row in await connection.fetch("SELECT * FROM lists WHERE id > 1 ORDER BY id")] == more
+    out = io.BytesIO()
+    assert await connection.copy_from_table("lists", output=out, format="binary") == "COPY 4999"
+    await connection.execute("DELETE FROM lists")
+    out.seek(0)
+    assert await connection.copy_to_table("lists", source=out, format="binary") == "COPY 4999"
+    assert tuple(await connection.fetchrow("SELECT * FROM lists WHERE id = 1")) == lists
+    # Whole numbers written in a query are of 32 bits.
+    statement = await connection.prepare("SELECT 1 AS a, 1 + id AS b, 3000000000 AS c, count(*) AS d FROM lists GROUP BY 1 + id LIMIT 1")
+    assert [column.type.name for column in statement.get_attributes()] == ["int4", "int4", "int8", "int8"]
     row = await connection.fetchrow("BACKUP DATABASE asyncpg INTO $1 WITH encryption_passphrase = $2", "nodelocal://1/a", "p")
     assert row["status"] == "succeeded", row
     restore = "RESTORE DATABASE asyncpg FROM LATEST IN $1 WITH encryption_passphrase = $2, new_db_name = 'asyncpg2'"

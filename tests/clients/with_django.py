@@ -192,6 +192,10 @@ def back_up_and_restore(directory):
         raise AssertionError("a book without an author, after the restore")
     except IntegrityError:
         pass
+    # It reads with a cursor of the server.
+    assert [author.pk for author in Author.objects.order_by("pk").iterator(chunk_size=1)] == list(
+        Author.objects.order_by("pk").values_list("pk", flat=True)
+    )
     call_command("flush", verbosity=0, interactive=False)
     assert not Author.objects.exists()
 

@@ -87,6 +87,54 @@ def errors(connection):
     assert connection.execute("SELECT count(*) FROM v WHERE id IN (14, 99)").fetchone() == (0,)
 
 
+def diagnosis(connection):
+    """What an error is about comes in fields of its own."""
+    connection.execute("CREATE SCHEMA app")
+    connection.execute("CREATE TABLE app.p (id INT PRIMARY KEY, n INT NOT NULL CONSTRAINT small CHECK (n < 10))")
+    connection.execute("CREATE TABLE app.c (id INT CONSTRAINT one UNIQUE, p INT CONSTRAINT to_p REFERENCES app.p)")
+    connection.execute("INSERT INTO app.p VALUES (1, 1); INSERT INTO app.c VALUES (1, 1)")
+    for sql, column, constraint in [
+        ("INSERT INTO app.p VALUES (2, NULL)", "n", None),
+        ("INSERT INTO app.p VALUES (2, 20)", None, "small"),
+        ("INSERT INTO app.p VALUES (1, 2)", None, "p_pkey"),
+        ("UPDATE app.p SET n = 12", None, "small"),
+        ("INSERT INTO app.c VALUES (1, 1)", None, "one"),
+        ("INSERT INTO app.c VALUES (2, 2)", None, "to_p"),
+        ("DELETE FROM app.p", None, "to_p"),
+    ]:
+        try:
+            connection.execute(sql)
+            raise AssertionError(sql)
+        except psycopg.errors.IntegrityError as error:
+            found = error.diag
+            table = "c" if constraint in ("one", "to_p") else "p"
+            shown = (found.schema_name, found.table_name, found.column_name, found.constraint_name)
+            assert shown == ("app", table, column, constraint), (sql, shown)
+            if constraint == "small":
+                assert found.message_detail == f"Failing row contains ({'1, 12' if 'UPDATE' in sql else '2, 20'}).", found.message_detail
+
+
+def cursors(connection):
+    """Cursors of the server, which are those of SQL."""
+    with connection.transaction():
+        with connection.cursor(name="named") as cursor:
+            cursor.itersize = 100
+            cursor.execute("SELECT i FROM generate_series(1, %s) AS g (i)", [1000])
+            assert [column.name for column in cursor.description] == ["i"]
+            assert [row[0] for row in cursor] == list(range(1, 1001))
+        with connection.cursor(name="back and forth", scrollable=True) as cursor:
+            cursor.execute("SELECT i FROM generate_series(1, 100) AS g (i) ORDER BY i")
+            cursor.scroll(50)
+            assert cursor.fetchone() == (51,)
+            cursor.scroll(-20)
+            assert cursor.fetchmany(2) == [(32,), (33,)]
+            cursor.scroll(10, mode="absolute")
+            assert cursor.fetchone() == (11,)
+    with connection.cursor(name="kept", withhold=True) as cursor:
+        cursor.execute("SELECT i FROM generate_series(1, 100) AS g (i) ORDER BY i")
+        assert cursor.fetchall()[-1] == (100,)
+
+
 def copy(connection):
     cursor = connection.cursor()
     connection.execute("CREATE TABLE c (id INT PRIMARY KEY, t TEXT)")
@@ -95,6 +143,18 @@ def copy(connection):
             copy.write_row((number, None if number % 7 == 0 else f"row\t{number}\n"))
     with cursor.copy("COPY (SELECT id, t FROM c ORDER BY id) TO STDOUT") as copy:
         rows = list(copy.rows())
+    with cursor.copy("COPY (SELECT id, t FROM c ORDER BY id) TO STDOUT (FORMAT BINARY)") as copy:
+        binary = b"".join(copy)
+    connection.execute("CREATE TABLE c2 (id INT PRIMARY KEY, t TEXT)")
+    with cursor.copy("COPY c2 FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(binary)
+    assert connection.execute("SELECT count(*) FROM c JOIN c2 USING (id) WHERE c.t IS NOT DISTINCT FROM c2.t").fetchone() == (1000,)
+    try:
+        with cursor.copy("COPY c2 FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(binary[:-10])
+        raise AssertionError("half of a row")
+    except psycopg.errors.BadCopyFileFormat:
+        pass
     assert rows[8] == ("8", "row\t8\n") and rows[7] == ("7", None) and len(rows) == 1000
 
 
@@ -129,5 +189,5 @@ def backup(connection):
 with psycopg.connect("", autocommit=True) as connection:
     connection.execute("CREATE DATABASE psycopg")
 with psycopg.connect("dbname=psycopg", autocommit=True) as connection:
-    for step in (types, statements, errors, copy, cancel, backup):
+    for step in (types, statements, errors, diagnosis, copy, cursors, cancel, backup):
         step(connection)

@@ -20,6 +20,9 @@ pub async fn set(context: &Context, kind: CommentObject, name: &ObjectName, text
             let Some((column, table)) = parts.split_last().filter(|(_, table)| !table.is_empty()) else {
                 return Err(Error::new(code::SYNTAX_ERROR, "column name must be qualified"));
             };
+            if let Some(Descriptor::View(view)) = context.find_object(table).await?.as_deref() {
+                return set_of_view(context, view.identity.id, column, comment).await;
+            }
             let mut table = locked_table(context, table).await?;
             let column = named_column(&table, column)?;
             table
@@ -50,6 +53,18 @@ pub async fn set(context: &Context, kind: CommentObject, name: &ObjectName, text
         }
         other => Err(Error::unsupported(format!("COMMENT ON {other}"))),
     }
+}
+
+async fn set_of_view(context: &Context, id: DescriptorId, column: &str, comment: Option<String>) -> Result<()> {
+    context.catalog().lock(id, LockMode::Exclusive).await?;
+    let mut object = (*context.catalog().get(id).await?).clone();
+    let Descriptor::View(view) = &mut object else { return Err(Error::internal("a view became something else")) };
+    let Some(known) = view.columns.iter_mut().find(|known| known.name == column) else {
+        let message = format!("column \"{column}\" of relation \"{}\" does not exist", view.identity.name);
+        return Err(Error::new(code::UNDEFINED_COLUMN, message));
+    };
+    known.comment = comment;
+    Ok(context.catalog().write(&object)?)
 }
 
 async fn write(context: &Context, id: DescriptorId, comment: Option<String>) -> Result<()> {

@@ -25,7 +25,7 @@ use super::error::{Error, Result, code};
 use super::names::name_parts;
 use crate::catalog::{ColumnId, ColumnType, Descriptor, Index, IndexColumn, TableDescriptor};
 use crate::kv::LockMode;
-use crate::parser::Ordinary;
+use crate::parser::{Ordinary, quote_name};
 
 /// The hidden column of tables without a primary key.
 pub const ROW_ID: &str = "rowid";
@@ -36,6 +36,18 @@ pub use sequence::execute as execute_sequence;
 
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
+    let outcome = run(context, statement).await?;
+    // Sequences of identity columns are called after table and column.
+    for name in &statement.sequences {
+        if !matches!(context.find_object(name).await?.as_deref(), Some(Descriptor::Sequence(_))) {
+            return Err(Error::unsupported(format!("SEQUENCE NAME {} for this column", quote_name(name)))
+                .hint("It is the name of the table, that of the column, and seq, with _ between."));
+        }
+    }
+    Ok(outcome)
+}
+
+async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
     let tag = match &statement.ast {
         // It has rows to count, and a query to bind.
         Ast::CreateTable(create) if create.query.is_some() => return Ok(None),

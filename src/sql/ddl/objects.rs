@@ -92,7 +92,7 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
         if columns.iter().any(|known| known.name == name) {
             return Err(Error::new(code::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
         }
-        columns.push(ViewColumn { name, column_type: column.column_type.clone() });
+        columns.push(ViewColumn { name, column_type: column.column_type.clone(), comment: None });
     }
     let mut query = (*create.query).clone();
     let depends_on = qualify_names(context, database, &mut query).await?;

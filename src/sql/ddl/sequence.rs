@@ -101,6 +101,8 @@ async fn alter(context: &Context, mut sequence: SequenceDescriptor, options: &Se
         if let Some(last_value) = context.engine().sequences().give_up(&sequence, value).await {
             value = SequenceValue { last_value, is_called: true };
         }
+        // Whoever takes numbers from the old space meanwhile conflicts with this, and then finds it dropped.
+        write(&**context.txn(), &sequence, value)?;
         context.catalog().drop_spaces(&Descriptor::Sequence(sequence.clone()))?;
         apply(&mut sequence, options, false)?;
         if let Some(restart) = options.restart {

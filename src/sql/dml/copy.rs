@@ -1,4 +1,4 @@
-//! `COPY ... FROM STDIN` and `COPY ... TO STDOUT`, in text and CSV.
+//! `COPY ... FROM STDIN` and `COPY ... TO STDOUT`, in text and CSV; in binary, rows come as such.
 //!
 //! Data comes in pieces that know nothing of lines. A reader keeps what is not a whole line yet; whole lines become rows, and
 //! rows are written some thousand at a time.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use sqlparser::ast::{CopyOption, CopySource, CopyTarget, Ident, ObjectName};
+use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, ObjectName};
 
 use super::super::arrays::datum_at;
 use super::super::context::Context;
@@ -27,6 +27,8 @@ const MAX_LINE_BYTES: usize = 256 << 20;
 /// How rows look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFormat {
+    /// Binary, which whoever speaks the protocol writes and reads; nothing else here counts then.
+    pub binary: bool,
     /// CSV instead of text.
     pub csv: bool,
     /// Between columns.
@@ -44,10 +46,14 @@ pub struct CopyFormat {
 impl CopyFormat {
     /// From the options of a statement.
     pub fn from_options(options: &[CopyOption]) -> Result<CopyFormat> {
-        let csv = options
-            .iter()
-            .any(|option| matches!(option, CopyOption::Format(format) if format.value.eq_ignore_ascii_case("csv")));
+        let is_format = |wanted: &str| {
+            options
+                .iter()
+                .any(|option| matches!(option, CopyOption::Format(format) if format.value.eq_ignore_ascii_case(wanted)))
+        };
+        let (csv, binary) = (is_format("csv"), is_format("binary"));
         let mut format = CopyFormat {
+            binary,
             csv,
             delimiter: if csv { b',' } else { b'\t' },
             null: if csv { String::new() } else { "\\N".into() },
@@ -58,8 +64,12 @@ impl CopyFormat {
         let mut escape = None;
         for option in options {
             match option {
-                CopyOption::Format(name) if ["csv", "text"].contains(&name.value.to_lowercase().as_str()) => {}
+                CopyOption::Format(name) if ["csv", "text", "binary"].contains(&name.value.to_lowercase().as_str()) => {
+                }
                 CopyOption::Freeze(_) => {}
+                CopyOption::Delimiter(_) | CopyOption::Null(_) | CopyOption::Header(true) if binary => {
+                    return Err(Error::new(code::SYNTAX_ERROR, format!("cannot specify {option} in BINARY mode")));
+                }
                 CopyOption::Delimiter(delimiter) => format.delimiter = one_byte(*delimiter, "delimiter")?,
                 CopyOption::Null(null) => format.null.clone_from(null),
                 CopyOption::Header(header) => format.header = *header,
@@ -72,6 +82,31 @@ impl CopyFormat {
         format.escape = escape.unwrap_or(format.quote);
         Ok(format)
     }
+}
+
+/// Options in the way they were written before PostgreSQL 9.
+pub fn modern(legacy: &[CopyLegacyOption]) -> Result<Vec<CopyOption>> {
+    let mut options = Vec::new();
+    for option in legacy {
+        match option {
+            CopyLegacyOption::Binary => options.push(CopyOption::Format(Ident::new("binary"))),
+            CopyLegacyOption::Delimiter(character) => options.push(CopyOption::Delimiter(*character)),
+            CopyLegacyOption::Null(text) => options.push(CopyOption::Null(text.clone())),
+            CopyLegacyOption::Csv(of_csv) => {
+                options.push(CopyOption::Format(Ident::new("csv")));
+                for option in of_csv {
+                    options.push(match option {
+                        CopyLegacyCsvOption::Header => CopyOption::Header(true),
+                        CopyLegacyCsvOption::Quote(character) => CopyOption::Quote(*character),
+                        CopyLegacyCsvOption::Escape(character) => CopyOption::Escape(*character),
+                        other => return Err(Error::unsupported(format!("COPY option {other}"))),
+                    });
+                }
+            }
+            other => return Err(Error::unsupported(format!("COPY option {other}"))),
+        }
+    }
+    Ok(options)
 }
 
 fn one_byte(character: char, what: &str) -> Result<u8> {
@@ -146,9 +181,15 @@ impl CopyIn {
         })
     }
 
-    /// How many columns each row has.
-    pub fn width(&self) -> usize {
-        self.positions.len()
+    /// The types of the columns of each row.
+    pub fn types(&self) -> Vec<ColumnType> {
+        self.positions.iter().map(|&position| self.table.columns[position].column_type.clone()).collect()
+    }
+
+    /// Takes rows.
+    pub async fn push_rows(&mut self, rows: Vec<Row>) -> Result<()> {
+        self.rows.extend(rows);
+        if self.rows.len() >= ROWS_AT_ONCE { self.write().await } else { Ok(()) }
     }
 
     /// Takes a piece of data.

@@ -99,7 +99,11 @@ const OF_CATALOG: [Definition<OfCatalog>; 47] = [
     ("oid:regtype", 1..=1, INT8, type_oid),
     ("oid:regnamespace", 1..=1, INT8, namespace_oid),
     ("oid:regrole", 1..=1, INT8, |_, args| Ok(number_or(&args[0], role_oid).into())),
-    ("oid:regproc", 1..=1, INT8, |_, args| Ok(number_or(&args[0], |_| 0).into())),
+    // Functions have names only, here.
+    ("oid:regproc", 1..=1, TEXT, |_, args| {
+        let plain = |name: &str| name.strip_prefix("pg_catalog.").unwrap_or(name).to_string();
+        Ok(word(&args[0]).map(plain).or_else(|| number(&args[0]).map(|oid| oid.to_string())).into())
+    }),
     ("name:regclass", 1..=1, TEXT, class_name),
     ("name:regtype", 1..=1, TEXT, |objects, args| {
         let oid = type_oid(objects, args)?;

@@ -19,6 +19,7 @@ use super::error::Result;
 use objects::Objects;
 
 pub use functions::by_name as function;
+pub use objects::{attnum, oid};
 
 /// The names of the virtual schemas.
 pub const SCHEMAS: [&str; 3] = ["crdb_internal", "information_schema", "pg_catalog"];

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::context::Context;
+use super::super::context::{Context, CursorFacts};
 use super::super::error::Result;
 use crate::catalog::system::USERS;
 use crate::catalog::{
@@ -89,6 +89,8 @@ pub struct Objects {
     pub roles: Vec<Role>,
     /// The settings of the session, by name.
     pub settings: Vec<(String, String)>,
+    /// The cursors of the session.
+    pub cursors: Vec<CursorFacts>,
     search_path: Vec<String>,
     context: Context,
     /// Where relations are, by their object identifiers; and the tables of indexes, by those of the indexes.
@@ -116,6 +118,7 @@ impl Objects {
             database,
             roles: roles.map(role).collect(),
             settings: context.session().settings.all(),
+            cursors: context.session().cursors.clone(),
             search_path: context.session().search_path.clone(),
             context: context.clone(),
             positions: HashMap::new(),
@@ -256,6 +259,11 @@ impl Objects {
         }
         for relation in &self.relations {
             note("pg_class", oid(relation.id()), 0, &relation.identity().comment);
+            if let Descriptor::View(view) = &**relation {
+                for (at, column) in view.columns.iter().enumerate() {
+                    note("pg_class", oid(relation.id()), at as i64 + 1, &column.comment);
+                }
+            }
             let Descriptor::Table(table) = &**relation else { continue };
             for column in table.visible_columns() {
                 note("pg_class", oid(relation.id()), attnum(column.id), &column.comment);

@@ -58,11 +58,71 @@ pub fn empty_selects(query: &mut Query, of_catalog: bool) {
         }
     }
     if of_catalog {
+        let _ = VisitMut::visit(query, &mut ExpandedArrays);
         let _ = VisitMut::visit(query, &mut SystemColumns);
         let _ = VisitMut::visit(query, &mut OuterColumns::default());
         let _ = VisitMut::visit(query, &mut Empty);
     }
     show_names(&mut query.body, of_catalog);
+}
+
+/// `information_schema._pg_expandarray`, which gives the elements of an array and their numbers as records: only one field of them is ever
+/// asked for. `(_pg_expandarray(a)).n` becomes the numbers, the function alone the elements, and `(k).x` what is called `k`.
+struct ExpandedArrays;
+
+impl VisitorMut for ExpandedArrays {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        // `a.b[1]` is read as `(a).b[1]`.
+        if let Expr::CompoundFieldAccess { root, access_chain } = expression
+            && let (Expr::Identifier(table), Some(AccessExpr::Dot(Expr::Identifier(column)))) =
+                (&**root, access_chain.first())
+            && access_chain.len() > 1
+        {
+            **root = Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+            access_chain.remove(0);
+        }
+        let field = match &*expression {
+            Expr::CompoundFieldAccess { root, access_chain } => match (&**root, &access_chain[..]) {
+                (Expr::Nested(inner), [AccessExpr::Dot(Expr::Identifier(field))]) => {
+                    Some((&**inner, normalized(field)))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let instead = match field {
+            Some((Expr::Function(function), field)) => expanded(function).map(|array| match field.as_str() {
+                "n" => {
+                    let one = Expr::Value(Value::Number("1".into(), false).into());
+                    call("unnest", vec![call("subscripts", vec![array, one])])
+                }
+                _ => call("unnest", vec![array]),
+            }),
+            Some((name @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)), field)) if field == "x" => {
+                Some(name.clone())
+            }
+            _ => match &*expression {
+                Expr::Function(function) => expanded(function).map(|array| call("unnest", vec![array])),
+                _ => None,
+            },
+        };
+        if let Some(instead) = instead {
+            *expression = instead;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn expanded(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match &list.args[..] {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] if last_part(&function.name) == "_pg_expandarray" => {
+            Some(array.clone())
+        }
+        _ => None,
+    }
 }
 
 /// What a select calls its relations, and what they are called.
@@ -131,15 +191,44 @@ impl VisitorMut for TableOid {
 /// Says of which relation a column is, in a subquery that has no such column itself: only so is it known to come from outside.
 #[derive(Default)]
 struct OuterColumns {
-    scopes: Vec<Vec<(Ident, String)>>,
+    scopes: Vec<Scope>,
+}
+
+/// The names that one query knows.
+#[derive(Default)]
+struct Scope {
+    relations: Vec<(Ident, String)>,
+    /// Names of output columns, which it may sort by.
+    outputs: Vec<String>,
+    /// Whether there is nothing else whose columns are not known here.
+    is_known: bool,
+}
+
+impl Scope {
+    fn of(query: &Query) -> Scope {
+        let SetExpr::Select(select) = &*query.body else { return Scope::default() };
+        let relations = relations_of(select);
+        let factors: usize = select.from.iter().map(|from| 1 + from.joins.len()).sum();
+        let is_known = factors == relations.len() && relations.iter().all(|(_, name)| catalog_columns(name).is_some());
+        let output = |item: &SelectItem| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
+            _ => None,
+        };
+        Scope { relations, outputs: select.projection.iter().filter_map(output).collect(), is_known }
+    }
+
+    /// What it calls the relation that has a column.
+    fn find(&self, column: &str) -> Option<&Ident> {
+        let has = |(_, relation): &&(Ident, String)| catalog_columns(relation).is_some_and(|all| all.contains(&column));
+        self.relations.iter().find(has).map(|(called, _)| called)
+    }
 }
 
 impl VisitorMut for OuterColumns {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let relations = if let SetExpr::Select(select) = &*query.body { relations_of(select) } else { Vec::new() };
-        self.scopes.push(relations);
+        self.scopes.push(Scope::of(query));
         ControlFlow::Continue(())
     }
 
@@ -148,21 +237,37 @@ impl VisitorMut for OuterColumns {
         ControlFlow::Continue(())
     }
 
+    // A derived table does not see what stands beside it, unless it is lateral.
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            self.scopes.push(Scope::default());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if matches!(factor, TableFactor::Derived { lateral: false, .. }) {
+            self.scopes.pop();
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         let Expr::Identifier(name) = &*expression else { return ControlFlow::Continue(()) };
-        let Some((own, outer)) = self.scopes.split_last().filter(|(_, outer)| !outer.is_empty()) else {
-            return ControlFlow::Continue(());
-        };
         let column = normalized(name);
-        let has =
-            |(_, relation): &&(Ident, String)| catalog_columns(relation).is_some_and(|all| all.contains(&&*column));
-        // Of what is no relation of the catalog, columns are not known here.
-        let is_known = !own.is_empty() && own.iter().all(|(_, relation)| catalog_columns(relation).is_some());
-        if is_known
-            && !own.iter().any(|relation| has(&relation))
-            && let Some((called, _)) = outer.iter().rev().flatten().find(has)
-        {
-            *expression = Expr::CompoundIdentifier(vec![called.clone(), name.clone()]);
+        let Some((own, outer)) = self.scopes.split_last() else { return ControlFlow::Continue(()) };
+        if !own.is_known || own.relations.is_empty() || own.find(&column).is_some() || own.outputs.contains(&column) {
+            return ControlFlow::Continue(());
+        }
+        // Not beyond a query of which not everything is known.
+        for scope in outer.iter().rev() {
+            if let Some(called) = scope.find(&column) {
+                *expression = Expr::CompoundIdentifier(vec![called.clone(), name.clone()]);
+                break;
+            }
+            if !scope.is_known {
+                break;
+            }
         }
         ControlFlow::Continue(())
     }
@@ -338,7 +443,7 @@ pub fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             Some(Expr::BinaryOp { left: left.clone(), op, right: right.clone() })
         }
         Expr::Function(function) => reword_function(function, of_catalog),
-        Expr::CompoundFieldAccess { root, access_chain } if of_catalog => letter_of_name(root, access_chain),
+        Expr::CompoundFieldAccess { root, access_chain } if of_catalog => from_zero(root, access_chain),
         // DataFusion escapes with a backslash only.
         Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Some(Expr::Like {
             negated: *negated,
@@ -403,20 +508,22 @@ fn is_vector(expression: &Expr) -> bool {
         Expr::CompoundIdentifier(parts) => parts.last().map(normalized),
         _ => None,
     };
-    name.is_some_and(|name| ["indkey", "indoption", "indclass", "indcollation"].contains(&name.as_str()))
+    // Clients put something before.
+    name.is_some_and(|name| {
+        ["indkey", "indoption", "indclass", "indcollation"].iter().any(|known| name.ends_with(known))
+    })
 }
 
-/// A name can be subscripted, from 0.
-fn letter_of_name(root: &Expr, access: &[AccessExpr]) -> Option<Expr> {
+/// Subscripts of names, and of vectors of numbers, begin at 0.
+fn from_zero(root: &Expr, access: &[AccessExpr]) -> Option<Expr> {
+    let [AccessExpr::Subscript(Subscript::Index { index })] = access else { return None };
+    let one = || Expr::Value(Value::Number("1".into(), false).into());
+    let at = Expr::BinaryOp { left: Box::new(index.clone()), op: BinaryOperator::Plus, right: Box::new(one()) };
     let is_name = matches!(root, Expr::Identifier(ident) if normalized(ident).ends_with("name"));
-    match access {
-        [AccessExpr::Subscript(Subscript::Index { index: Expr::Value(at) })] if is_name => {
-            let Value::Number(at, _) = &at.value else { return None };
-            let number = |number: i64| Expr::Value(Value::Number(number.to_string(), false).into());
-            Some(call("substr", vec![root.clone(), number(at.parse::<i64>().ok()? + 1), number(1)]))
-        }
-        _ => None,
+    if is_name {
+        return Some(call("substr", vec![root.clone(), at, one()]));
     }
+    is_vector(root).then(|| call("array_element", vec![root.clone(), at]))
 }
 
 fn reword_function(function: &Function, of_catalog: bool) -> Option<Expr> {

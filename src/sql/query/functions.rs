@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array, StringArray,
     TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimeUnit};
@@ -19,6 +19,7 @@ use super::super::advisory::{Key, Mode};
 use super::super::arrays::{ColumnBuilder, explicit_cast, only_value};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::super::settings::is_planner_setting;
 use super::super::types::{anonymous_field, arrow_type, from_sql, of_field};
 use super::sequences;
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
@@ -175,8 +176,9 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
             texts(&context.txn().snapshot().0.to_string(), rows)
         }),
         ("current_setting", settings(), DataType::Utf8, current_setting),
-        ("set_config", set_config, DataType::Utf8, |_, _, _| {
-            Err(Error::unsupported("set_config with anything else in its query, or with values that are computed"))
+        ("set_config", set_config, DataType::Utf8, set_planner_setting),
+        ("pg_backend_pid", none(), DataType::Int32, |context, _, rows| {
+            Ok(Arc::new(Int32Array::from(vec![context.session().backend_id; rows])))
         }),
         ("version", none(), DataType::Utf8, |_, _, rows| texts(super::super::VERSION, rows)),
         ("pg_sleep", Signature::exact(vec![DataType::Float64], Volatility::Volatile), DataType::Utf8, pg_sleep),
@@ -336,6 +338,16 @@ fn serial_sequence(context: &Context, args: &[ArrayRef], _: usize) -> Result<Arr
         _ => Ok(None),
     };
     Ok(Arc::new(tables.iter().zip(columns.iter()).map(name).collect::<Result<StringArray>>()?))
+}
+
+/// `set_config` in a query with more in it: a session sets nothing while it computes a result, so only what has no effect can be set.
+fn set_planner_setting(_: &Context, args: &[ArrayRef], _: usize) -> Result<ArrayRef> {
+    let (names, values) = (args[0].as_string::<i32>(), args[1].as_string::<i32>());
+    if names.iter().flatten().any(|name| !is_planner_setting(&name.to_lowercase())) {
+        let message = "set_config with anything else in its query, or with values that are computed";
+        return Err(Error::unsupported(message));
+    }
+    Ok(Arc::new(values.clone()))
 }
 
 fn current_setting(context: &Context, args: &[ArrayRef], _: usize) -> Result<ArrayRef> {

@@ -15,7 +15,10 @@ pub mod expression;
 mod functions;
 mod json;
 mod lateral;
+mod literals;
 mod operators;
+mod origin;
+mod patterns;
 mod provider;
 mod rewrite;
 mod scan;
@@ -42,6 +45,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::mpsc;
 
+pub use origin::Origin;
 pub use provider::Planner;
 pub use rewrite::{bind, has_subquery, parameter_hints, placeholder, rewrite};
 pub use scan::primary_key_of_entry;
@@ -62,6 +66,15 @@ pub struct OutputColumn {
     pub name: String,
     /// Its type.
     pub column_type: ColumnType,
+    /// The column of a table that it shows as it is.
+    pub origin: Option<Origin>,
+}
+
+impl OutputColumn {
+    /// One that is computed.
+    pub fn new(name: impl Into<String>, column_type: ColumnType) -> OutputColumn {
+        OutputColumn { name: name.into(), column_type, origin: None }
+    }
 }
 
 /// Batches of a result, each column in exactly the Arrow type of its SQL type.
@@ -94,14 +107,15 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
     let names = rewrite(&mut query)?;
     let planner = prepare(context, &query, extra, visibility).await?;
     let logical = planner.plan(query)?;
+    let origins: Vec<_> = (0..logical.schema().fields().len()).map(|index| origin::of(&logical, index)).collect();
     let state = planner.into_state();
     let optimized = state.optimize(&logical)?;
     let schema = Arc::new(optimized.schema().as_arrow().clone());
-    let column = |(field, column_type): (&Arc<_>, ColumnType)| {
+    let column = |((field, column_type), origin): ((&Arc<_>, ColumnType), Option<Origin>)| {
         let field: &datafusion::arrow::datatypes::Field = field;
-        OutputColumn { name: names.shown(field.name()), column_type }
+        OutputColumn { name: names.shown(field.name()), column_type, origin }
     };
-    let columns = schema.fields().iter().zip(canonical_types(&schema)).map(column).collect();
+    let columns = schema.fields().iter().zip(canonical_types(&schema)).zip(origins).map(column).collect();
     Ok(Planned { columns, engine: context.engine().clone(), state, plan: optimized })
 }
 

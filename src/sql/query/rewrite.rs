@@ -14,11 +14,14 @@ use sqlparser::ast::{
 use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::types::from_sql;
-use super::{catalog_forms, correlated, json, lateral};
+use super::{catalog_forms, correlated, json, lateral, literals, patterns};
 use crate::catalog::{ColumnType, Datum};
+use crate::parser::sql_text;
 
 /// Functions that return rows when they stand in `FROM`.
 const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
+/// Others that give tables.
+const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
 /// How many arrays without a name may stand side by side in one `unnest`.
 const MAX_ARRAYS: usize = 8;
@@ -39,7 +42,7 @@ impl OutputNames {
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
     lateral::rewrite(query);
-    let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query) };
+    let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query), depth: 0 };
     catalog_forms::empty_selects(query, rewriter.of_catalog);
     let mut names = name_outputs(query);
     names.shown.extend((0..MAX_ARRAYS).map(|at| (lateral::unnamed(at), "unnest".into())));
@@ -52,7 +55,7 @@ pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
 
 /// Rewords an expression.
 pub fn rewrite_expression(expression: &mut Expr) -> Result<()> {
-    let mut rewriter = Rewriter { error: None, of_catalog: false };
+    let mut rewriter = Rewriter { error: None, of_catalog: false, depth: 0 };
     let _ = expression.visit(&mut rewriter);
     rewriter.error.map_or(Ok(()), Err)
 }
@@ -61,6 +64,8 @@ struct Rewriter {
     error: Option<Error>,
     /// Whether the query reads the system's catalog.
     of_catalog: bool,
+    /// How many queries it is inside of.
+    depth: usize,
 }
 
 /// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`: planning goes over a tree again for every level of it.
@@ -105,15 +110,32 @@ impl VisitorMut for Rewriter {
             qualify_wildcards(select);
             name_subquery(select);
         }
+        if !self.of_catalog {
+            literals::type_whole_numbers(query, self.depth == 0);
+        }
+        self.depth += 1;
         if let Some(fetch) = query.fetch.take() {
-            if fetch.with_ties || fetch.percent || query.limit_clause.is_some() {
-                self.error = Some(Error::unsupported("this form of FETCH"));
-            }
             let one = || Expr::Value(Value::Number("1".into(), false).into());
             let limit = Some(fetch.quantity.unwrap_or_else(one));
-            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+            let offset = match query.limit_clause.take() {
+                None => None,
+                Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
+                Some(_) => {
+                    self.error = Some(Error::new(code::SYNTAX_ERROR, "multiple LIMIT clauses not allowed"));
+                    None
+                }
+            };
+            if fetch.with_ties || fetch.percent {
+                self.error = Some(Error::unsupported("this form of FETCH"));
+            }
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
         }
         self.error = self.error.take().or_else(|| refuse_ignored(query).err());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
         ControlFlow::Continue(())
     }
 
@@ -132,6 +154,8 @@ impl VisitorMut for Rewriter {
                     }
                 } else if SET_FUNCTIONS.contains(&function.as_str()) {
                     name_set_function(alias, &function);
+                } else if !*with_ordinality && !TABLE_FUNCTIONS.contains(&function.as_str()) {
+                    *factor = row_of_function(factor);
                 }
             }
             TableFactor::UNNEST { with_ordinality: true, .. } => {
@@ -278,7 +302,10 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
-        Expr::Function(function) => each_of_json(function),
+        Expr::Function(function) => match renamed(function)? {
+            Some(instead) => Some(instead),
+            None => each_of_json(function),
+        },
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) if digits.contains(['e', 'E']) => {
@@ -289,6 +316,26 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         },
         _ => None,
     })
+}
+
+/// A function of one value in `FROM`, as a query with that one row.
+fn row_of_function(factor: &TableFactor) -> TableFactor {
+    let TableFactor::Table { name, alias, args: Some(given), .. } = factor else { return factor.clone() };
+    let own = name.0.last().and_then(ObjectNamePart::as_ident).cloned().unwrap_or_else(|| Ident::new("function"));
+    let args = FunctionArgumentList { duplicate_treatment: None, args: given.args.clone(), clauses: Vec::new() };
+    let Expr::Function(mut function) = call("", Vec::new()) else { return factor.clone() };
+    (function.name, function.args) = (name.clone(), FunctionArguments::List(args));
+    let called = alias.as_ref().map_or(&own, |alias| &alias.name).clone();
+    let column = alias.as_ref().and_then(|alias| alias.columns.first()).map_or(&called, |column| &column.name).clone();
+    let text = format!("SELECT 1 AS {}", sql_text(&Expr::Identifier(column)));
+    let Ok(mut query) = super::super::parse_query(&text) else { return factor.clone() };
+    if let SetExpr::Select(select) = &mut *query.body
+        && let Some(SelectItem::ExprWithAlias { expr, .. }) = select.projection.first_mut()
+    {
+        *expr = Expr::Function(function);
+    }
+    let alias = TableAlias { explicit: true, name: called, columns: Vec::new(), at: None };
+    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
 }
 
 /// A set-returning function on JSON in `FROM`, as `UNNEST` of its array.
@@ -312,6 +359,34 @@ fn rows_of_json(factor: &mut TableFactor, function: &str) -> Result<TableFactor>
     }
     let array_exprs = vec![call(&format!("{}{function}", json::AS_LIST), args)];
     Ok(TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false })
+}
+
+/// Functions that DataFusion calls something else, or takes in another form.
+fn renamed(function: &Function) -> Result<Option<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let args = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
+        _ => None,
+    });
+    let Some(args) = args.collect::<Option<Vec<Expr>>>() else { return Ok(None) };
+    let Some(ObjectNamePart::Identifier(name)) = function.name.0.last() else { return Ok(None) };
+    Ok(match (normalized(name).as_str(), &args[..]) {
+        ("mod", [left, right]) => {
+            let nested = |operand: &Expr| Box::new(Expr::Nested(Box::new(operand.clone())));
+            let (left, right) = (nested(left), nested(right));
+            Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right })))
+        }
+        ("sign", [_]) => Some(call("signum", args)),
+        ("ceiling", [_]) => Some(call("ceil", args)),
+        ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {
+            Value::SingleQuotedString(text) => {
+                let chrono = patterns::for_chrono(text)?;
+                (chrono != *text).then(|| call("to_char", vec![value.clone(), string_literal(chrono)]))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// A set-returning function on JSON among other expressions.
@@ -368,6 +443,8 @@ pub fn output_name(expression: &Expr) -> String {
         Expr::Identifier(ident) => normalized(ident),
         Expr::CompoundIdentifier(parts) => parts.last().map_or("?column?".into(), normalized),
         Expr::Function(function) => match function.name.0.last() {
+            // The type of a parameter.
+            Some(ObjectNamePart::Identifier(ident)) if ident.value.starts_with("cast:") => "?column?".into(),
             Some(ObjectNamePart::Identifier(ident)) => normalized(ident),
             _ => "?column?".into(),
         },

@@ -276,7 +276,7 @@ pub async fn relation(context: &Context, sequence: &SequenceDescriptor) -> Resul
     let columns: Vec<OutputColumn> = ["last_value", "log_cnt", "is_called"]
         .into_iter()
         .zip(&types)
-        .map(|(name, column_type)| OutputColumn { name: name.into(), column_type: column_type.clone() })
+        .map(|(name, column_type)| OutputColumn::new(name, column_type.clone()))
         .collect();
     let schema = schema_of(&columns);
     let row = vec![Datum::Int(value.last_value), Datum::Int(0), Datum::Bool(value.is_called)];

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::super::types;
+use super::origin::Origin;
 use super::scan::StoreScan;
 use super::spans::{self, Access};
 use crate::catalog::{Column, TableDescriptor};
@@ -56,6 +57,14 @@ impl StoreTable {
             _ => Constraints::default(),
         };
         StoreTable { table, txn, positions, schema, constraints }
+    }
+}
+
+impl StoreTable {
+    /// The column at a position among those the query sees.
+    pub fn origin(&self, position: usize) -> Option<Origin> {
+        let column = &self.table.columns[*self.positions.get(position)?];
+        Some(Origin { table: self.table.identity.id, column: column.id })
     }
 }
 

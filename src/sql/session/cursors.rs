@@ -10,13 +10,16 @@ use datafusion::arrow::array::RecordBatch;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use sqlparser::ast::{CloseCursor, Declare, DeclareType, Statement as Ast};
 
-use super::super::context::Context;
+use super::super::context::{Context, CursorFacts};
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
 use super::super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
 use super::transaction::State;
 use super::{Response, Session};
 use crate::parser::{Fetch, FetchRows, Statement};
+
+/// More than this is not kept in memory for one cursor.
+const MAX_KEPT_BYTES: usize = 512 << 20;
 
 /// The cursors of a session.
 #[derive(Default)]
@@ -27,12 +30,11 @@ pub(super) struct Cursors {
 }
 
 struct OpenCursor {
-    name: String,
+    facts: CursorFacts,
     number: u64,
     columns: Vec<OutputColumn>,
-    /// Whether it can go back, so that all rows are kept.
-    scrolls: bool,
-    hold: bool,
+    /// Whether it was declared so as not to.
+    never_scrolls: bool,
     /// Its transaction is committed.
     is_held: bool,
     rows: Rows,
@@ -45,8 +47,10 @@ struct Rows {
     passed: u64,
     /// What is still to be read. Never locked: a stream alone would keep a session to one thread.
     rest: Mutex<Option<Batches>>,
-    /// Whether reading has failed.
-    is_broken: bool,
+    /// How many bytes are kept.
+    bytes: usize,
+    /// The error that reading has ended with.
+    failed: Option<Error>,
     /// The number of the row it stands on, from 1; 0 is before the first, and after the last is one more than there are.
     at: u64,
 }
@@ -54,7 +58,17 @@ struct Rows {
 impl Cursors {
     fn find(&mut self, name: &str) -> Result<&mut OpenCursor> {
         let missing = || Error::new(code::UNDEFINED_CURSOR, format!("cursor \"{name}\" does not exist"));
-        self.open.iter_mut().find(|cursor| cursor.name == name).ok_or_else(missing)
+        self.open.iter_mut().find(|cursor| cursor.facts.name == name).ok_or_else(missing)
+    }
+
+    /// What there is to know of them.
+    pub(super) fn facts(&self) -> Vec<CursorFacts> {
+        self.open.iter().map(|cursor| cursor.facts.clone()).collect()
+    }
+
+    /// Whether the transaction has any.
+    pub(super) fn is_any_of_transaction(&self) -> bool {
+        self.open.iter().any(|cursor| !cursor.is_held)
     }
 
     /// Where savepoints go back to.
@@ -74,15 +88,23 @@ impl Cursors {
     /// Lets those stay that are to, after a commit, and closes the others.
     pub(super) fn committed(&mut self) {
         self.open.retain_mut(|cursor| {
-            cursor.is_held |= cursor.hold;
+            cursor.is_held |= cursor.facts.holds;
             cursor.is_held
         });
     }
 
     /// Reads what is left of those that hold, or of all, of the transaction.
     pub(super) async fn read_to_end(&mut self, all: bool) -> Result<()> {
-        for cursor in self.open.iter_mut().filter(|cursor| !cursor.is_held && (all || cursor.hold)) {
-            while cursor.rows.read().await? {}
+        for cursor in self.open.iter_mut().filter(|cursor| !cursor.is_held && (all || cursor.facts.holds)) {
+            loop {
+                match cursor.rows.read().await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // Whoever fetches that far is told, and nobody else.
+                    Err(error) if error.sqlstate != code::RESOURCES_EXHAUSTED => break,
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(())
     }
@@ -97,20 +119,29 @@ impl Rows {
     async fn read(&mut self) -> Result<bool> {
         let rest = self.rest.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(batches) = rest else { return Ok(false) };
-        if self.is_broken {
-            return Err(Error::new(code::NOT_IN_PREREQUISITE_STATE, "the cursor cannot be read on: it has failed"));
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         match batches.try_next().await {
             Ok(Some(batch)) => {
+                self.bytes += batch.get_array_memory_size();
                 self.kept.push_back(batch);
-                Ok(true)
+                if self.bytes <= MAX_KEPT_BYTES {
+                    return Ok(true);
+                }
+                let message = format!("a cursor keeps more than {} MiB of rows in memory", MAX_KEPT_BYTES >> 20);
+                let error = Error::new(code::RESOURCES_EXHAUSTED, message);
+                let hint =
+                    "Rows are kept by cursors WITH HOLD and with SCROLL, and by all when their transaction writes.";
+                self.failed = Some(error.hint(hint));
+                self.failed.clone().map_or(Ok(true), Err)
             }
             Ok(None) => {
                 *rest = None;
                 Ok(false)
             }
             Err(error) => {
-                self.is_broken = true;
+                self.failed = Some(error.clone());
                 Err(error)
             }
         }
@@ -142,6 +173,7 @@ impl Rows {
             && self.passed + (first.num_rows() as u64) < self.at
         {
             self.passed += first.num_rows() as u64;
+            self.bytes -= first.get_array_memory_size();
             self.kept.pop_front();
         }
     }
@@ -155,7 +187,7 @@ impl OpenCursor {
         rows.read_until(last).await?;
         let found = rows.between(rows.at + 1, last);
         rows.at = last.min(rows.known() + 1);
-        if !self.scrolls {
+        if !self.facts.scrolls {
             self.rows.forget_passed();
         }
         Ok(found)
@@ -183,8 +215,9 @@ impl OpenCursor {
         Ok(self.rows.between(self.rows.at, self.rows.at))
     }
 
+    /// As in PostgreSQL, one that was not declared `NO SCROLL` may go back if that costs nothing: all rows are still there.
     fn check_scrolls(&self) -> Result<()> {
-        if self.scrolls {
+        if self.facts.scrolls || (!self.never_scrolls && self.rows.passed == 0) {
             return Ok(());
         }
         let error = Error::new(code::NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward");
@@ -212,12 +245,12 @@ impl OpenCursor {
 impl Session {
     /// The columns of a cursor.
     pub fn cursor_columns(&self, name: &str) -> Option<&[OutputColumn]> {
-        self.cursors.open.iter().find(|cursor| cursor.name == name).map(|cursor| cursor.columns.as_slice())
+        self.cursors.open.iter().find(|cursor| cursor.facts.name == name).map(|cursor| cursor.columns.as_slice())
     }
 
     /// Closes a cursor, if there is one with the name.
     pub fn close_cursor(&mut self, name: &str) {
-        self.cursors.open.retain(|cursor| cursor.name != name);
+        self.cursors.open.retain(|cursor| cursor.facts.name != name);
     }
 
     /// `DECLARE`
@@ -246,14 +279,15 @@ impl Session {
         let planned = query::plan(context, query, extra, Visibility::AsNamed).await?;
         let (columns, batches) = planned.run().await?;
         let mut rows =
-            Rows { kept: VecDeque::new(), passed: 0, rest: Mutex::new(Some(batches)), is_broken: false, at: 0 };
+            Rows { kept: VecDeque::new(), passed: 0, rest: Mutex::new(Some(batches)), bytes: 0, failed: None, at: 0 };
         if is_alone {
             while rows.read().await? {}
         }
         let number = self.cursors.opened;
         self.cursors.opened += 1;
-        let scrolls = *scroll == Some(true);
-        self.cursors.open.push(OpenCursor { name, number, columns, scrolls, hold, is_held: is_alone, rows });
+        let (scrolls, never_scrolls) = (*scroll == Some(true), *scroll == Some(false));
+        let facts = CursorFacts { name, statement: format!("DECLARE {}", what[0]), holds: hold, scrolls };
+        self.cursors.open.push(OpenCursor { facts, number, columns, never_scrolls, is_held: is_alone, rows });
         Ok(())
     }
 
@@ -293,9 +327,13 @@ impl Session {
     /// Before a statement that may write: cursors show what there was when they were declared.
     pub(super) async fn settle_cursors(&mut self, statement: &Statement) -> Result<()> {
         let only_reads = match statement {
-            Statement::Sql(ordinary) => {
-                matches!(ordinary.ast, Ast::Query(_) | Ast::Explain { .. } | Ast::Declare { .. })
-            }
+            Statement::Sql(ordinary) => match &ordinary.ast {
+                // Locking rows moves the time that a transaction reads at.
+                Ast::Query(query) => query.locks.is_empty(),
+                Ast::Copy { to, .. } => *to,
+                Ast::Explain { .. } | Ast::Declare { .. } | Ast::Close { .. } => true,
+                _ => false,
+            },
             Statement::Show(_) => true,
             _ => false,
         };

@@ -28,7 +28,7 @@ use self::variables::{SettingsAfter, setting_value};
 use super::advisory::Holder;
 use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
-use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, what, write_batch};
+use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::sequences::SessionSequences;
@@ -63,8 +63,10 @@ pub enum Response {
     Done(String),
     /// The client is to send rows; see [`Session::copy_data`].
     CopyIn {
-        /// Columns of each row.
-        columns: usize,
+        /// The types of the columns of each row.
+        columns: Vec<ColumnType>,
+        /// Whether the rows are to go to [`Session::copy_rows`] instead.
+        binary: bool,
     },
     /// Lines for the client.
     CopyOut {
@@ -124,7 +126,9 @@ impl Session {
             search_path: vec![PUBLIC_SCHEMA.into()],
             sequences: Arc::new(SessionSequences::default()),
             locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
+            backend_id: 0,
             settings: Arc::default(),
+            cursors: Vec::new(),
         };
         let txn = engine.store().begin().await?;
         let transaction = TransactionFacts::new(facts.locks.clone());
@@ -202,13 +206,25 @@ impl Session {
         self.facts.settings.timeout("transaction_timeout")
     }
 
-    /// Sets a setting as the client asks when it connects; unknown ones are left alone.
+    /// Sets a setting as the client asks when it connects. Some drivers always send the zone that they are in: they hear that it is
+    /// another one here, and tell the offset with each time.
     pub fn set_at_startup(&mut self, name: &str, value: &str) -> Result<()> {
-        self.set(name, Some(value))
+        match self.set(name, Some(value)) {
+            Err(error) if name.eq_ignore_ascii_case("timezone") && error.sqlstate == code::INVALID_PARAMETER => {
+                self.notices.push(format!("time zone \"{value}\" is not used: in this version it is UTC"));
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// The number that the client knows the session by.
+    pub fn set_backend_id(&mut self, id: i32) {
+        self.facts.backend_id = id;
     }
 
     fn context(&self, open: &Open) -> Context {
-        let facts = Arc::new(self.facts.clone());
+        let facts = Arc::new(SessionFacts { cursors: self.cursors.facts(), ..self.facts.clone() });
         Context::new(self.engine.clone(), open.txn.clone(), facts, open.facts.clone())
     }
 
@@ -533,16 +549,14 @@ impl Session {
                 Ok(Response::Done(tag))
             }
             Ast::Copy { source, to, target, options, legacy_options, .. } => {
-                if !legacy_options.is_empty() {
-                    return Err(Error::unsupported("this form of COPY options").hint("Write WITH (FORMAT csv, ...)."));
-                }
-                let format = CopyFormat::from_options(options)?;
+                let format = CopyFormat::from_options(&[&options[..], &modern(legacy_options)?].concat())?;
+                let binary = format.binary;
                 match what(source, *to, target)? {
                     CopyWhat::In { table, columns } => {
                         let copy = CopyIn::new(context, table, columns, format).await?;
-                        let width = copy.width();
+                        let columns = copy.types();
                         self.copy = Some((copy, matches!(self.state, State::Idle)));
-                        Ok(Response::CopyIn { columns: width })
+                        Ok(Response::CopyIn { columns, binary })
                     }
                     CopyWhat::Out(sql) => {
                         let query = super::parse_query(&sql)?;
@@ -595,14 +609,25 @@ impl Session {
                 let pushed = copy.push(data).await;
                 self.located(pushed).await
             }
-            None => Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress")),
+            None => Err(no_copy()),
+        }
+    }
+
+    /// Takes rows of `COPY ... FROM STDIN` in binary.
+    pub async fn copy_rows(&mut self, rows: Vec<Vec<Datum<'static>>>) -> Result<()> {
+        match &mut self.copy {
+            Some((copy, _)) => {
+                let pushed = copy.push_rows(rows).await;
+                self.located(pushed).await
+            }
+            None => Err(no_copy()),
         }
     }
 
     /// Ends `COPY ... FROM STDIN`; the tag says how many rows came.
     pub async fn copy_done(&mut self) -> Result<String> {
         let Some((copy, alone)) = self.copy.take() else {
-            return Err(Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress"));
+            return Err(no_copy());
         };
         let finished = copy.finish().await;
         let rows = self.located(finished).await?;
@@ -611,6 +636,10 @@ impl Session {
         }
         Ok(format!("COPY {rows}"))
     }
+}
+
+fn no_copy() -> Error {
+    Error::new(code::PROTOCOL_VIOLATION, "no COPY is in progress")
 }
 
 /// An error with the name of the schema of the table it is about.

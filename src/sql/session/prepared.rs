@@ -19,6 +19,8 @@ pub struct Prepared {
     pub parsed: Option<Parsed>,
     /// What it takes and gives.
     pub description: Description,
+    /// The object identifiers of the types that the client declared for its parameters; 0 for none.
+    pub declared: Vec<u32>,
 }
 
 impl Session {
@@ -77,7 +79,7 @@ impl Session {
                     Some(parsed) => self.describe(parsed, &declared).await?,
                     None => Description::default(),
                 };
-                self.keep(name, Prepared { parsed, description });
+                self.keep(name, Prepared { parsed, description, declared: Vec::new() });
                 Ok(Some(Response::Done("PREPARE".into())))
             }
             Ast::Execute { name: Some(name), parameters, immediate: false, into, using, .. }

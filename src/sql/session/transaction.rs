@@ -57,6 +57,14 @@ pub(super) struct Savepoint {
     settings: Option<(Arc<SessionSettings>, SettingsAfter)>,
 }
 
+impl Open {
+    /// Ends it without a trace, at once: something that still runs may keep it for a while.
+    fn give_up(&self) {
+        self.facts.locks.unlock_all();
+        self.txn.rollback();
+    }
+}
+
 impl Session {
     pub(super) async fn begin(&self) -> Result<Open> {
         Ok(self.open_with(self.engine.store().begin().await?))
@@ -146,8 +154,7 @@ impl Session {
             State::Open(open) | State::Failed(open) => {
                 if open.savepoints.is_empty() {
                     self.cursors.close_since(0);
-                    open.facts.locks.unlock_all();
-                    open.txn.rollback();
+                    open.give_up();
                 }
                 State::Failed(open)
             }
@@ -177,7 +184,8 @@ impl Session {
                     self.end_with_commit(open).await?;
                     "COMMIT"
                 }
-                State::Failed(_) => {
+                State::Failed(open) => {
+                    open.give_up();
                     self.forget_transaction()?;
                     "ROLLBACK"
                 }
@@ -187,10 +195,10 @@ impl Session {
                 }
             },
             Ast::Rollback { chain: false, savepoint: None } => {
-                if let State::Idle = self.state {
-                    self.notices.push("there is no transaction in progress".into());
+                match std::mem::replace(&mut self.state, State::Idle) {
+                    State::Idle => self.notices.push("there is no transaction in progress".into()),
+                    State::Open(open) | State::Failed(open) => open.give_up(),
                 }
-                self.state = State::Idle;
                 self.forget_transaction()?;
                 "ROLLBACK"
             }
@@ -238,14 +246,16 @@ impl Session {
         self.read_past(statement.as_of.as_ref(), read_only).await
     }
 
-    /// Replaces a transaction that has not written anything by a read-only one, at the statement's time if it has one.
+    /// Replaces a transaction in which nothing has happened yet by a read-only one, at a time if there is one.
     pub(super) async fn read_past(&mut self, as_of: Option<&Expr>, read_only: bool) -> Result<()> {
         if as_of.is_none() && !read_only {
             return Ok(());
         }
         let State::Open(open) = &self.state else { return Ok(()) };
-        if open.txn.pending_writes() > 0 {
-            let message = "a transaction that reads the past or is read-only must be begun before anything is written";
+        let has_begun = open.txn.pending_writes() > 0 || !open.savepoints.is_empty() || open.facts.locks.is_used();
+        if has_begun || self.cursors.is_any_of_transaction() {
+            let message = "a transaction that reads the past or is read-only must be begun before anything is written, locked or \
+                           opened, and before savepoints";
             return Err(Error::new(code::ACTIVE_TRANSACTION, message));
         }
         let at = match as_of {

@@ -84,6 +84,10 @@ impl Session {
     }
 
     fn reset_all(&mut self) -> Result<()> {
+        self.note_settings();
+        if let Some(after) = &mut self.settings_after {
+            Arc::make_mut(&mut after.commit).reset_all();
+        }
         Arc::make_mut(&mut self.facts.settings).reset_all();
         self.set("search_path", None)?;
         for (name, _) in reported_settings() {

@@ -465,6 +465,18 @@ pub const RELATIONS: &[Relation] = &[
             ]);
         },
     },
+    // Without the time of creation.
+    Relation {
+        name: "pg_cursors",
+        columns: &[
+            ("name", Text),
+            ("statement", Text),
+            ("is_holdable", Bool),
+            ("is_binary", Bool),
+            ("is_scrollable", Bool),
+        ],
+        fill: views::pg_cursors,
+    },
     Relation {
         name: "pg_settings",
         columns: &[
@@ -627,7 +639,7 @@ pub const RELATIONS: &[Relation] = &[
 ];
 
 /// Relations of things that keepsafe does not have.
-pub const WITHOUT_ROWS: [&str; 43] = [
+pub const WITHOUT_ROWS: [&str; 44] = [
     "pg_amop",
     "pg_amproc",
     "pg_cast",
@@ -651,6 +663,7 @@ pub const WITHOUT_ROWS: [&str; 43] = [
     "pg_partitioned_table",
     "pg_policies",
     "pg_policy",
+    "pg_prepared_xacts",
     "pg_proc",
     "pg_publication",
     "pg_publication_namespace",

@@ -63,6 +63,17 @@ pub fn pg_sequences(objects: &Objects, rows: &mut Rows) {
     }
 }
 
+pub fn pg_cursors(objects: &Objects, rows: &mut Rows) {
+    for cursor in &objects.cursors {
+        rows.push(&[
+            ("name", name(&cursor.name)),
+            ("statement", name(&cursor.statement)),
+            ("is_holdable", Datum::Bool(cursor.holds)),
+            ("is_scrollable", Datum::Bool(cursor.scrolls)),
+        ]);
+    }
+}
+
 pub fn pg_settings(objects: &Objects, rows: &mut Rows) {
     for (setting, value) in &objects.settings {
         rows.push(&[
