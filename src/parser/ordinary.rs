@@ -209,7 +209,7 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
 }
 
 /// Spellings that `sqlparser` does not have: `OPERATOR(pg_catalog.=)` before `ANY` and `ALL`; locks of rows that are weaker than those there
-/// are, for which the next stronger are taken; `trim(LEADING FROM text)` without the blank that it takes away.
+/// are, for which the next stronger are taken; `trim(LEADING FROM text)` without the blank that it takes away; `TABLE t`; `FROM ONLY t`.
 fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut reworded: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
@@ -224,6 +224,17 @@ fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         if is_operator {
             reworded.push(tokens[index + 4].clone());
             index += 6;
+        } else if index == 0 && words(&["TABLE"]) {
+            let word = |text: &str, known| TokenWithSpan::new(keyword(text, known), tokens[0].span);
+            reworded.extend([word("SELECT", Keyword::SELECT), TokenWithSpan::new(Token::Mul, tokens[0].span)]);
+            reworded.push(word("FROM", Keyword::FROM));
+            index += 1;
+        } else if words(&["ONLY"])
+            && index > 0
+            && ["FROM", "JOIN", "UPDATE"].iter().any(|word| is(&tokens, index - 1, word))
+        {
+            // No table inherits from another.
+            index += 1;
         } else if words(&["FOR", "NO", "KEY", "UPDATE"]) {
             reworded.push(tokens[index].clone());
             index += 3;

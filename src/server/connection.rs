@@ -152,6 +152,9 @@ fn options(text: &str) -> Vec<(String, String)> {
     words.filter_map(|word| word.split_once('=')).map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
+/// The type of a literal that has none yet.
+const UNKNOWN: u32 = 705;
+
 struct Connection {
     outgoing: Outgoing,
     messages: mpsc::Receiver<Result<Received, PgWireError>>,
@@ -580,7 +583,8 @@ impl Connection {
                     // What the client said of a parameter, it is told again.
                     let said = prepared.declared.iter().copied().chain(std::iter::repeat(0));
                     let known = prepared.description.parameters.iter().map(|column_type| pg_type(column_type).oid());
-                    let oids = said.zip(known).map(|(said, known)| if said == 0 { known } else { said });
+                    let oids =
+                        said.zip(known).map(|(said, known)| if said == 0 || said == UNKNOWN { known } else { said });
                     let parameters = ParameterDescription::new(oids.collect());
                     self.outgoing.feed(Message::ParameterDescription(parameters)).await?;
                     self.describe_columns(&prepared, &[]).await

@@ -20,6 +20,8 @@ const CRITICAL_FLAGS: u32 = 0xffff_0000;
 const TRAILER: i16 = -1;
 /// A value longer than this is an error and not a reason to use up all memory.
 const MAX_VALUE_BYTES: usize = 256 << 20;
+/// The same for a row.
+const MAX_ROW_BYTES: usize = 512 << 20;
 
 /// What comes before the rows.
 pub fn header() -> Bytes {
@@ -58,6 +60,9 @@ impl BinaryRows {
     /// Takes a piece of data, and gives the rows that are whole.
     pub fn push(&mut self, data: &[u8]) -> Result<Vec<Vec<Datum<'static>>>> {
         self.pending.extend_from_slice(data);
+        if self.pending.len() > MAX_ROW_BYTES {
+            return Err(malformed("a row is too long"));
+        }
         if !self.has_begun && !self.take_header()? {
             return Ok(Vec::new());
         }
@@ -98,21 +103,17 @@ impl BinaryRows {
 
     fn take_row(&mut self) -> Result<Option<Vec<Datum<'static>>>> {
         let mut rest = &self.pending[..];
+        if self.has_ended && !rest.is_empty() {
+            return Err(malformed("received copy data after EOF marker"));
+        }
         if rest.len() < 2 {
             return Ok(None);
         }
         let count = rest.get_i16();
-        if self.has_ended {
-            return Err(malformed("received copy data after EOF marker"));
-        }
         if count == TRAILER {
             self.has_ended = true;
             self.pending.advance(2);
-            return if self.pending.is_empty() {
-                Ok(None)
-            } else {
-                Err(malformed("received copy data after EOF marker"))
-            };
+            return self.take_row();
         }
         if usize::try_from(count) != Ok(self.types.len()) {
             let message = format!("row field count is {count}, expected {}", self.types.len());

@@ -6,7 +6,13 @@ use super::message::BINARY;
 use super::value::{EPOCH_DAYS, EPOCH_MICROS};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::sql::error::code;
+use crate::sql::types::pg_name;
 use crate::sql::{Error, Result, text};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// 0001-01-01 and 9999-12-31, between which dates are written with four digits and no era, in days since 1970-01-01.
+const FIRST_DAY: i64 = -719_162;
+const LAST_DAY: i64 = 2_932_896;
 
 /// Reads a parameter.
 pub fn decode(bytes: &[u8], format: i16, column_type: &ColumnType) -> Result<Datum<'static>> {
@@ -19,7 +25,14 @@ pub fn decode(bytes: &[u8], format: i16, column_type: &ColumnType) -> Result<Dat
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Error::new("22021", "invalid byte sequence for encoding \"UTF8\""))
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| Error::new("22021", "invalid byte sequence for encoding \"UTF8\""))
+}
+
+/// A date or time that can be written, too.
+fn within(value: i64, range: std::ops::RangeInclusive<i64>, column_type: &ColumnType) -> Result<Datum<'static>> {
+    let error = || Error::new(code::DATETIME_OVERFLOW, format!("{} out of range", pg_name(column_type)));
+    if range.contains(&value) { Ok(Datum::Int(value)) } else { Err(error()) }
 }
 
 /// `None` if the bytes are not of the type's form.
@@ -32,10 +45,13 @@ fn decode_binary(mut bytes: &[u8], column_type: &ColumnType) -> Result<Option<Da
         ColumnType::Int8 if sized(8) => Datum::Int(bytes.get_i64()),
         ColumnType::Float4 if sized(4) => Datum::Float(bytes.get_f32().into()),
         ColumnType::Float8 if sized(8) => Datum::Float(bytes.get_f64()),
-        ColumnType::Date if sized(4) => Datum::Int(i64::from(bytes.get_i32()) + EPOCH_DAYS),
-        ColumnType::Time if sized(8) => Datum::Int(bytes.get_i64()),
+        ColumnType::Date if sized(4) => {
+            within(i64::from(bytes.get_i32()) + EPOCH_DAYS, FIRST_DAY..=LAST_DAY, column_type)?
+        }
+        ColumnType::Time if sized(8) => within(bytes.get_i64(), 0..=MICROS_PER_DAY, column_type)?,
         ColumnType::Timestamp | ColumnType::TimestampTz if sized(8) => {
-            Datum::Int(bytes.get_i64().saturating_add(EPOCH_MICROS))
+            let micros = bytes.get_i64().saturating_add(EPOCH_MICROS);
+            within(micros, FIRST_DAY * MICROS_PER_DAY..=LAST_DAY * MICROS_PER_DAY, column_type)?
         }
         ColumnType::Interval if sized(16) => {
             let (micros, days, months) = (bytes.get_i64(), bytes.get_i32(), bytes.get_i32());

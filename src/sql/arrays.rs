@@ -290,9 +290,12 @@ fn convert(array: &ArrayRef, from: &ColumnType, to: &ColumnType, truncate: bool)
 }
 
 fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Datum<'a>> {
-    let cannot = || {
-        let message = format!("column is of type {} but expression is of type {}", pg_name(to), pg_name(from));
-        Error::new(code::DATATYPE_MISMATCH, message)
+    let cannot = || match truncate {
+        true => Error::new(code::CANNOT_COERCE, format!("cannot cast type {} to {}", pg_name(from), pg_name(to))),
+        false => {
+            let message = format!("column is of type {} but expression is of type {}", pg_name(to), pg_name(from));
+            Error::new(code::DATATYPE_MISMATCH, message)
+        }
     };
     let range = || Error::new(code::NUMERIC_OUT_OF_RANGE, format!("{} out of range", pg_name(to)));
     Ok(match (datum, to) {

@@ -434,8 +434,15 @@ fn from_plan(message: String) -> Error {
     } else if has("must be in GROUP BY")
         || has("must appear in the GROUP BY")
         || has("Aggregate functions are not allowed")
+        || has("Aggregate function calls cannot be nested")
     {
         code::GROUPING_ERROR
+    } else if has("Order by column out of bounds") {
+        code::INVALID_COLUMN_REFERENCE
+    } else if has("LIMIT must be") {
+        "2201W"
+    } else if has("OFFSET must be") {
+        "2201X"
     } else if has("Cannot coerce") || has("Cannot automatically convert") || has("Unsupported CAST") {
         code::CANNOT_COERCE
     } else if has("different number of columns") {

@@ -177,6 +177,12 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     uuid::Uuid::parse_str(text).ok().map(uuid::Uuid::into_bytes)
 }
 
+/// A text as a literal that reads the same whatever the settings.
+pub fn quoted(text: &str) -> String {
+    let escape = if text.contains('\\') { "E" } else { "" };
+    format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
 /// A UUID's text.
 pub fn format_uuid(bytes: &[u8]) -> String {
     uuid::Uuid::from_slice(bytes).unwrap_or_default().hyphenated().to_string()

@@ -37,9 +37,20 @@ pub use sequence::execute as execute_sequence;
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
     let outcome = run(context, statement).await?;
+    let table = match &statement.ast {
+        Ast::CreateTable(create) => Some(&create.name),
+        Ast::AlterTable(alter) => Some(&alter.name),
+        _ => None,
+    };
+    let is_skipped = outcome.as_ref().is_some_and(|outcome| !outcome.notices.is_empty());
+    let Some(table) = table.filter(|_| !is_skipped && !statement.sequences.is_empty()) else { return Ok(outcome) };
+    let table = context.object(&name_parts(table)?).await?.id();
     // Sequences of identity columns are called after table and column.
     for name in &statement.sequences {
-        if !matches!(context.find_object(name).await?.as_deref(), Some(Descriptor::Sequence(_))) {
+        let found = context.find_object(name).await?;
+        let is_its_own = matches!(found.as_deref(), Some(Descriptor::Sequence(sequence))
+            if sequence.owned_by.is_some_and(|(owner, _)| owner == table));
+        if !is_its_own {
             return Err(Error::unsupported(format!("SEQUENCE NAME {} for this column", quote_name(name)))
                 .hint("It is the name of the table, that of the column, and seq, with _ between."));
         }

@@ -16,6 +16,7 @@ use sqlparser::parser::Parser;
 use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
 use super::super::names::parse_name;
+use super::super::text::quoted;
 use super::super::types::{anonymous_field, arrow_type, from_sql, pg_type};
 use super::objects::{Comment, Objects, oid, role_oid};
 use super::{Snapshot, catalog_oid, pg_catalog, written};
@@ -44,7 +45,7 @@ const PLAIN: [Definition<Plain>; 9] = [
     }),
     ("pg_size_pretty", 1..=1, TEXT, |args| Ok(number(&args[0]).map(pretty_size).into())),
     ("quote_ident", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_ident_in_sql).into())),
-    ("quote_literal", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_literal).into())),
+    ("quote_literal", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quoted).into())),
     ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
     ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
     ("subscripts", 2..=2, INT8S, subscripts),
@@ -407,12 +408,6 @@ fn subscripts(args: &[Datum<'_>]) -> Result<Datum<'static>> {
         Datum::Array(items) => Datum::Array((0..items.len() as i64).map(|at| Datum::Int(first + at)).collect()),
         _ => Datum::Null,
     })
-}
-
-/// A text as a literal that reads the same whatever the settings.
-fn quote_literal(text: &str) -> String {
-    let escape = if text.contains('\\') { "E" } else { "" };
-    format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// A pattern of `LIKE` that another character escapes in, as one in which a backslash does.

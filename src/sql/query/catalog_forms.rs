@@ -519,7 +519,8 @@ fn from_zero(root: &Expr, access: &[AccessExpr]) -> Option<Expr> {
     let [AccessExpr::Subscript(Subscript::Index { index })] = access else { return None };
     let one = || Expr::Value(Value::Number("1".into(), false).into());
     let at = Expr::BinaryOp { left: Box::new(index.clone()), op: BinaryOperator::Plus, right: Box::new(one()) };
-    let is_name = matches!(root, Expr::Identifier(ident) if normalized(ident).ends_with("name"));
+    let names = ["attname", "conname", "datname", "nspname", "relname", "rolname", "typname"];
+    let is_name = matches!(root, Expr::Identifier(ident) if names.contains(&normalized(ident).as_str()));
     if is_name {
         return Some(call("substr", vec![root.clone(), at, one()]));
     }

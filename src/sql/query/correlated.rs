@@ -27,7 +27,7 @@ pub const ONLY: &str = "array:only";
 pub const ANY_NUMBER: &str = "array:any";
 
 /// Aggregates: a subquery of one gives one row anyway.
-const AGGREGATES: [&str; 48] = [
+const AGGREGATES: [&str; 50] = [
     "any_value",
     "approx_distinct",
     "approx_median",
@@ -49,7 +49,9 @@ const AGGREGATES: [&str; 48] = [
     "first_value",
     "grouping",
     "json_agg",
+    "json_object_agg",
     "jsonb_agg",
+    "jsonb_object_agg",
     "last_value",
     "max",
     "mean",

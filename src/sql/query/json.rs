@@ -2,38 +2,19 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::ScalarUDF;
 use serde_json::{Map, Value};
 use sqlparser::ast::BinaryOperator;
 
-use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
 use super::super::text::{self, format_json};
-use super::super::types::{anonymous_field, arrow_type};
+use super::row_function::{Argument, Takes, functions};
 use crate::catalog::{ColumnType, Datum};
-
-type DfResult<T> = datafusion::error::Result<T>;
-type Body = fn(&[Argument<'_>]) -> Result<Datum<'static>>;
-
-/// One argument that is not NULL, and its type.
-struct Argument<'a> {
-    datum: Datum<'a>,
-    column_type: &'a ColumnType,
-}
 
 impl Argument<'_> {
     fn json(&self) -> Result<Value> {
         let text = self.datum.as_text().ok_or_else(|| mismatch(self.column_type))?;
         serde_json::from_str(text).map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))
-    }
-
-    fn text(&self) -> String {
-        let mut out = String::new();
-        text::format(&mut out, &self.datum, self.column_type);
-        out
     }
 
     /// The steps of a path: an array, or a literal of one.
@@ -272,94 +253,15 @@ fn built_object(arguments: &[Argument<'_>]) -> Result<Datum<'static>> {
 }
 
 /// Which numbers of arguments a function takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Takes {
-    Exactly(usize),
-    Between(usize, usize),
-    /// Any number, and NULLs are values.
-    Any,
-}
-
-/// A function or operator on JSONB.
-#[derive(Clone)]
-struct JsonFunction {
-    name: &'static str,
-    takes: Takes,
-    returns: ColumnType,
-    body: Body,
-    signature: Signature,
-}
-
-impl std::fmt::Debug for JsonFunction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-impl PartialEq for JsonFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for JsonFunction {}
-
-impl std::hash::Hash for JsonFunction {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
-
-impl ScalarUDFImpl for JsonFunction {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(arrow_type(&self.returns))
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        let count = args.arg_fields.len();
-        let fits = match self.takes {
-            Takes::Exactly(wanted) => count == wanted,
-            Takes::Between(least, most) => (least..=most).contains(&count),
-            Takes::Any => true,
-        };
-        if !fits {
-            let message = format!("function {} does not take {count} arguments", self.name);
-            return Err(Error::new(code::UNDEFINED_FUNCTION, message).into());
-        }
-        Ok(Arc::new(anonymous_field(&self.returns).as_ref().clone().with_name(self.name)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let strict = self.takes != Takes::Any;
-        let value = row_by_row(&args, &self.returns, |datums, types| {
-            if strict && datums.iter().any(Datum::is_null) {
-                return Ok(Datum::Null);
-            }
-            let argument = |(datum, column_type)| Argument { datum, column_type };
-            let arguments: Vec<Argument<'_>> = datums.into_iter().zip(types).map(argument).collect();
-            (self.body)(&arguments)
-        })?;
-        Ok(value)
-    }
-}
-
 fn texts(values: impl Iterator<Item = Datum<'static>>) -> Datum<'static> {
     Datum::Array(values.collect())
 }
 
-fn all() -> Vec<JsonFunction> {
+fn all() -> Vec<Arc<ScalarUDF>> {
     use ColumnType::{Bool, Int4, Json, Text};
     use Takes::{Any, Between, Exactly};
     let list = |element: ColumnType| ColumnType::Array(Box::new(element));
-    let functions: Vec<(&'static str, Takes, ColumnType, Body)> = vec![
+    functions(vec![
         ("->", Exactly(2), Json, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, json))),
         ("->>", Exactly(2), Text, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, shown))),
         ("#>", Exactly(2), Json, |args| Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, json))),
@@ -415,15 +317,57 @@ fn all() -> Vec<JsonFunction> {
         }),
         ("jsonb_extract_path", Any, Json, |args| extracted(args, json)),
         ("jsonb_extract_path_text", Any, Text, |args| extracted(args, shown)),
-    ];
-    let function = |(name, takes, returns, body)| {
-        let signature = match takes {
-            Exactly(count) => Signature::any(count, Volatility::Immutable),
-            _ => Signature::variadic_any(Volatility::Immutable),
-        };
-        JsonFunction { name, takes, returns, body, signature }
-    };
-    functions.into_iter().map(function).collect()
+        // What `jsonb_agg` and `jsonb_object_agg` have collected: JSON as text.
+        ("json:array", Exactly(1), Json, |args| match &args[0].datum {
+            Datum::Array(items) => Ok(json(&Value::Array(items.iter().map(parsed).collect::<Result<_>>()?))),
+            _ => Err(mismatch(args[0].column_type)),
+        }),
+        ("json:object", Exactly(2), Json, |args| {
+            let (Datum::Array(keys), Datum::Array(values)) = (&args[0].datum, &args[1].datum) else {
+                return Err(mismatch(args[0].column_type));
+            };
+            let mut object = Map::new();
+            for (key, value) in keys.iter().zip(values) {
+                let missing = || Error::new(code::INVALID_PARAMETER, "field name must not be null");
+                object.insert(key.as_text().ok_or_else(missing)?.to_string(), parsed(value)?);
+            }
+            Ok(json(&Value::Object(object)))
+        }),
+        ("jsonb_delete_path", Exactly(2), Json, |args| {
+            let mut value = args[0].json()?;
+            delete_path(&mut value, &args[1].path()?);
+            Ok(json(&value))
+        }),
+    ])
+}
+
+/// A value that was collected as text.
+fn parsed(item: &Datum<'_>) -> Result<Value> {
+    match item.as_text() {
+        None => Ok(Value::Null),
+        Some(text) => {
+            serde_json::from_str(text).map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))
+        }
+    }
+}
+
+fn delete_path(value: &mut Value, path: &[String]) {
+    let Some((step, rest)) = path.split_first() else { return };
+    let at = |length: usize| step.parse::<i64>().ok().and_then(|index| position(length, index));
+    match (value, rest.is_empty()) {
+        (Value::Object(members), true) => drop(members.remove(step)),
+        (Value::Object(members), false) => {
+            if let Some(inner) = members.get_mut(step) {
+                delete_path(inner, rest);
+            }
+        }
+        (Value::Array(items), is_last) => match (at(items.len()), is_last) {
+            (Some(index), true) => drop(items.remove(index)),
+            (Some(index), false) => delete_path(&mut items[index], rest),
+            (None, _) => {}
+        },
+        _ => {}
+    }
 }
 
 fn extracted(args: &[Argument<'_>], shown: fn(&Value) -> Datum<'static>) -> Result<Datum<'static>> {
@@ -434,8 +378,7 @@ fn extracted(args: &[Argument<'_>], shown: fn(&Value) -> Datum<'static>) -> Resu
     Ok(at_path(&value.json()?, &path).map_or(Datum::Null, shown))
 }
 
-static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> =
-    LazyLock::new(|| all().into_iter().map(|function| Arc::new(ScalarUDF::from(function))).collect());
+static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(all);
 
 /// A function on JSONB; those on `json` are the same.
 pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
@@ -470,6 +413,7 @@ pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> O
         BinaryOperator::QuestionAnd if is_json => "?&",
         BinaryOperator::StringConcat if is_json && !right.is_character() => "jsonb_concat",
         BinaryOperator::Minus if is_json => "jsonb_delete",
+        BinaryOperator::HashMinus if is_json => "jsonb_delete_path",
         _ => return None,
     })
 }

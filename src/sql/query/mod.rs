@@ -21,6 +21,8 @@ mod origin;
 mod patterns;
 mod provider;
 mod rewrite;
+mod row_function;
+mod scalars;
 mod scan;
 pub mod sequences;
 mod spans;

@@ -18,7 +18,7 @@ use sqlparser::ast::BinaryOperator;
 use super::super::arrays::{ColumnBuilder, only_value};
 use super::super::text;
 use super::super::types::of_field;
-use super::json;
+use super::{json, scalars};
 use crate::catalog::ColumnType;
 
 /// Longest name of an operand that is spelled out.
@@ -40,15 +40,38 @@ impl ExprPlanner for Operators {
             let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
-        if let Some(function) = json::operator(&op, &of_field(&left_field), &of_field(&right_field)) {
+        // A literal beside JSON is JSON.
+        let right_type = match &right {
+            Expr::Literal(ScalarValue::Utf8(Some(_)), _) if op == BinaryOperator::StringConcat => of_field(&left_field),
+            _ => of_field(&right_field),
+        };
+        if let Some(function) = json::operator(&op, &of_field(&left_field), &right_type) {
             let right = if is_json_operand(&op) { adopt(right, &left_field)? } else { right };
             return Ok(PlannerResult::Planned(function.call(vec![left, right])));
+        }
+        if let Some((name, swapped)) = named_operator(&op, left_field.data_type(), right_field.data_type())
+            && let Some(function) = scalars::by_name(name)
+        {
+            let operands = if swapped { vec![right, left] } else { vec![left, right] };
+            return Ok(PlannerResult::Planned(function.call(operands)));
         }
         let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
         match function_for(&op) {
             Some(function) if integers => Ok(PlannerResult::Planned(function.call(vec![left, right]))),
             _ => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         }
+    }
+}
+
+/// The function of keepsafe's own that an operator stands for, and whether it takes the right operand first.
+fn named_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
+    let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    match op {
+        BinaryOperator::PGOverlap => Some(("array_overlap", false)),
+        BinaryOperator::Multiply if is_interval(left) && right.is_numeric() => Some(("interval_times", false)),
+        BinaryOperator::Multiply if left.is_numeric() && is_interval(right) => Some(("interval_times", true)),
+        BinaryOperator::Divide if is_interval(left) && right.is_numeric() => Some(("interval_over", false)),
+        _ => None,
     }
 }
 

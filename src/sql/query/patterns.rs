@@ -4,7 +4,7 @@
 use super::super::error::{Error, Result};
 
 /// PostgreSQL's patterns and what they are in chrono's, longer ones before their beginnings.
-const PATTERNS: [(&str, &str); 31] = [
+const PATTERNS: [(&str, &str); 30] = [
     ("FMMonth", "%B"),
     ("FMDay", "%A"),
     ("FMDD", "%-d"),
@@ -27,7 +27,6 @@ const PATTERNS: [(&str, &str); 31] = [
     ("YY", "%y"),
     ("IYYY", "%G"),
     ("IW", "%V"),
-    ("IDDD", "%j"),
     ("ID", "%u"),
     ("DDD", "%j"),
     ("DD", "%d"),
@@ -38,9 +37,10 @@ const PATTERNS: [(&str, &str); 31] = [
     ("PM", "%p"),
 ];
 
-/// A pattern in chrono's form. One with a `%` is in that already.
+/// A pattern in chrono's form. One with a `%` and nothing that is known here is in that already.
 pub fn for_chrono(pattern: &str) -> Result<String> {
-    if pattern.contains('%') {
+    let is_known = |at: usize| PATTERNS.iter().any(|(known, _)| pattern[at..].starts_with(known));
+    if pattern.contains('%') && !pattern.char_indices().any(|(at, _)| is_known(at)) {
         return Ok(pattern.into());
     }
     let mut translated = String::new();
@@ -48,11 +48,16 @@ pub fn for_chrono(pattern: &str) -> Result<String> {
     while let Some(first) = rest.chars().next() {
         if let Some(quoted) = rest.strip_prefix('"') {
             let (text, after) = quoted.split_once('"').unwrap_or((quoted, ""));
-            translated.push_str(text);
+            translated.push_str(&text.replace('%', "%%"));
             rest = after;
-        } else if let Some((known, chrono)) = PATTERNS.iter().find(|(known, _)| rest.starts_with(known)) {
+        } else if let Some((known, chrono)) =
+            PATTERNS.iter().find(|(known, _)| rest.starts_with(known) && !rest.starts_with("SSSS"))
+        {
             translated.push_str(chrono);
             rest = &rest[known.len()..];
+        } else if first == '%' {
+            translated.push_str("%%");
+            rest = &rest[1..];
         } else if first.is_alphanumeric() {
             return Err(Error::unsupported(format!("to_char with the pattern \"{pattern}\"")).hint(
                 "It may have YYYY, MM, DD, HH24, MI, SS, MS, US, Mon, FMMonth, Dy, FMDay and text in double quotes.",
@@ -74,6 +79,10 @@ mod tests {
         assert_eq!(for_chrono("YYYY-MM-DD HH24:MI:SS.US").unwrap(), "%Y-%m-%d %H:%M:%S.%6f");
         assert_eq!(for_chrono("Dy, DD Mon YYYY \"at\" HH12:MI AM").unwrap(), "%a, %d %b %Y at %I:%M %p");
         assert_eq!(for_chrono("%Y").unwrap(), "%Y");
+        assert_eq!(for_chrono("YYYY \"100%\" 5%").unwrap_err().sqlstate, "0A000");
+        assert_eq!(for_chrono("YYYY \"100%\" %").unwrap(), "%Y 100%% %%");
+        assert!(for_chrono("SSSS").is_err());
+        assert!(for_chrono("IYYY-IDDD").is_err());
         assert!(for_chrono("999D99").is_err());
         assert!(for_chrono("Month").is_err());
     }

@@ -27,6 +27,7 @@ use super::collected;
 use super::functions;
 use super::json;
 use super::operators::Operators;
+use super::scalars;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -144,6 +145,7 @@ impl ContextProvider for Planner {
         let name = plain(name);
         let own =
             self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name)).or_else(|| json::by_name(name));
+        let own = own.or_else(|| scalars::by_name(name));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
         let own = own.or_else(|| collected::by_name(name));
         own.or_else(|| self.state.scalar_functions().get(name).cloned())

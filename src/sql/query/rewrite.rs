@@ -7,8 +7,8 @@ use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result, code};
@@ -111,7 +111,7 @@ impl VisitorMut for Rewriter {
             name_subquery(select);
         }
         if !self.of_catalog {
-            literals::type_whole_numbers(query, self.depth == 0);
+            literals::type_outputs(query, self.depth == 0);
         }
         self.depth += 1;
         if let Some(fetch) = query.fetch.take() {
@@ -170,6 +170,9 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         balance(expression);
+        if !self.of_catalog {
+            literals::type_operands(expression);
+        }
         match instead_of_subquery(expression) {
             Ok(None) => {}
             Ok(Some(instead)) => *expression = instead,
@@ -302,6 +305,48 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
+        Expr::Extract { field, expr, .. } if is_own_field(&field.to_string()) => {
+            let field = field.to_string().to_lowercase();
+            let name = match field.as_str() {
+                "second" | "milliseconds" | "epoch" => "extract_fraction",
+                _ => "extract_whole",
+            };
+            Some(call(name, vec![string_literal(field), (**expr).clone()]))
+        }
+        // Rows are compared value by value, and may be so in part that it is not known.
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
+            let (Expr::Tuple(left), Expr::Tuple(right)) = (&**left, &**right) else { return Ok(None) };
+            if left.len() != right.len() || left.is_empty() {
+                return Err(Error::new(code::SYNTAX_ERROR, "unequal number of entries in row expressions"));
+            }
+            let compared = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
+                left: Box::new(left.clone()),
+                op: op.clone(),
+                right: Box::new(right.clone()),
+            };
+            let all = left.iter().zip(right).map(compared).collect();
+            let joined = if *op == BinaryOperator::Eq { BinaryOperator::And } else { BinaryOperator::Or };
+            Some(Expr::Nested(Box::new(join_balanced(all, &joined))))
+        }
+        Expr::IsNull(row) | Expr::IsNotNull(row) if matches!(&**row, Expr::Tuple(values) if !values.is_empty()) => {
+            let Expr::Tuple(values) = &**row else { return Ok(None) };
+            let is_null = matches!(expression, Expr::IsNull(_));
+            let tested = |value: &Expr| match is_null {
+                true => Expr::IsNull(Box::new(value.clone())),
+                false => Expr::IsNotNull(Box::new(value.clone())),
+            };
+            let all = values.iter().map(tested).collect();
+            Some(Expr::Nested(Box::new(join_balanced(all, &BinaryOperator::And))))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            let ones = cast(string_literal("-1".into()), &SqlType::SmallInt(None))?;
+            let flipped =
+                Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) };
+            Some(Expr::Nested(Box::new(flipped)))
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
         Expr::Function(function) => match renamed(function)? {
             Some(instead) => Some(instead),
             None => each_of_json(function),
@@ -321,6 +366,10 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
 /// A function of one value in `FROM`, as a query with that one row.
 fn row_of_function(factor: &TableFactor) -> TableFactor {
     let TableFactor::Table { name, alias, args: Some(given), .. } = factor else { return factor.clone() };
+    let columns = alias.as_ref().map_or(&[][..], |alias| &alias.columns);
+    if columns.len() > 1 || columns.iter().any(|column| column.data_type.is_some()) {
+        return factor.clone();
+    }
     let own = name.0.last().and_then(ObjectNamePart::as_ident).cloned().unwrap_or_else(|| Ident::new("function"));
     let args = FunctionArgumentList { duplicate_treatment: None, args: given.args.clone(), clauses: Vec::new() };
     let Expr::Function(mut function) = call("", Vec::new()) else { return factor.clone() };
@@ -361,6 +410,27 @@ fn rows_of_json(factor: &mut TableFactor, function: &str) -> Result<TableFactor>
     Ok(TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false })
 }
 
+/// The same aggregate under another name, and of something else if that is said: with its filter, order and window.
+fn called(function: &Function, name: &str, of: Option<Expr>) -> Expr {
+    let mut function = function.clone();
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
+    if let (Some(of), FunctionArguments::List(list)) = (of, &mut function.args) {
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(of))];
+    }
+    Expr::Function(function)
+}
+
+/// Values as JSON, in an array.
+fn collected_json(function: &Function, value: &Expr) -> Expr {
+    called(function, "array_agg", Some(call("to_jsonb", vec![value.clone()])))
+}
+
+/// Whether a field of a date or time is one that DataFusion does not have, or cuts.
+fn is_own_field(field: &str) -> bool {
+    let fields = ["second", "milliseconds", "epoch", "decade", "century", "millennium"];
+    fields.contains(&field.trim_matches('\'').to_lowercase().as_str())
+}
+
 /// Functions that DataFusion calls something else, or takes in another form.
 fn renamed(function: &Function) -> Result<Option<Expr>> {
     let FunctionArguments::List(list) = &function.args else { return Ok(None) };
@@ -375,6 +445,18 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
             let nested = |operand: &Expr| Box::new(Expr::Nested(Box::new(operand.clone())));
             let (left, right) = (nested(left), nested(right));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right })))
+        }
+        // DataFusion's removes one.
+        ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
+        ("every", _) => Some(called(function, "bool_and", None)),
+        ("variance", _) => Some(called(function, "var_samp", None)),
+        ("jsonb_agg" | "json_agg", [value]) => Some(call("json:array", vec![collected_json(function, value)])),
+        ("jsonb_object_agg" | "json_object_agg", [key, value]) => {
+            let keys = called(function, "array_agg", Some(cast(key.clone(), &SqlType::Text)?));
+            Some(call("json:object", vec![keys, collected_json(function, value)]))
+        }
+        ("date_part", [Expr::Value(field), value]) if is_own_field(&field.value.to_string()) => {
+            Some(call("date_part_of", vec![Expr::Value(field.clone()), value.clone()]))
         }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
@@ -654,7 +736,8 @@ pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
 
 /// A literal that has exactly the parameter's type.
 fn literal((column_type, datum): &Parameter) -> Expr {
-    let number = |text: String| Expr::Value(Value::Number(text, false).into());
+    // Marked as long: it stays of eight bytes.
+    let number = |text: String| Expr::Value(Value::Number(text, true).into());
     match (datum, column_type) {
         (Datum::Int(value), ColumnType::Int8) if *value >= 0 => number(value.to_string()),
         (Datum::Text(text), ColumnType::Text) => string_literal(text.to_string()),

@@ -47,6 +47,8 @@ struct Rows {
     passed: u64,
     /// What is still to be read. Never locked: a stream alone would keep a session to one thread.
     rest: Mutex<Option<Batches>>,
+    /// Whether all rows are to be kept.
+    keeps: bool,
     /// How many bytes are kept.
     bytes: usize,
     /// The error that reading has ended with.
@@ -96,6 +98,7 @@ impl Cursors {
     /// Reads what is left of those that hold, or of all, of the transaction.
     pub(super) async fn read_to_end(&mut self, all: bool) -> Result<()> {
         for cursor in self.open.iter_mut().filter(|cursor| !cursor.is_held && (all || cursor.facts.holds)) {
+            cursor.rows.keeps = true;
             loop {
                 match cursor.rows.read().await {
                     Ok(true) => {}
@@ -126,7 +129,7 @@ impl Rows {
             Ok(Some(batch)) => {
                 self.bytes += batch.get_array_memory_size();
                 self.kept.push_back(batch);
-                if self.bytes <= MAX_KEPT_BYTES {
+                if self.bytes <= MAX_KEPT_BYTES || !self.keeps {
                     return Ok(true);
                 }
                 let message = format!("a cursor keeps more than {} MiB of rows in memory", MAX_KEPT_BYTES >> 20);
@@ -180,6 +183,18 @@ impl Rows {
 }
 
 impl OpenCursor {
+    /// All that is left, as it is read; for a cursor that keeps nothing.
+    fn stream_rest(&mut self) -> Batches {
+        let rows = &mut self.rows;
+        let here = rows.between(rows.at + 1, rows.known());
+        let rest = rows.rest.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Behind the last row, whose number nobody needs to know.
+        (rows.passed, rows.at) = (u64::MAX / 2, u64::MAX / 2 + 1);
+        rows.kept.clear();
+        let here = stream::iter(here.into_iter().map(Ok));
+        here.chain(stream::iter(rest).flatten()).boxed()
+    }
+
     /// Goes on, and gives the rows it comes by: at most `count` after where it stands.
     async fn forward(&mut self, count: u64) -> Result<Vec<RecordBatch>> {
         let rows = &mut self.rows;
@@ -278,8 +293,15 @@ impl Session {
         }
         let planned = query::plan(context, query, extra, Visibility::AsNamed).await?;
         let (columns, batches) = planned.run().await?;
-        let mut rows =
-            Rows { kept: VecDeque::new(), passed: 0, rest: Mutex::new(Some(batches)), bytes: 0, failed: None, at: 0 };
+        let mut rows = Rows {
+            kept: VecDeque::new(),
+            passed: 0,
+            rest: Mutex::new(Some(batches)),
+            keeps: scroll == &Some(true) || is_alone,
+            bytes: 0,
+            failed: None,
+            at: 0,
+        };
         if is_alone {
             while rows.read().await? {}
         }
@@ -297,6 +319,17 @@ impl Session {
             Statement::Fetch(Fetch { moves, rows, cursor: name }) => {
                 let cursor = self.cursors.find(name)?;
                 let columns = cursor.columns.clone();
+                if *rows == FetchRows::All && !cursor.rows.keeps && cursor.rows.failed.is_none() {
+                    let mut batches = cursor.stream_rest();
+                    if !moves {
+                        return Ok(Some(Response::Rows { columns, batches, tag: "FETCH".into() }));
+                    }
+                    let mut count = 0;
+                    while let Some(batch) = batches.try_next().await? {
+                        count += batch.num_rows();
+                    }
+                    return Ok(Some(Response::Done(format!("MOVE {count}"))));
+                }
                 let found = cursor.fetch(*rows).await?;
                 let count: usize = found.iter().map(RecordBatch::num_rows).sum();
                 Ok(Some(match moves {
