@@ -386,6 +386,7 @@ async fn write_task(
 ) -> Result<TaskResult> {
     let mut result = TaskResult::default();
     let mut open: Option<OpenFile> = None;
+    let mut turn = meter.turn();
     for task_span in &task.spans {
         let space = task_span.space;
         let key =
@@ -396,6 +397,7 @@ async fn write_task(
         let mut entries = entries(store, payload, span, task_span.whole);
         let mut last_key = Vec::new();
         while let Some(batch) = entries.try_next().await? {
+            turn.give_way().await;
             if task_span.whole {
                 meter.add(batch.len() as u64);
             } else if let Some(last) = batch.last_key() {

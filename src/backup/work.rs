@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,8 @@ pub fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
+/// A task that gives way does so for no longer at a time.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// How often it is said how far a job is.
 const TICK: Duration = Duration::from_secs(1);
 /// Before that, nothing is said about the time that is left.
@@ -26,12 +28,39 @@ const SOUND_AFTER: Duration = Duration::from_secs(3);
 const TASKS_SHARE: f64 = 0.95;
 
 /// Counts the rows that tasks have gone through.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Meter {
     rows: Arc<AtomicU64>,
+    statements: Arc<AtomicU64>,
+}
+
+/// Lets statements of clients go first: while there are some, a task works half of the time. That it runs at a low priority is not
+/// enough: two threads of one core slow each other down whatever their priorities.
+pub struct Turn {
+    statements: Arc<AtomicU64>,
+    seen: u64,
+    began: Instant,
+}
+
+impl Turn {
+    /// To be called now and then, between a millisecond and some.
+    pub async fn give_way(&mut self) {
+        let now = self.statements.load(Ordering::Relaxed);
+        if now != self.seen {
+            // By the real clock: it is about the real processor.
+            tokio::time::sleep(self.began.elapsed().min(LONGEST_WAIT)).await;
+        }
+        (self.seen, self.began) = (now, Instant::now());
+    }
 }
 
 impl Meter {
+    /// The turn of one task.
+    pub fn turn(&self) -> Turn {
+        let (statements, began) = (self.statements.clone(), Instant::now());
+        Turn { seen: statements.load(Ordering::Relaxed), statements, began }
+    }
+
     /// So many more.
     pub fn add(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -61,7 +90,8 @@ impl<'a, C: Checkpoint> Progress<'a, C> {
     /// From a checkpoint on.
     pub fn new(job: &'a JobHandle, status: &'static str, checkpoint: C, expected_rows: u64) -> Progress<'a, C> {
         let (began_nanos, fraction_then) = (job.clock().monotonic_nanos(), checkpoint.fraction());
-        let (state, meter) = (Mutex::new(checkpoint), Meter::default());
+        let meter = Meter { rows: Arc::default(), statements: job.statements() };
+        let state = Mutex::new(checkpoint);
         Progress { job, status, state, meter, expected_rows, began_nanos, fraction_then }
     }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -29,6 +30,11 @@ impl JobHandle {
     /// The job.
     pub fn id(&self) -> JobId {
         self.id
+    }
+
+    /// How many statements of clients there have been.
+    pub fn statements(&self) -> Arc<AtomicU64> {
+        self.registry.statements()
     }
 
     /// Which claim this is; part of the names of files the job writes.

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ pub struct Registry {
     /// The jobs that are being worked on here, each with what tells its worker to look at it again.
     working: Mutex<HashMap<JobId, Arc<Notify>>>,
     changed: watch::Sender<u64>,
+    /// How many statements of clients there have been: a job that sees it move gives way.
+    statements: Arc<AtomicU64>,
     stopping: AtomicBool,
     /// Where jobs compute. Batch after batch keeps a thread busy; on threads of their own they cannot keep the server from
     /// answering, nor its timers from firing. `None` only while the registry is being dropped.
@@ -97,6 +99,16 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// How many statements of clients there have been.
+    pub(super) fn statements(&self) -> Arc<AtomicU64> {
+        self.statements.clone()
+    }
+
+    /// Counts a statement of a client.
+    pub fn note_statement(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A registry that works on nothing until [`Registry::start`].
     pub fn new(store: Arc<dyn Store>, secrets: Secrets, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Registry>> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -109,6 +121,7 @@ impl Registry {
             types: OnceLock::new(),
             working: Mutex::default(),
             changed: watch::channel(0).0,
+            statements: Arc::default(),
             stopping: AtomicBool::new(false),
             runtime: Some(runtime),
         }))

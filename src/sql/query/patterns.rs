@@ -37,6 +37,9 @@ const PATTERNS: [(&str, &str); 30] = [
     ("PM", "%p"),
 ];
 
+/// Patterns that chrono has nothing for, and that begin as others do.
+const UNKNOWN: [&str; 2] = ["IDDD", "SSSS"];
+
 /// A pattern in chrono's form. One with a `%` and nothing that is known here is in that already.
 pub fn for_chrono(pattern: &str) -> Result<String> {
     let is_known = |at: usize| PATTERNS.iter().any(|(known, _)| pattern[at..].starts_with(known));
@@ -50,8 +53,9 @@ pub fn for_chrono(pattern: &str) -> Result<String> {
             let (text, after) = quoted.split_once('"').unwrap_or((quoted, ""));
             translated.push_str(&text.replace('%', "%%"));
             rest = after;
-        } else if let Some((known, chrono)) =
-            PATTERNS.iter().find(|(known, _)| rest.starts_with(known) && !rest.starts_with("SSSS"))
+        } else if let Some((known, chrono)) = PATTERNS
+            .iter()
+            .find(|(known, _)| rest.starts_with(known) && !UNKNOWN.iter().any(|one| rest.starts_with(one)))
         {
             translated.push_str(chrono);
             rest = &rest[known.len()..];

@@ -263,6 +263,7 @@ impl Session {
 
     /// Runs a statement. After an error, or when the future is dropped, call [`Session::fail`].
     pub async fn execute(&mut self, parsed: &Parsed, parameters: &[Parameter]) -> Result<Response> {
+        self.engine.jobs().note_statement();
         if let Statement::Sql(ordinary) = &parsed.statement
             && let Some(response) = self.control_transaction(ordinary).await?
         {
