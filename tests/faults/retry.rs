@@ -12,7 +12,7 @@ async fn impatient(local: &Local) {
 /// How many errors the newest job of a type has had.
 async fn errors_of(local: &Local, job_type: &str) -> String {
     let errors = format!(
-        "SELECT array_length(execution_errors, 1) FROM crdb_internal.jobs WHERE job_type = '{job_type}' ORDER BY created DESC LIMIT 1"
+        "SELECT cardinality(execution_errors) FROM crdb_internal.jobs WHERE job_type = '{job_type}' ORDER BY created DESC LIMIT 1"
     );
     value(&local.client, &errors).await
 }

@@ -182,6 +182,11 @@ impl Spaces {
         Ok(())
     }
 
+    /// The bulk loads of a space.
+    pub fn loads(&self, space: SpaceId) -> Vec<Load> {
+        self.limits().get(&space).map_or_else(Vec::new, |limits| limits.loaded.clone())
+    }
+
     /// How much bulk loads have put into a space and is not among what commits did.
     pub fn loaded(&self, space: SpaceId) -> Counts {
         let limits = self.limits();

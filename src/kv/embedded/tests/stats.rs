@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use super::changes::{at_noon, entries, load, open_at};
 use super::*;
+use crate::kv::embedded::spaces::Load;
 
 /// Rows and bytes as a scan finds them.
 async fn scanned(store: &Embedded, space: SpaceId) -> SpaceStats {
@@ -117,4 +118,18 @@ async fn parts_are_even_whatever_the_keys_look_like() {
     let half = Span { space: SpaceId(1_000_300), start: 1500_u64.to_be_bytes().to_vec().into(), end: None };
     let points = store.split_points(&half, 3).await.unwrap();
     assert!(points.len() == 2 && points.iter().all(|point| *point > half.start), "only points inside the span");
+}
+
+#[tokio::test]
+async fn a_load_that_was_noted_and_never_made_is_not_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let space = SpaceId(1_000_200);
+    let at = store.now().unwrap();
+    load(&store, space, 60, at).await;
+    let engine = store.engine().unwrap();
+    // Where a server is killed between the note and the rows.
+    let unfinished = Load { at, number: 7, counts: SpaceStats { rows: 5, bytes: 50 }.into() };
+    engine.spaces.note_loads(&[(space, unfinished)]).unwrap();
+    store.verify(|finding| panic!("{finding}")).unwrap();
 }
