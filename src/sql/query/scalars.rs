@@ -71,7 +71,7 @@ fn all() -> Vec<Arc<ScalarUDF>> {
         ("width_bucket", Exactly(4), Int4, |args| {
             let [operand, low, high] = [&args[0], &args[1], &args[2]].map(float_of);
             let (operand, low, high) = (operand?, low?, high?);
-            let count = args[3].datum.as_int().unwrap_or_default();
+            let count = args[3].datum.as_int().filter(|count| i32::try_from(*count).is_ok()).unwrap_or_default();
             if count <= 0 || low == high {
                 return Err(Error::new("2201G", "count must be greater than zero, and the bounds must differ"));
             }
