@@ -150,3 +150,61 @@ async fn a_view_shows_in_a_restored_database_what_it_showed() {
     assert_eq!(rows(&client, "SELECT * FROM r.t").await, [["1", "2", "3", "NULL"]]);
     server.terminate();
 }
+
+#[tokio::test]
+async fn types_come_back_with_the_tables_that_use_them() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d; CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'happy')").await;
+    run(&client, "CREATE TYPE unused AS ENUM ('x')").await;
+    run(
+        &client,
+        "CREATE TABLE t (m s.mood PRIMARY KEY, all_of s.mood[], d s.mood DEFAULT 'sad'::s.mood CHECK (d <> 'happy'))",
+    )
+    .await;
+    run(&client, "CREATE INDEX by_d ON t (d DESC); CREATE VIEW v AS SELECT m, 'sad'::s.mood AS w FROM t").await;
+    run(&client, "INSERT INTO t (m, all_of) VALUES ('happy', '{sad,happy}'), ('sad', NULL)").await;
+    run(&client, "ALTER TYPE s.mood ADD VALUE 'ok' BEFORE 'happy'; INSERT INTO t (m, d) VALUES ('ok', 'ok')").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b' WITH revision_history").await;
+    let before = value(&client, "SELECT cluster_logical_timestamp()").await;
+    run(&client, "ALTER TYPE s.mood RENAME VALUE 'ok' TO 'fine'; ALTER TYPE s.mood RENAME TO feeling").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b' WITH revision_history").await;
+    run(&client, "BACKUP TABLE t INTO 'nodelocal://1/t'").await;
+    let shown = "SELECT m, all_of, d FROM t ORDER BY m";
+    let (now, made) = (rows(&client, shown).await, rows(&client, "SHOW CREATE TABLE t").await);
+    assert_eq!(now, [["sad", "NULL", "sad"], ["fine", "NULL", "fine"], ["happy", "{sad,happy}", "sad"]]);
+
+    // With its database, now and then.
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
+    assert_eq!(rows(&client, shown).await, now);
+    assert_eq!(rows(&client, "SHOW CREATE TABLE t").await, made);
+    assert_eq!(rows(&client, "SELECT m, w FROM v ORDER BY m DESC").await[0], ["happy", "sad"]);
+    // The new type is the table's own: it changes with it, and the other one does not.
+    run(&client, "ALTER TYPE s.feeling ADD VALUE 'better'; INSERT INTO t (m) VALUES ('better')").await;
+    assert_eq!(fail(&client, "DROP TYPE s.feeling").await.0, "2BP01");
+    assert_eq!(fail(&client, "INSERT INTO d.t (m) VALUES ('better')").await.0, "22P02");
+    let then = format!("AS OF SYSTEM TIME {before} WITH new_db_name = 'earlier'");
+    run(&client, &format!("RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' {then}; USE earlier")).await;
+    assert_eq!(rows(&client, "SELECT m, d FROM t WHERE m > 'sad' ORDER BY m").await, [["ok", "ok"], ["happy", "sad"]]);
+    assert_eq!(rows(&client, "SELECT name, values FROM [SHOW ENUMS] ORDER BY 1").await[0], ["mood", "{sad,ok,happy}"]);
+
+    // With a table alone, though nobody named it; one that nothing uses stays where it is.
+    run(&client, "CREATE DATABASE e; RESTORE TABLE d.t FROM LATEST IN 'nodelocal://1/t' WITH into_db = 'e'; USE e")
+        .await;
+    assert_eq!(rows(&client, shown).await, now);
+    assert_eq!(rows(&client, "SELECT schema, name FROM [SHOW TYPES]").await, [["s", "feeling"]]);
+
+    // One that is there already is taken, if it has the labels, also more of them.
+    run(&client, "DROP VIEW IF EXISTS v; ALTER TYPE s.feeling ADD VALUE 'new'; DROP TABLE t").await;
+    run(&client, "RESTORE TABLE d.t FROM LATEST IN 'nodelocal://1/t' WITH into_db = 'e'").await;
+    assert_eq!(rows(&client, shown).await, now);
+    run(&client, "INSERT INTO t (m) VALUES ('new')").await;
+    assert_eq!(value(&client, "SELECT count(*) FROM [SHOW TYPES]").await, "1");
+    assert_eq!(fail(&client, "DROP TYPE s.feeling").await.0, "2BP01");
+    run(&client, "DROP TABLE t; DROP TYPE s.feeling; CREATE TYPE s.feeling AS ENUM ('happy', 'fine', 'sad')").await;
+    let other = fail(&client, "RESTORE TABLE d.t FROM LATEST IN 'nodelocal://1/t' WITH into_db = 'e'").await;
+    assert_eq!(other.0, "42710");
+    assert!(rows(&client, "SHOW TABLES").await.is_empty());
+    server.terminate();
+}

@@ -1,7 +1,7 @@
 //! The restore job: merge the chain's layers into new spaces, then publish every descriptor in one transaction.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -19,7 +19,8 @@ use super::system_tables::SystemRows;
 use super::work::{Checkpoint, Meter, Progress, run_all};
 use super::{Error, Result};
 use crate::catalog::{
-    Catalog, Descriptor, DescriptorCache, DescriptorId, Identity, SchemaDescriptor, TableDescriptor, system,
+    Catalog, ColumnType, Descriptor, DescriptorCache, DescriptorId, EnumType, Identity, SchemaDescriptor,
+    TableDescriptor, TypeDescriptor, system,
 };
 use crate::jobs::{Failure, JobHandle, JobType};
 use crate::kv::{self, Batch, SpaceId, Span, Store};
@@ -109,6 +110,9 @@ impl RestoreJob {
             manifest.descriptors.iter().filter(|found| payload.restore.contains(&found.id())).collect();
         for descriptor in &restored {
             state.ids.insert(descriptor.id().0, DescriptorId(store.create_space().await?.0));
+            if let Descriptor::Type(made) = descriptor {
+                state.ids.insert(made.array.0, DescriptorId(store.create_space().await?.0));
+            }
         }
         // Tables may go into a database that lacks their schema, which is then made.
         for schema in restored.iter().filter_map(|descriptor| descriptor.parents().1) {
@@ -220,9 +224,11 @@ impl RestoreJob {
             if payload.cluster {
                 remove_empty_databases(&catalog).await?;
             }
-            for descriptor in rewrite(&catalog, payload, manifest, &id, &space).await? {
-                catalog.create(&descriptor).await?;
+            let rewritten = rewrite(&catalog, payload, manifest, &id, &space).await?;
+            for descriptor in &rewritten.created {
+                catalog.create(descriptor).await?;
             }
+            rewritten.changed.iter().try_for_each(|descriptor| catalog.write(descriptor))?;
             let new_id = |old: DescriptorId| state.ids.get(&old.0).copied();
             system_rows.write(&*txn, &new_id, payload.system_users).await?;
             // Whoever wants to cancel the job is too late from here on, or was in time.
@@ -337,6 +343,14 @@ async fn remove_empty_databases(catalog: &Catalog) -> Result<()> {
     Ok(())
 }
 
+/// What a restore does to the catalog.
+pub struct Rewritten {
+    /// New descriptors.
+    pub created: Vec<Descriptor>,
+    /// Types that were there and are used by what is restored.
+    pub changed: Vec<Descriptor>,
+}
+
 /// The descriptors to be created: with new ids and spaces, in their new place, without what may be left out.
 /// Fails if a name is taken or something needed is missing.
 pub async fn rewrite(
@@ -345,7 +359,7 @@ pub async fn rewrite(
     manifest: &Manifest,
     id: &(dyn Fn(DescriptorId) -> DescriptorId + Sync),
     space: &(dyn Fn(SpaceId) -> SpaceId + Sync),
-) -> Result<Vec<Descriptor>> {
+) -> Result<Rewritten> {
     let chosen = |found: &&Descriptor| payload.restore.contains(&found.id());
     let mut descriptors: Vec<Descriptor> = manifest.descriptors.iter().filter(chosen).cloned().collect();
     leave_out(&mut descriptors, payload)?;
@@ -354,6 +368,7 @@ pub async fn rewrite(
     }
     let kept: HashSet<DescriptorId> = descriptors.iter().map(Descriptor::id).collect();
     let places = places(catalog, payload, manifest, &descriptors, id).await?;
+    let mut types = Types::choose(catalog, manifest, &mut descriptors, &places, id).await?;
     for descriptor in &mut descriptors {
         let (old_database, old_schema) = descriptor.parents();
         descriptor.identity_mut().id = id(descriptor.id());
@@ -367,6 +382,7 @@ pub async fn rewrite(
             old_database.map_or(DescriptorId(0), |old| places.databases.get(&old).copied().unwrap_or_else(|| id(old)));
         let schema =
             old_schema.map_or(DescriptorId(0), |old| places.schemas.get(&old).copied().unwrap_or_else(|| id(old)));
+        types.replace(descriptor)?;
         let map = |ids: &mut Vec<DescriptorId>| {
             ids.retain(|old| kept.contains(old));
             ids.iter_mut().for_each(|old| *old = id(*old));
@@ -388,6 +404,7 @@ pub async fn rewrite(
             }
             Descriptor::View(view) => {
                 (view.database, view.schema) = (database, schema);
+                view.types = view.types.iter().map(|old| types.id(*old)).collect::<Result<_>>()?;
                 map(&mut view.depends_on);
                 map(&mut view.views);
             }
@@ -400,12 +417,115 @@ pub async fn rewrite(
                     .map(|(table, column)| (id(table), column));
                 map(&mut sequence.views);
             }
+            Descriptor::Type(made) => {
+                (made.database, made.schema) = (database, schema);
+                made.array = id(made.array);
+                map(&mut made.used_by);
+            }
         }
     }
     let into_existing: HashSet<DescriptorId> = places.databases.values().copied().collect();
     refuse_taken_names(catalog, payload, &descriptors, &into_existing).await?;
     descriptors.extend(places.new_schemas);
-    Ok(descriptors)
+    Ok(Rewritten { created: descriptors, changed: types.there.into_values().map(Descriptor::Type).collect() })
+}
+
+/// The types that the columns of what is restored will have.
+struct Types {
+    /// By their ids in the backup.
+    new: HashMap<DescriptorId, EnumType>,
+    /// Those of them that were there, by their own ids.
+    there: BTreeMap<DescriptorId, TypeDescriptor>,
+}
+
+impl Types {
+    /// A type that is there already with all labels of the backup's is taken for that, which is then not restored: what is stored for
+    /// its labels must be the same.
+    async fn choose(
+        catalog: &Catalog,
+        manifest: &Manifest,
+        descriptors: &mut Vec<Descriptor>,
+        places: &Places,
+        id: &(dyn Fn(DescriptorId) -> DescriptorId + Sync),
+    ) -> Result<Types> {
+        let mut types = Types { new: HashMap::new(), there: BTreeMap::new() };
+        for descriptor in std::mem::take(descriptors) {
+            let Descriptor::Type(made) = &descriptor else {
+                descriptors.push(descriptor);
+                continue;
+            };
+            let schema = manifest.descriptors.iter().find(|found| found.id() == made.schema);
+            let schema = schema.ok_or_else(|| Error::corrupt("the manifest", "it lacks the schema of a type"))?;
+            let place = (places.databases.get(&made.database), places.schemas.get(&made.schema));
+            let there = match place {
+                (Some(database), Some(schema)) => {
+                    catalog.lookup(Some(*database), Some(*schema), &made.identity.name).await?
+                }
+                _ => None,
+            };
+            let column_type = match there.as_deref() {
+                Some(Descriptor::Type(there)) => {
+                    if !made.labels.iter().all(|label| there.labels.contains(label)) {
+                        let message = format!(
+                            "type \"{}\" already exists, with other labels than in the backup",
+                            made.identity.name
+                        );
+                        return Err(Error::refused_with_hint(
+                            "42710",
+                            message,
+                            "Restore into another database, or rename the type.",
+                        ));
+                    }
+                    types.there.insert(there.identity.id, there.clone());
+                    there.as_column_type(schema.name())
+                }
+                // Another object of the name is refused with the others.
+                _ => {
+                    let mut fresh = made.clone();
+                    (fresh.identity.id, fresh.array) = (id(made.identity.id), id(made.array));
+                    fresh.as_column_type(schema.name())
+                }
+            };
+            if let ColumnType::Enum(new) = column_type {
+                types.new.insert(made.identity.id, *new);
+            }
+            if !matches!(there.as_deref(), Some(Descriptor::Type(_))) {
+                descriptors.push(descriptor);
+            }
+        }
+        Ok(types)
+    }
+
+    /// The type that stands for one of the backup.
+    fn get(&self, old: DescriptorId) -> Result<&EnumType> {
+        self.new.get(&old).ok_or_else(|| Error::corrupt("the manifest", "it lacks the type of a column"))
+    }
+
+    fn id(&self, old: DescriptorId) -> Result<DescriptorId> {
+        self.get(old).map(|new| new.id)
+    }
+
+    /// Gives the columns of an object that has its new id their types.
+    fn replace(&mut self, object: &mut Descriptor) -> Result<()> {
+        let user = object.id();
+        let mut used: BTreeSet<DescriptorId> = BTreeSet::new();
+        if let Descriptor::View(view) = object {
+            used.extend(view.types.iter().map(|old| self.id(*old)).collect::<Result<Vec<_>>>()?);
+        }
+        for column_type in object.column_types_mut() {
+            if let Some(copy) = column_type.enumeration_mut() {
+                let new = self.get(copy.id)?;
+                used.insert(new.id);
+                copy.clone_from(new);
+            }
+        }
+        for id in used {
+            if let Some(there) = self.there.get_mut(&id) {
+                there.used_by.push(user);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn move_spaces(table: &mut TableDescriptor, space: &(dyn Fn(SpaceId) -> SpaceId + Sync)) {
@@ -540,6 +660,9 @@ async fn refuse_taken_names(
                     message,
                     "Drop or rename it, or restore under another name with option new_db_name.",
                 )
+            }
+            Descriptor::Type(made) => {
+                Error::refused("42710", format!("type \"{}\" already exists", made.identity.name))
             }
             other => Error::refused("42P07", format!("relation \"{}\" already exists", other.name())),
         });

@@ -76,8 +76,14 @@ fn keep_targets(changes: &mut Vec<Revision>, payload: &BackupPayload) {
                 };
                 if places.into_iter().any(|place| matches(&place)) {
                     kept.extend([found.id(), database, schema]);
+                    kept.extend(found.made_types());
                 }
             }
+            // A type may be in another schema than who uses it.
+            let types =
+                descriptors().filter(|found| matches!(found, Descriptor::Type(_)) && kept.contains(&found.id()));
+            let schemas: Vec<DescriptorId> = types.filter_map(|found| found.parents().1).collect();
+            kept.extend(schemas);
         }
     }
     changes.retain(|revision| kept.contains(&revision.id));

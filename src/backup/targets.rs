@@ -18,7 +18,7 @@ pub struct Names {
 pub struct Resolved {
     /// In canonical form.
     pub spec: TargetSpec,
-    /// What it names itself.
+    /// What it names itself, and the types that takes.
     pub roots: Vec<DescriptorId>,
     /// That, with everything inside, and the schemas and databases around it.
     pub all: BTreeSet<DescriptorId>,
@@ -83,6 +83,10 @@ impl Names {
                     spec.insert(format!("{}{star}", whole.parts.join(".")));
                     roots.extend(found);
                 }
+                // Tables and views are nothing without their types.
+                let types = roots.iter().filter_map(|id| self.get(*id)).flat_map(|found| found.made_types());
+                let types: Vec<DescriptorId> = types.collect();
+                roots.extend(types);
                 let mut all = roots.clone();
                 for id in &roots {
                     let parents = self.get(*id).map(|found| found.parents()).unwrap_or_default();
@@ -154,7 +158,10 @@ impl Names {
         match name {
             None => Ok((TablePattern { parts, star: true }, self.children(Some(database), Some(schema)))),
             Some(name) => {
-                let found = self.lookup(Some(database), Some(schema), name).ok_or_else(undefined)?;
+                let found = self.lookup(Some(database), Some(schema), name);
+                let is_relation =
+                    |id: &DescriptorId| !matches!(self.get(*id).map(|found| &**found), Some(Descriptor::Type(_)));
+                let found = found.filter(is_relation).ok_or_else(undefined)?;
                 parts.push(name.clone());
                 Ok((TablePattern { parts, star: false }, vec![found]))
             }

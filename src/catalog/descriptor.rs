@@ -1,5 +1,8 @@
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeSet;
+
+use super::enumeration::TypeDescriptor;
 use super::{ADMIN_ROLE, ColumnType, Datum, ROOT_USER};
 use crate::kv::SpaceId;
 
@@ -72,6 +75,8 @@ pub enum Descriptor {
     View(ViewDescriptor),
     /// A sequence.
     Sequence(SequenceDescriptor),
+    /// An enumerated type.
+    Type(TypeDescriptor),
 }
 
 impl Descriptor {
@@ -83,6 +88,7 @@ impl Descriptor {
             Descriptor::Table(table) => &table.identity,
             Descriptor::View(view) => &view.identity,
             Descriptor::Sequence(sequence) => &sequence.identity,
+            Descriptor::Type(made) => &made.identity,
         }
     }
 
@@ -94,6 +100,7 @@ impl Descriptor {
             Descriptor::Table(table) => &mut table.identity,
             Descriptor::View(view) => &mut view.identity,
             Descriptor::Sequence(sequence) => &mut sequence.identity,
+            Descriptor::Type(made) => &mut made.identity,
         }
     }
 
@@ -126,6 +133,7 @@ impl Descriptor {
             Descriptor::Table(table) => (Some(table.database), Some(table.schema)),
             Descriptor::View(view) => (Some(view.database), Some(view.schema)),
             Descriptor::Sequence(sequence) => (Some(sequence.database), Some(sequence.schema)),
+            Descriptor::Type(made) => (Some(made.database), Some(made.schema)),
         }
     }
 
@@ -137,6 +145,7 @@ impl Descriptor {
             Descriptor::Table(_) => "table",
             Descriptor::View(_) => "view",
             Descriptor::Sequence(_) => "sequence",
+            Descriptor::Type(_) => "type",
         }
     }
 
@@ -154,15 +163,39 @@ impl Descriptor {
         matches!(self, Descriptor::Table(table) if table.exclude_data_from_backup)
     }
 
+    /// The types of its columns, where it has any.
+    pub fn column_types_mut(&mut self) -> Vec<&mut ColumnType> {
+        match self {
+            Descriptor::Table(table) => table.columns.iter_mut().map(|column| &mut column.column_type).collect(),
+            Descriptor::View(view) => view.columns.iter_mut().map(|column| &mut column.column_type).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The types that somebody made and it uses.
+    pub fn made_types(&self) -> BTreeSet<DescriptorId> {
+        match self {
+            Descriptor::Table(table) => {
+                table.columns.iter().filter_map(|column| column.column_type.made_type()).collect()
+            }
+            Descriptor::View(view) => {
+                let shown = view.columns.iter().filter_map(|column| column.column_type.made_type());
+                shown.chain(view.types.iter().copied()).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// The objects it cannot exist without.
     pub fn dependencies(&self) -> Vec<DescriptorId> {
         match self {
             Descriptor::Table(table) => {
                 let referenced = table.foreign_keys.iter().map(|key| key.referenced_table);
                 let others = referenced.chain(table.sequences.iter().copied());
-                others.filter(|id| *id != table.identity.id).collect()
+                let others = others.filter(|id| *id != table.identity.id);
+                others.chain(self.made_types()).collect()
             }
-            Descriptor::View(view) => view.depends_on.clone(),
+            Descriptor::View(view) => view.depends_on.iter().copied().chain(self.made_types()).collect(),
             _ => Vec::new(),
         }
     }
@@ -380,6 +413,12 @@ impl TableDescriptor {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// All that is kept as SQL: defaults and conditions.
+    pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let defaults = self.columns.iter_mut().filter_map(|column| column.default.as_mut());
+        defaults.chain(self.checks.iter_mut().map(|check| &mut check.condition))
+    }
+
     /// Whether the column is part of the primary key.
     pub fn in_primary_key(&self, id: ColumnId) -> bool {
         self.primary.columns.iter().any(|part| part.column == id)
@@ -411,6 +450,9 @@ pub struct ViewDescriptor {
     /// not grow. Views of older versions have none.
     #[serde(default)]
     pub columns_below: Vec<u32>,
+    /// Types that somebody made and its query names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<DescriptorId>,
     /// Views that read it.
     #[serde(default)]
     pub views: Vec<DescriptorId>,

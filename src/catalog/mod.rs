@@ -1,4 +1,4 @@
-//! The catalog: what databases, schemas, tables, views, sequences and users there are, and how rows become keys and values.
+//! The catalog: what databases, schemas, tables, views, sequences, types and users there are, and how rows become keys and values.
 //!
 //! Everything is a row of a table in the `system` database, read and written through ordinary transactions, so DDL is
 //! transactional and an old schema can be read `AS OF SYSTEM TIME`:
@@ -13,6 +13,7 @@
 mod access;
 mod datum;
 mod descriptor;
+mod enumeration;
 mod error;
 pub mod key;
 pub mod protection;
@@ -33,6 +34,7 @@ pub use descriptor::{
     Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
     IndexColumn, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn, ViewDescriptor,
 };
+pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};
 pub use error::{Error, Result};
 pub use types::{ColumnType, UNCONSTRAINED_SCALE};
 

@@ -2,6 +2,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::DescriptorId;
+use super::enumeration::EnumType;
+
 /// Digits after the point that a `DECIMAL` without precision and scale keeps.
 pub const UNCONSTRAINED_SCALE: u8 = 10;
 
@@ -52,6 +55,8 @@ pub enum ColumnType {
     Json,
     /// One-dimensional array.
     Array(Box<ColumnType>),
+    /// A type made with `CREATE TYPE ... AS ENUM`: the number of a label.
+    Enum(Box<EnumType>),
 }
 
 impl ColumnType {
@@ -66,6 +71,29 @@ impl ColumnType {
     /// Whether it is one of the whole numbers.
     pub fn is_integer(&self) -> bool {
         matches!(self, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+    }
+
+    /// The enumerated type that it is, or whose arrays it is.
+    pub fn enumeration(&self) -> Option<&EnumType> {
+        match self {
+            ColumnType::Enum(enumeration) => Some(enumeration),
+            ColumnType::Array(element) => element.enumeration(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn enumeration_mut(&mut self) -> Option<&mut EnumType> {
+        match self {
+            ColumnType::Enum(enumeration) => Some(enumeration),
+            ColumnType::Array(element) => element.enumeration_mut(),
+            _ => None,
+        }
+    }
+
+    /// The descriptor of the type that somebody made, if this needs one.
+    pub fn made_type(&self) -> Option<DescriptorId> {
+        self.enumeration().map(|enumeration| enumeration.id)
     }
 
     /// Whether it is one of the character types.
@@ -98,6 +126,7 @@ impl fmt::Display for ColumnType {
             ColumnType::Uuid => f.write_str("UUID"),
             ColumnType::Json => f.write_str("JSONB"),
             ColumnType::Array(element) => write!(f, "{element}[]"),
+            ColumnType::Enum(enumeration) => enumeration.fmt(f),
         }
     }
 }

@@ -22,6 +22,10 @@ pub enum Show {
     Tables(Option<Vec<String>>),
     /// `SHOW SEQUENCES [FROM database]`
     Sequences(Option<String>),
+    /// `SHOW ENUMS [FROM database]`
+    Enums(Option<String>),
+    /// `SHOW TYPES [FROM database]`
+    Types(Option<String>),
     /// `SHOW COLUMNS FROM table`
     Columns(Vec<String>),
     /// `SHOW INDEXES FROM table`
@@ -72,6 +76,8 @@ impl Render for Show {
             Show::Schemas(database) => format!("SCHEMAS{}", from(database.as_deref().map(quote_ident))),
             Show::Tables(place) => format!("TABLES{}", from(place.as_deref().map(quote_name))),
             Show::Sequences(database) => format!("SEQUENCES{}", from(database.as_deref().map(quote_ident))),
+            Show::Enums(database) => format!("ENUMS{}", from(database.as_deref().map(quote_ident))),
+            Show::Types(database) => format!("TYPES{}", from(database.as_deref().map(quote_ident))),
             Show::Columns(table) => format!("COLUMNS FROM {}", quote_name(table)),
             Show::Indexes(table) => format!("INDEXES FROM {}", quote_name(table)),
             Show::Constraints(table) => format!("CONSTRAINTS FROM {}", quote_name(table)),
@@ -97,7 +103,7 @@ fn is_shown_otherwise(setting: &str) -> bool {
 }
 
 /// Words after `SHOW` that begin something else than the name of a setting.
-const WORDS: [&str; 28] = [
+const WORDS: [&str; 30] = [
     "ALL",
     "AUTOMATIC",
     "BACKUP",
@@ -108,6 +114,7 @@ const WORDS: [&str; 28] = [
     "CONSTRAINTS",
     "CREATE",
     "DATABASES",
+    "ENUMS",
     "EXTERNAL",
     "INDEX",
     "INDEXES",
@@ -124,6 +131,7 @@ const WORDS: [&str; 28] = [
     "SEQUENCES",
     "SESSION",
     "TABLES",
+    "TYPES",
     "USERS",
     "ZONE",
 ];
@@ -181,6 +189,10 @@ fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
         Show::Tables(optional_from(cursor, |cursor| cursor.name())?)
     } else if cursor.eat("SEQUENCES") {
         Show::Sequences(optional_from(cursor, |cursor| cursor.identifier())?)
+    } else if cursor.eat("ENUMS") {
+        Show::Enums(optional_from(cursor, |cursor| cursor.identifier())?)
+    } else if cursor.eat("TYPES") {
+        Show::Types(optional_from(cursor, |cursor| cursor.identifier())?)
     } else if cursor.eat("COLUMNS") {
         Show::Columns(from_table(cursor)?)
     } else if cursor.eat("INDEXES") || cursor.eat("INDEX") || cursor.eat("KEYS") {

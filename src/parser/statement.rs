@@ -8,6 +8,7 @@ use super::backup::Backup;
 use super::connection::ExternalConnection;
 use super::constraints::SetConstraints;
 use super::cursor::Cursor;
+use super::enumeration::EnumStatement;
 use super::error::{Error, Result};
 use super::explain::Explain;
 use super::fetch::Fetch;
@@ -84,6 +85,8 @@ pub enum Statement {
     Reset(Reset),
     /// `CREATE SEQUENCE`, `ALTER SEQUENCE`
     Sequence(SequenceStatement),
+    /// `CREATE TYPE ... AS ENUM`, `ALTER TYPE`
+    Enum(EnumStatement),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
     /// `FETCH`, `MOVE`
@@ -137,6 +140,7 @@ impl Statement {
             Statement::SetClusterSetting(_) => "SET CLUSTER SETTING",
             Statement::Reset(_) => "RESET",
             Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
+            Statement::Enum(_) => "CREATE or ALTER TYPE",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Fetch(fetch) => {
                 if fetch.moves {
@@ -181,6 +185,7 @@ impl Render for Statement {
             Statement::SetClusterSetting(statement) => statement.render(out, secrets),
             Statement::Reset(statement) => statement.render(out, secrets),
             Statement::Sequence(statement) => statement.render(out, secrets),
+            Statement::Enum(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
             Statement::Fetch(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
@@ -269,7 +274,7 @@ fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     } else if cursor.eat("CREATE SEQUENCE") {
         SequenceStatement::parse_create(cursor).map(|create| Some(Statement::Sequence(create)))
     } else {
-        Ok(None)
+        EnumStatement::parse_create(cursor).map(|create| create.map(Statement::Enum))
     }
 }
 
@@ -286,6 +291,8 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         ExternalConnection::parse_alter(cursor).map(|alter| Some(Statement::ExternalConnection(alter)))
     } else if cursor.eat("ALTER SEQUENCE") {
         SequenceStatement::parse_alter(cursor).map(|alter| Some(Statement::Sequence(alter)))
+    } else if cursor.eat("ALTER TYPE") {
+        EnumStatement::parse_alter(cursor).map(|alter| Some(Statement::Enum(alter)))
     } else {
         let mut ahead = cursor.clone();
         ahead.require("ALTER")?;

@@ -34,7 +34,7 @@ use super::value::data_row;
 use crate::catalog::Datum;
 use crate::parser;
 use crate::sql::error::code;
-use crate::sql::types::{from_pg, pg_type};
+use crate::sql::types::pg_type;
 use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Prepared, Response, Session};
 
 type Socket = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
@@ -637,9 +637,7 @@ impl Connection {
             );
         }
         let parsed = statements.pop();
-        let declared =
-            parse.type_oids.iter().map(|oid| postgres_types::Type::from_oid(*oid).and_then(|found| from_pg(&found)));
-        let declared: Vec<_> = declared.collect();
+        let declared = self.session.declared_types(&parse.type_oids).await?;
         let description = match &parsed {
             Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
             None => Description::default(),

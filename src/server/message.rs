@@ -97,6 +97,7 @@ fn size_and_modifier(column_type: &ColumnType) -> (i16, i32) {
         ColumnType::Int8 | ColumnType::Float8 | ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz => {
             (8, -1)
         }
+        ColumnType::Enum(_) => (4, -1),
         ColumnType::Interval | ColumnType::Uuid => (16, -1),
         ColumnType::VarChar(length) | ColumnType::Char(length) => (-1, *length as i32 + HEADER),
         ColumnType::Decimal { precision: Some(precision), scale } => {

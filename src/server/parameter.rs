@@ -58,7 +58,9 @@ fn decode_binary(mut bytes: &[u8], column_type: &ColumnType) -> Result<Option<Da
             Datum::Interval(Interval { months, days, micros })
         }
         ColumnType::Uuid if sized(16) => Datum::Bytes(bytes.to_vec().into()),
-        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) => text::parse(utf8(bytes)?, column_type)?,
+        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Enum(_) => {
+            text::parse(utf8(bytes)?, column_type)?
+        }
         ColumnType::Json => {
             let plain = bytes.strip_prefix(&[1]).unwrap_or(bytes);
             text::parse(utf8(plain)?, column_type)?

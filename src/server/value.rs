@@ -56,6 +56,9 @@ fn put_binary(data: &mut BytesMut, datum: &Datum<'_>, column_type: &ColumnType) 
         (Datum::Int(value), ColumnType::Timestamp | ColumnType::TimestampTz) => {
             data.put_i64(value.saturating_sub(EPOCH_MICROS))
         }
+        (Datum::Int(number), ColumnType::Enum(made)) => {
+            data.put_slice(made.label(*number).map_err(Error::from)?.as_bytes())
+        }
         (Datum::Int(value), _) => data.put_i64(*value),
         (Datum::Float(value), ColumnType::Float4) => data.put_f32(*value as f32),
         (Datum::Float(value), _) => data.put_f64(*value),

@@ -22,7 +22,7 @@ use super::error::{Error, Result, code};
 use super::query::{Batches, OutputColumn, schema_of};
 use super::text;
 use super::types::{MAX_DECIMAL_PRECISION, arrow_type, field, of_field, pg_name};
-use crate::catalog::{ColumnType, Datum, Interval};
+use crate::catalog::{ColumnType, Datum, EnumType, Interval};
 
 /// Collects the values of one column.
 pub enum ColumnBuilder {
@@ -54,6 +54,8 @@ pub enum ColumnBuilder {
     Timestamp(TimestampMicrosecondBuilder),
     /// `INTERVAL`
     Interval(IntervalMonthDayNanoBuilder),
+    /// An enumerated type, as labels
+    Enum(StringBuilder, Box<EnumType>),
     /// An array: its elements' builder and type, where each row ends, and which rows are not NULL
     Array(Box<ColumnBuilder>, ColumnType, Vec<i32>, Vec<bool>),
 }
@@ -81,6 +83,7 @@ impl ColumnBuilder {
                 ColumnBuilder::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type))
             }
             ColumnType::Interval => ColumnBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
+            ColumnType::Enum(made) => ColumnBuilder::Enum(StringBuilder::new(), made.clone()),
             ColumnType::Array(element) => {
                 ColumnBuilder::Array(Box::new(ColumnBuilder::new(element)), (**element).clone(), vec![0], Vec::new())
             }
@@ -107,6 +110,7 @@ impl ColumnBuilder {
                 let nanoseconds = value.micros.saturating_mul(1_000);
                 builder.append_value(IntervalMonthDayNano { months: value.months, days: value.days, nanoseconds });
             }
+            (ColumnBuilder::Enum(builder, made), Datum::Int(number)) => builder.append_value(made.label(*number)?),
             (ColumnBuilder::Array(element, _, ends, valid), Datum::Array(items)) => {
                 items.iter().try_for_each(|item| element.push(item))?;
                 ends.push(ends[ends.len() - 1] + items.len() as i32);
@@ -133,6 +137,7 @@ impl ColumnBuilder {
             ColumnBuilder::Time(builder) => builder.append_null(),
             ColumnBuilder::Timestamp(builder) => builder.append_null(),
             ColumnBuilder::Interval(builder) => builder.append_null(),
+            ColumnBuilder::Enum(builder, _) => builder.append_null(),
             ColumnBuilder::Array(_, _, ends, valid) => {
                 ends.push(ends[ends.len() - 1]);
                 valid.push(false);
@@ -156,6 +161,7 @@ impl ColumnBuilder {
             ColumnBuilder::Time(mut builder) => Arc::new(builder.finish()),
             ColumnBuilder::Timestamp(mut builder) => Arc::new(builder.finish()),
             ColumnBuilder::Interval(mut builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Enum(mut builder, _) => Arc::new(builder.finish()),
             ColumnBuilder::Array(elements, element_type, ends, valid) => {
                 let item = Arc::new(field("item", &element_type, true));
                 let offsets = OffsetBuffer::new(ends.into());
@@ -195,6 +201,7 @@ pub fn datum_at<'a>(array: &'a dyn Array, index: usize, column_type: &ColumnType
             Datum::Text(Cow::Borrowed(array.as_string::<i32>().value(index)))
         }
         ColumnType::Uuid => text::parse(array.as_string::<i32>().value(index), &ColumnType::Uuid)?,
+        ColumnType::Enum(_) => text::parse(array.as_string::<i32>().value(index), column_type)?,
         ColumnType::Bytes => Datum::Bytes(Cow::Borrowed(array.as_binary::<i32>().value(index))),
         ColumnType::Date => Datum::Int(array.as_primitive::<Date32Type>().value(index).into()),
         ColumnType::Time => Datum::Int(array.as_primitive::<Time64MicrosecondType>().value(index)),
@@ -301,6 +308,8 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
     Ok(match (datum, to) {
         (Datum::Null, _) => Datum::Null,
         (datum, to) if from == to => datum,
+        // The one may be older than the other, and have fewer labels.
+        (Datum::Int(number), ColumnType::Enum(made)) if from.made_type() == Some(made.id) => Datum::Int(number),
         (Datum::Text(text), to) if to.is_character() => text::fit_text(text.into_owned(), to, truncate)?,
         (Datum::Text(text), to) if from.is_character() => text::parse(&text, to)?,
         (datum, to) if to.is_character() => {

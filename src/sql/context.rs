@@ -2,13 +2,18 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use postgres_types::Type as PgType;
+use sqlparser::ast::DataType as SqlType;
+
 use super::advisory::Holder;
 use super::deferred::DeferredKeys;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
+use super::names::name_parts;
 use super::query::sequences::SessionSequences;
 use super::settings::SessionSettings;
-use crate::catalog::{Catalog, Descriptor, DescriptorId, PUBLIC_SCHEMA};
+use super::types;
+use crate::catalog::{Catalog, ColumnType, Descriptor, DescriptorId, PUBLIC_SCHEMA, TypeDescriptor};
 use crate::kv::{SpaceId, Txn};
 
 /// What a statement needs to know of its session.
@@ -244,6 +249,48 @@ impl Context {
     pub async fn object(&self, parts: &[String]) -> Result<Arc<Descriptor>> {
         let missing = || Error::new(code::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", parts.join(".")));
         self.find_object(parts).await?.ok_or_else(missing)
+    }
+
+    /// The type that a statement names.
+    pub fn column_type(&self, sql_type: &SqlType) -> Result<ColumnType> {
+        types::resolve(sql_type, &|name| {
+            let made = self.wait_for(self.find_made_type(&name_parts(name)?))??;
+            made.ok_or_else(|| types::undefined(name))
+        })
+    }
+
+    /// The type with a name, if somebody made one.
+    pub async fn find_made_type(&self, parts: &[String]) -> Result<Option<ColumnType>> {
+        match self.find_object(parts).await?.as_deref() {
+            Some(Descriptor::Type(made)) => self.made_type(made).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// A type that somebody made, as columns have it.
+    pub async fn made_type(&self, made: &TypeDescriptor) -> Result<ColumnType> {
+        Ok(made.as_column_type(self.catalog.get(made.schema).await?.name()))
+    }
+
+    /// The type with an object identifier that a client declares.
+    pub async fn type_with_oid(&self, oid: u32) -> Result<Option<ColumnType>> {
+        if let Some(known) = PgType::from_oid(oid) {
+            return Ok(types::from_pg(&known));
+        }
+        let Some(id) = types::descriptor_of(oid) else { return Ok(None) };
+        if let Some(Descriptor::Type(made)) = self.catalog.find(id).await?.as_deref() {
+            return self.made_type(made).await.map(Some);
+        }
+        // Or that of its arrays.
+        let database = self.current_database().await?.id();
+        for object in self.catalog.list_objects(database).await? {
+            if let Descriptor::Type(made) = &*object
+                && made.array == id
+            {
+                return Ok(Some(ColumnType::Array(Box::new(self.made_type(made).await?))));
+            }
+        }
+        Ok(None)
     }
 
     /// Where an object with this name would be made: its database, schema and unqualified name.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::error::Result;
+use super::text::quoted;
 use crate::catalog::{
     Checked, ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction, TableDescriptor,
 };
@@ -95,6 +96,10 @@ pub fn create_statement(object: &Descriptor, lookup: Lookup<'_>) -> String {
             "CREATE SEQUENCE {name} INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {}",
             sequence.increment, sequence.minimum, sequence.maximum, sequence.start
         ),
+        Descriptor::Type(made) => {
+            let labels = made.labels.iter().map(|known| quoted(&known.label)).collect::<Vec<_>>();
+            format!("CREATE TYPE {name} AS ENUM ({})", labels.join(", "))
+        }
         Descriptor::Table(table) => create_table(&name, table, lookup),
         Descriptor::Database(_) => format!("CREATE DATABASE {}", quote_ident_in_sql(object.name())),
         Descriptor::Schema(_) => format!("CREATE SCHEMA {}", quote_ident_in_sql(object.name())),

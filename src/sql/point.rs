@@ -235,6 +235,7 @@ impl Target {
                         | ColumnType::Text
                         | ColumnType::VarChar(_)
                         | ColumnType::Uuid
+                        | ColumnType::Enum(_)
                         | ColumnType::Date
                 );
                 // Trailing blanks count in a comparison, though an assignment may cut them.

@@ -99,6 +99,8 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
         Show::Schemas(database) => schemas(context, database.as_deref()).await,
         Show::Tables(place) => tables(context, place.as_deref()).await,
         Show::Sequences(database) => sequences(context, database.as_deref()).await,
+        Show::Enums(database) => types(context, database.as_deref(), true).await,
+        Show::Types(database) => types(context, database.as_deref(), false).await,
         Show::Columns(name) => columns(context, name).await,
         Show::Indexes(name) => indexes(context, name).await,
         Show::Constraints(name) => constraints(context, name).await,
@@ -258,6 +260,9 @@ async fn tables(context: &Context, place: Option<&[String]>) -> Result<Shown> {
     };
     for schema in schemas {
         for object in context.catalog().list(Some(database.id()), Some(schema.id())).await? {
+            if matches!(&*object, Descriptor::Type(_)) {
+                continue;
+            }
             shown.rows.push(vec![
                 schema.name().to_string().into(),
                 object.name().to_string().into(),
@@ -279,6 +284,26 @@ async fn sequences(context: &Context, database: Option<&str>) -> Result<Shown> {
             if matches!(&*object, Descriptor::Sequence(_)) {
                 shown.rows.push(vec![schema.name().to_string().into(), object.name().to_string().into()]);
             }
+        }
+    }
+    Ok(shown)
+}
+
+async fn types(context: &Context, database: Option<&str>, with_labels: bool) -> Result<Shown> {
+    let text = || ColumnType::Text;
+    let values = ("values", ColumnType::Array(Box::new(text())));
+    let columns = [("schema", text()), ("name", text())].into_iter().chain(with_labels.then_some(values));
+    let columns: Vec<_> = columns.chain([("owner", text())]).collect();
+    let mut shown = Shown::new(&columns);
+    let database = named_or_current(context, database).await?;
+    for schema in context.catalog().list(Some(database.id()), None).await? {
+        for object in context.catalog().list(Some(database.id()), Some(schema.id())).await? {
+            let Descriptor::Type(made) = &*object else { continue };
+            let labels = made.labels.iter().map(|known| known.label.clone().into()).collect();
+            let mut row = vec![schema.name().to_string().into(), made.identity.name.clone().into()];
+            row.extend(with_labels.then_some(Datum::Array(labels)));
+            row.push(made.identity.owner.clone().into());
+            shown.rows.push(row);
         }
     }
     Ok(shown)

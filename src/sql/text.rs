@@ -61,6 +61,13 @@ pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
             Datum::from(format_json(&value))
         }
         ColumnType::Array(element) => Datum::Array(parse_array(trimmed, element).ok_or_else(bad)??),
+        ColumnType::Enum(made) => {
+            let unknown = || {
+                let message = format!("invalid input value for enum {}: \"{text}\"", pg_name(column_type));
+                Error::new(code::BAD_TEXT, message)
+            };
+            Datum::Int(made.number(text).ok_or_else(unknown)?)
+        }
     })
 }
 
@@ -406,6 +413,7 @@ fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) ->
             write_timestamp(out, *value)?;
             out.write_str("+00")
         }
+        (Datum::Int(value), ColumnType::Enum(made)) => out.write_str(made.label(*value).unwrap_or("???")),
         (Datum::Int(value), _) => write!(out, "{value}"),
         (Datum::Float(value), ColumnType::Float4) => write_float(out, *value, format!("{:e}", *value as f32)),
         (Datum::Float(value), _) => write_float(out, *value, format!("{value:e}")),

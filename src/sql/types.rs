@@ -4,19 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
-use postgres_types::Type as PgType;
-use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use postgres_types::{Kind as PgKind, Type as PgType};
+use sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType as SqlType, ExactNumberInfo, ObjectName, TimezoneInfo,
+};
 
 use super::error::{Error, Result, code};
-use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
+use crate::catalog::{ColumnType, DescriptorId, EnumType, UNCONSTRAINED_SCALE};
+use crate::parser::quote_ident_in_sql;
 
 /// Field metadata that carries the SQL type where Arrow's does not say enough.
 const TYPE_KEY: &str = "keepsafe.type";
 /// The most digits a decimal has.
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
-/// The catalog's type for a type written in SQL, in either dialect's names.
+/// The catalog's type for a type written in SQL, in either dialect's names; one that somebody made is unknown here.
 pub fn from_sql(sql_type: &SqlType) -> Result<ColumnType> {
+    resolve(sql_type, &|name| Err(undefined(name)))
+}
+
+/// The same, with `made` to find types that somebody made.
+pub fn resolve(sql_type: &SqlType, made: &dyn Fn(&ObjectName) -> Result<ColumnType>) -> Result<ColumnType> {
     Ok(match sql_type {
         SqlType::Boolean | SqlType::Bool => ColumnType::Bool,
         SqlType::SmallInt(_) | SqlType::Int2(_) => ColumnType::Int2,
@@ -49,18 +57,23 @@ pub fn from_sql(sql_type: &SqlType) -> Result<ColumnType> {
             ArrayElemTypeDef::SquareBracket(element, _)
             | ArrayElemTypeDef::AngleBracket(element)
             | ArrayElemTypeDef::Parenthesis(element),
-        ) => match from_sql(element)? {
+        ) => match resolve(element, made)? {
             ColumnType::Array(_) => return Err(Error::unsupported("an array of arrays")),
             element => ColumnType::Array(Box::new(element)),
         },
-        SqlType::Custom(name, _) => from_name(&name.to_string())?,
+        SqlType::Custom(name, _) => from_name(&name.to_string()).map_or_else(|| made(name), Ok)?,
         other => return Err(Error::unsupported(format!("type {other}"))),
     })
 }
 
-fn from_name(name: &str) -> Result<ColumnType> {
+/// The error of a type that is not there.
+pub fn undefined(name: &ObjectName) -> Error {
+    Error::new(code::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.to_string().replace('"', "")))
+}
+
+fn from_name(name: &str) -> Option<ColumnType> {
     let lower = name.to_ascii_lowercase();
-    Ok(match lower.strip_prefix("pg_catalog.").unwrap_or(&lower) {
+    Some(match lower.strip_prefix("pg_catalog.").unwrap_or(&lower) {
         "string" | "name" => ColumnType::Text,
         "bytes" => ColumnType::Bytes,
         "bpchar" => ColumnType::Char(1),
@@ -72,7 +85,7 @@ fn from_name(name: &str) -> Result<ColumnType> {
         "timestamptz" => ColumnType::TimestampTz,
         "uuid" => ColumnType::Uuid,
         "jsonb" | "json" => ColumnType::Json,
-        _ => return Err(Error::new(code::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))),
+        _ => return None,
     })
 }
 
@@ -116,9 +129,12 @@ pub fn arrow_type(column_type: &ColumnType) -> DataType {
         ColumnType::Decimal { precision, scale } => {
             DataType::Decimal128(precision.unwrap_or(MAX_DECIMAL_PRECISION), *scale as i8)
         }
-        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Uuid | ColumnType::Json => {
-            DataType::Utf8
-        }
+        ColumnType::Text
+        | ColumnType::VarChar(_)
+        | ColumnType::Char(_)
+        | ColumnType::Uuid
+        | ColumnType::Json
+        | ColumnType::Enum(_) => DataType::Utf8,
         ColumnType::Bytes => DataType::Binary,
         ColumnType::Date => DataType::Date32,
         ColumnType::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -221,7 +237,12 @@ pub fn pg_type(column_type: &ColumnType) -> PgType {
         ColumnType::Interval => PgType::INTERVAL,
         ColumnType::Uuid => PgType::UUID,
         ColumnType::Json => PgType::JSONB,
-        ColumnType::Array(element) => match **element {
+        ColumnType::Enum(made) => pg_enum(made),
+        ColumnType::Array(element) => match &**element {
+            ColumnType::Enum(made) => {
+                let kind = PgKind::Array(pg_enum(made));
+                PgType::new(format!("_{}", made.name), wire_oid(made.array), kind, made.schema.clone())
+            }
             ColumnType::Bool => PgType::BOOL_ARRAY,
             ColumnType::Int2 => PgType::INT2_ARRAY,
             ColumnType::Int4 => PgType::INT4_ARRAY,
@@ -242,6 +263,24 @@ pub fn pg_type(column_type: &ColumnType) -> PgType {
             ColumnType::Text | ColumnType::Array(_) => PgType::TEXT_ARRAY,
         },
     }
+}
+
+fn pg_enum(made: &EnumType) -> PgType {
+    let labels = made.labels.iter().map(|known| known.label.clone()).collect();
+    PgType::new(made.name.clone(), wire_oid(made.id), PgKind::Enum(labels), made.schema.clone())
+}
+
+/// PostgreSQL keeps the object identifiers below for itself.
+const FIRST_OID: u64 = 16_384;
+
+/// The object identifier of anything with a descriptor.
+pub fn wire_oid(id: DescriptorId) -> u32 {
+    (id.0 + FIRST_OID) as u32
+}
+
+/// The descriptor with an object identifier.
+pub fn descriptor_of(oid: u32) -> Option<DescriptorId> {
+    u64::from(oid).checked_sub(FIRST_OID).map(DescriptorId)
 }
 
 /// The SQL type of a parameter that a client declared; `None` if it left the type open.
@@ -297,6 +336,7 @@ pub fn pg_name(column_type: &ColumnType) -> String {
         ColumnType::Interval => "interval".into(),
         ColumnType::Uuid => "uuid".into(),
         ColumnType::Json => "jsonb".into(),
+        ColumnType::Enum(made) => quote_ident_in_sql(&made.name),
         ColumnType::Array(element) => format!("{}[]", pg_name(element)),
     }
 }

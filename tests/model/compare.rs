@@ -27,6 +27,12 @@ pub async fn equal(cluster: &mut Cluster, world: &mut World) -> Result<(), Strin
         if found != expected {
             return Err(format!("{name} has {found:?}, not {expected:?}"));
         }
+        let found = cluster.rows(&format!("SELECT name, values FROM [SHOW ENUMS FROM {name}]")).await;
+        let made = |(name, labels): (&String, &Vec<String>)| vec![name.clone(), format!("{{{}}}", labels.join(","))];
+        let expected: Vec<Vec<String>> = database.enums.iter().map(made).collect();
+        if found != expected {
+            return Err(format!("{name} has the types {found:?}, not {expected:?}"));
+        }
         for (table_name, table) in &database.tables {
             equal_table(cluster, &format!("{name}.{table_name}"), table).await?;
         }

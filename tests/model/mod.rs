@@ -328,6 +328,12 @@ impl Model {
             expected.tables.retain(|table, _| tables.contains(table));
             expected.views.clear();
             expected.sequences.clear();
+            let used = |name: &String| {
+                let kind = world::Kind::Enum(name.clone());
+                expected.tables.values().any(|table| table.columns.iter().any(|column| column.kind == kind))
+            };
+            let enums = expected.enums.iter().filter(|(name, _)| used(name));
+            expected.enums = enums.map(|(name, labels)| (name.clone(), labels.clone())).collect();
             options.push(format!("into_db = '{into}'"));
             self.cluster.run(&format!("CREATE DATABASE {into}")).await;
             let names: Vec<String> = tables.iter().map(|table| format!("{name}.{table}")).collect();

@@ -17,7 +17,11 @@ pub struct Database {
     pub views: BTreeMap<String, String>,
     /// Sequences by name: the last value, 0 at first.
     pub sequences: BTreeMap<String, i64>,
+    /// Enumerated types by name: their labels, in order.
+    pub enums: Enums,
 }
+
+pub type Enums = BTreeMap<String, Vec<String>>;
 
 #[derive(Clone)]
 pub struct Table {
@@ -41,7 +45,7 @@ pub struct Column {
     pub kind: Kind,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, PartialEq)]
 pub enum Kind {
     Int,
     Text,
@@ -49,13 +53,23 @@ pub enum Kind {
     Bytes,
     Bool,
     Timestamp,
+    /// An enumerated type of the database.
+    Enum(String),
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [Kind::Int, Kind::Text, Kind::Decimal, Kind::Bytes, Kind::Bool, Kind::Timestamp];
+    const PLAIN: [Kind; 6] = [Kind::Int, Kind::Text, Kind::Decimal, Kind::Bytes, Kind::Bool, Kind::Timestamp];
 
-    fn sql(self) -> &'static str {
+    /// One that a new column can have.
+    fn any(enums: &Enums, random: &mut StdRng) -> Kind {
+        let made = enums.keys().map(|name| Kind::Enum(name.clone()));
+        Kind::PLAIN.into_iter().chain(made).choose(random).unwrap()
+    }
+
+    /// As a statement names it that is about a table of this database.
+    fn sql(&self, database: &str) -> String {
         match self {
+            Kind::Enum(name) => return format!("{database}.public.{name}"),
             Kind::Int => "INT8",
             Kind::Text => "TEXT",
             Kind::Decimal => "DECIMAL(12, 2)",
@@ -63,14 +77,16 @@ impl Kind {
             Kind::Bool => "BOOL",
             Kind::Timestamp => "TIMESTAMP",
         }
+        .into()
     }
 
     /// As a client sees it; `None` is NULL.
-    fn random(self, random: &mut StdRng) -> Option<String> {
+    fn random(&self, enums: &Enums, random: &mut StdRng) -> Option<String> {
         if random.random_range(0..6) == 0 {
             return None;
         }
         Some(match self {
+            Kind::Enum(name) => enums[name].iter().choose(random).unwrap().clone(),
             Kind::Int => random.random_range(-5_000_000_000_i64..5_000_000_000).to_string(),
             Kind::Text => {
                 let length = *[0, 1, 5, 20, 400].iter().choose(random).unwrap();
@@ -145,21 +161,24 @@ fn step(change: &mut Change, random: &mut StdRng, counter: &mut u64) {
         return;
     }
     let database = Rc::make_mut(world.get_mut(&name).unwrap());
+    if (6..12).contains(&kind) {
+        return change_enums(&name, database, &mut change.statements, random, counter);
+    }
     if kind < 6 {
         return sequences_and_views(&name, database, &mut change.statements, random, counter);
     }
-    if database.tables.is_empty() || (kind < 12 && database.tables.len() < 6) {
+    if database.tables.is_empty() || (kind < 18 && database.tables.len() < 6) {
         return create_table(&name, database, &mut change.statements, random, counter);
     }
     let table_name = pick(&database.tables, random).unwrap().0.clone();
-    if kind < 40 {
+    if kind < 44 {
         if !database.views.values().any(|read| *read == table_name) {
             change_table(&name, &table_name, database, &mut change.statements, random, counter);
         }
         return;
     }
     let table = Rc::make_mut(database.tables.get_mut(&table_name).unwrap());
-    change.statements.extend(change_rows(&format!("{name}.{table_name}"), table, random));
+    change.statements.extend(change_rows(&format!("{name}.{table_name}"), table, &database.enums, random));
 }
 
 fn sequences_and_views(
@@ -204,6 +223,76 @@ fn sequences_and_views(
     }
 }
 
+fn change_enums(
+    name: &str,
+    database: &mut Database,
+    statements: &mut Vec<String>,
+    random: &mut StdRng,
+    counter: &mut u64,
+) {
+    let Some((made, labels)) =
+        database.enums.iter().choose(random).map(|(made, labels)| (made.clone(), labels.clone()))
+    else {
+        let (made, labels) = (format!("e{}", fresh(counter)), ["sad", "o'k", "happy"].map(String::from));
+        let shown = labels.clone().map(|label| literal(&Some(label))).join(", ");
+        statements.push(format!("CREATE TYPE {name}.public.{made} AS ENUM ({shown})"));
+        database.enums.insert(made, labels.to_vec());
+        return;
+    };
+    let kind = Kind::Enum(made.clone());
+    let uses = |table: &Table| table.columns.iter().any(|column| column.kind == kind);
+    let place = format!("{name}.public.{made}");
+    match random.random_range(0..6) {
+        0 if database.enums.len() < 3 => {
+            let made = format!("e{}", fresh(counter));
+            statements.push(format!("CREATE TYPE {name}.public.{made} AS ENUM ('one')"));
+            database.enums.insert(made, vec!["one".into()]);
+        }
+        1 | 2 => {
+            let at = random.random_range(0..labels.len());
+            let added = format!("l{}", fresh(counter));
+            let (word, place_in_order) = if random.random() { ("BEFORE", at) } else { ("AFTER", at + 1) };
+            let beside = literal(&Some(labels[at].clone()));
+            statements.push(format!("ALTER TYPE {place} ADD VALUE '{added}' {word} {beside}"));
+            database.enums.get_mut(&made).unwrap().insert(place_in_order, added);
+        }
+        3 => {
+            let at = random.random_range(0..labels.len());
+            let (from, to) = (labels[at].clone(), format!("l{}", fresh(counter)));
+            statements.push(format!("ALTER TYPE {place} RENAME VALUE {} TO '{to}'", literal(&Some(from.clone()))));
+            database.enums.get_mut(&made).unwrap()[at] = to.clone();
+            for table in database.tables.values_mut().filter(|table| uses(table)) {
+                let table = Rc::make_mut(table);
+                table.statement = None;
+                let of_type = (1..table.columns.len()).filter(|at| table.columns[*at].kind == kind);
+                for at in of_type.collect::<Vec<_>>() {
+                    for row in table.rows.values_mut().filter(|row| row[at - 1].as_ref() == Some(&from)) {
+                        row[at - 1] = Some(to.clone());
+                    }
+                }
+            }
+        }
+        4 => {
+            let to = format!("e{}", fresh(counter));
+            statements.push(format!("ALTER TYPE {place} RENAME TO {to}"));
+            database.enums.remove(&made);
+            database.enums.insert(to.clone(), labels);
+            for table in database.tables.values_mut().filter(|table| uses(table)) {
+                let table = Rc::make_mut(table);
+                table.statement = None;
+                for column in table.columns.iter_mut().filter(|column| column.kind == kind) {
+                    column.kind = Kind::Enum(to.clone());
+                }
+            }
+        }
+        _ if !database.tables.values().any(|table| uses(table)) => {
+            statements.push(format!("DROP TYPE {place}"));
+            database.enums.remove(&made);
+        }
+        _ => {}
+    }
+}
+
 fn create_table(
     name: &str,
     database: &mut Database,
@@ -214,11 +303,11 @@ fn create_table(
     let keyed = random.random_range(0..4) > 0;
     let mut columns = vec![Column { name: "k".into(), kind: Kind::Int }];
     for _ in 0..random.random_range(1..4) {
-        let kind = *Kind::ALL.iter().choose(random).unwrap();
+        let kind = Kind::any(&database.enums, random);
         columns.push(Column { name: format!("c{}", fresh(counter)), kind });
     }
     let mut items: Vec<String> =
-        columns.iter().map(|column| format!("{} {}", column.name, column.kind.sql())).collect();
+        columns.iter().map(|column| format!("{} {}", column.name, column.kind.sql(name))).collect();
     if keyed {
         items[0] += " PRIMARY KEY";
     }
@@ -264,11 +353,11 @@ fn change_table(
     let others = 1..table.columns.len();
     match random.random_range(0..10) {
         0 => {
-            let kind = *Kind::ALL.iter().choose(random).unwrap();
+            let kind = Kind::any(&database.enums, random);
             let column = format!("c{}", fresh(counter));
-            let default = kind.random(random);
+            let default = kind.random(&database.enums, random);
             let clause = if default.is_some() { format!(" DEFAULT {}", literal(&default)) } else { String::new() };
-            statements.push(format!("ALTER TABLE {place} ADD COLUMN {column} {}{clause}", kind.sql()));
+            statements.push(format!("ALTER TABLE {place} ADD COLUMN {column} {}{clause}", kind.sql(name)));
             table.columns.push(Column { name: column, kind });
             table.rows.values_mut().for_each(|row| row.push(default.clone()));
         }
@@ -314,7 +403,7 @@ fn change_table(
             // As text they are what they were, and are written anew.
             let at = others.choose(random).unwrap();
             let column = &mut table.columns[at];
-            if let Kind::Int | Kind::Decimal | Kind::Text = column.kind {
+            if let Kind::Int | Kind::Decimal | Kind::Text | Kind::Enum(_) = column.kind {
                 column.kind = Kind::Text;
                 statements.push(format!("ALTER TABLE {place} ALTER COLUMN {0} TYPE TEXT USING {0}::TEXT", column.name));
             }
@@ -332,12 +421,12 @@ fn change_table(
     database.tables.insert(table_name.into(), Rc::new(table));
 }
 
-fn change_rows(place: &str, table: &mut Table, random: &mut StdRng) -> Option<String> {
+fn change_rows(place: &str, table: &mut Table, enums: &Enums, random: &mut StdRng) -> Option<String> {
     const KEYS: i64 = 300;
     let from = random.random_range(0..KEYS);
     let to = from + *[1, 3, 40].iter().choose(random).unwrap();
     let row = |random: &mut StdRng, table: &Table| -> Vec<Option<String>> {
-        table.columns[1..].iter().map(|column| column.kind.random(random)).collect()
+        table.columns[1..].iter().map(|column| column.kind.random(enums, random)).collect()
     };
     let new_rows = |keys: Vec<i64>, table: &Table, random: &mut StdRng| -> Vec<(i64, Vec<Option<String>>)> {
         keys.into_iter().map(|key| (key, row(random, table))).collect()
@@ -369,7 +458,7 @@ fn change_rows(place: &str, table: &mut Table, random: &mut StdRng) -> Option<St
         4..7 => {
             let at = random.random_range(1..table.columns.len());
             let column = &table.columns[at];
-            let value = column.kind.random(random);
+            let value = column.kind.random(enums, random);
             table.rows.range_mut(from..to).for_each(|(_, row)| row[at - 1] = value.clone());
             Some(format!("UPDATE {place} SET {} = {} WHERE k >= {from} AND k < {to}", column.name, literal(&value)))
         }

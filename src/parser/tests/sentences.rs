@@ -195,6 +195,7 @@ impl<'g> Generator<'g> {
                 "'two\nlines'",
                 "CAST(a AS TEXT)",
             ],
+            "label" => &["'x'", "''", "'it''s'", "'two words'", "E'a\\tb\\nc'"],
             "signed" => &["1", "-5", "+ 3", "9223372036854775807", "-9223372036854775808"],
             "maintenance_value" => &["true", "off", "auto", "4", "ON"],
             _ => return None,

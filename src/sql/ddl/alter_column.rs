@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::dml::has_waiting_keys;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
-use super::super::types::{from_sql, pg_name};
+use super::super::types::pg_name;
 use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
 use super::build::{Computed, contains_null, rebuild};
 use super::create_table::refuse_incomparable;
@@ -49,14 +49,17 @@ pub async fn alter_column(
             return Err(Error::new(code::SYNTAX_ERROR, message));
         }
         AlterColumnOperation::SetDefault { value } => {
-            let (sql, sequences) = default::normalize(context, table.database, value).await?;
+            let (sql, sequences) = {
+                let to = table.columns[position].column_type.clone();
+                default::normalize(context, table.database, value, &to).await?
+            };
             table.columns[position].default = Some(sql);
             let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
             table.sequences.extend(new);
         }
         AlterColumnOperation::DropDefault => table.columns[position].default = None,
         AlterColumnOperation::SetDataType { data_type, using, .. } => {
-            set_type(context, table, position, from_sql(data_type)?, using.as_ref()).await?;
+            set_type(context, table, position, context.column_type(data_type)?, using.as_ref()).await?;
         }
         AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
             let mut column = table.columns[position].clone();

@@ -20,7 +20,7 @@ use super::create_table::{
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{free_name, locked_table, named_column, owner, parameter};
+use super::{enumeration, free_name, locked_table, named_column, owner, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{Check, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
@@ -65,7 +65,10 @@ pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
             retyped.insert(folded(column_name));
         }
         let table = locked_table(context, &parts).await?;
+        let before = Descriptor::Table(table.clone());
         apply(context, table, operation).await?;
+        let after = context.catalog().get(before.id()).await?;
+        enumeration::link(context, Some(&before), Some(&after)).await?;
     }
     Ok(())
 }
@@ -177,7 +180,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
             build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
         }
         TableConstraint::Check(check) => {
-            add_check(context, &mut table, check)?;
+            add_check(context, &mut table, check).await?;
             if let Some(check) = table.checks.last() {
                 check_existing(context, &table, check).await?;
             }
@@ -281,7 +284,8 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     Ok(())
 }
 
-async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
+/// Drops a column, and the indexes that it is in.
+pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
     refuse_views(table)?;
     let id = named_column(table, name)?;
     if table.in_primary_key(id) {

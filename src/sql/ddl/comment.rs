@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::index::locked_table_of;
-use super::{locked_table, named_column, refuse_system};
+use super::{enumeration, locked_table, named_column, refuse_system};
 use crate::catalog::{Descriptor, DescriptorId};
 use crate::kv::LockMode;
 
@@ -43,8 +43,11 @@ pub async fn set(context: &Context, kind: CommentObject, name: &ObjectName, text
             _ => Err(Error::new(code::INVALID_NAME, "a database has a name of one part")),
         },
         CommentObject::Schema => write(context, context.schema_named(&parts).await?.id(), comment).await,
-        CommentObject::Table | CommentObject::View | CommentObject::Sequence => {
-            let found = context.object(&parts).await?;
+        CommentObject::Table | CommentObject::View | CommentObject::Sequence | CommentObject::Type => {
+            let found = context.object(&parts).await.map_err(|error| match kind {
+                CommentObject::Type => enumeration::missing(&parts),
+                _ => error,
+            })?;
             let wanted = kind.to_string().to_lowercase();
             if found.kind() != wanted {
                 return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a {wanted}", found.name())));

@@ -9,10 +9,10 @@ use sqlparser::ast::{
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
-use super::super::query::expression::{self, compile, row_schema};
-use super::super::types::from_sql;
+use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::{
-    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, free_name, named_column, new_index, parameter, refuse_taken, serial,
+    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, named_column, new_index, parameter,
+    refuse_taken, serial,
 };
 use crate::catalog::{
     Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index,
@@ -59,7 +59,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     }
     for constraint in &constraints {
         if let TableConstraint::Check(check) = constraint {
-            add_check(context, &mut table, check)?;
+            add_check(context, &mut table, check).await?;
         }
     }
     for constraint in &constraints {
@@ -68,7 +68,9 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         }
     }
     parameter::set(&mut table, parameter::of_create(&create.table_options))?;
-    context.catalog().create(&Descriptor::Table(table)).await?;
+    let table = Descriptor::Table(table);
+    enumeration::link(context, None, Some(&table)).await?;
+    context.catalog().create(&table).await?;
     Ok(Outcome::done("CREATE TABLE"))
 }
 
@@ -107,7 +109,7 @@ pub async fn add_column(
         name,
         column_type: match &serial {
             Some(numbers) => numbers.clone(),
-            None => from_sql(&definition.data_type)?,
+            None => context.column_type(&definition.data_type)?,
         },
         nullable: true,
         default: None,
@@ -124,7 +126,8 @@ pub async fn add_column(
             ColumnOption::Null => column.nullable = true,
             ColumnOption::NotNull => column.nullable = false,
             ColumnOption::Default(expression) => {
-                let (sql, sequences) = default::normalize(context, table.database, expression).await?;
+                let (sql, sequences) =
+                    default::normalize(context, table.database, expression, &column.column_type).await?;
                 column.default = Some(sql);
                 table.sequences.extend(sequences);
             }
@@ -313,13 +316,17 @@ pub async fn add_unique(
 }
 
 /// Adds a check constraint.
-pub fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
-    let condition = sql_text(&check.expr);
+pub async fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
+    let mut condition = (*check.expr).clone();
+    enumeration::qualify(context, table.database, &mut condition).await?;
+    let condition = sql_text(&condition);
     let compiled = compile(context, expression::parse(&condition)?, &row_schema(table))?;
     if compiled.column_type != ColumnType::Bool {
         return Err(Error::new(code::DATATYPE_MISMATCH, "the condition of a CHECK must be boolean"));
     }
-    let name = check.name.as_ref().map_or_else(|| free_name(table, &[], "check"), |name| name.value.clone());
+    let named = columns_named(&condition);
+    let of_one: Vec<&str> = if named.len() == 1 { named.iter().map(String::as_str).collect() } else { Vec::new() };
+    let name = check.name.as_ref().map_or_else(|| free_name(table, &of_one, "check"), |name| name.value.clone());
     refuse_taken(table, &name)?;
     table.checks.push(Check { name, condition });
     Ok(())

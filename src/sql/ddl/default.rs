@@ -7,10 +7,11 @@ use datafusion::arrow::datatypes::Schema;
 use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, VisitMut, VisitorMut};
 
 use super::super::context::Context;
-use super::super::error::{Error, Result};
+use super::super::error::{Error, Result, code};
 use super::super::names::parse_name;
-use super::super::query::expression::compile;
-use crate::catalog::{Descriptor, DescriptorId};
+use super::super::query::expression::{compile, value_for};
+use super::enumeration;
+use crate::catalog::{ColumnType, Descriptor, DescriptorId};
 use crate::parser::{quote_ident_in_sql, sql_text};
 
 /// A default as the descriptor keeps it: its SQL, with sequences named by schema, and the sequences it uses.
@@ -18,6 +19,7 @@ pub async fn normalize(
     context: &Context,
     database: DescriptorId,
     expression: &Expr,
+    column_type: &ColumnType,
 ) -> Result<(String, Vec<DescriptorId>)> {
     let mut expression = expression.clone();
     let mut named = SequenceNames::default();
@@ -39,7 +41,16 @@ pub async fn normalize(
     }
     let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };
     let _ = expression.visit(&mut rename);
-    compile(context, expression.clone(), &Arc::new(Schema::empty()))?;
+    enumeration::qualify(context, database, &mut expression).await?;
+    match &expression {
+        // A literal is of the type of the column, or none.
+        Expr::Value(_) => match value_for(context, &expression, column_type) {
+            // Of how long it may be, PostgreSQL speaks when it is used.
+            Err(error) if error.sqlstate != code::STRING_TOO_LONG => return Err(error),
+            _ => {}
+        },
+        _ => drop(compile(context, expression.clone(), &Arc::new(Schema::empty()))?),
+    }
     Ok((sql_text(&expression), sequences))
 }
 

@@ -4,9 +4,10 @@ use sqlparser::ast::ObjectType;
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
+use super::alter_table::drop_column;
 use super::serial::owned_sequences;
-use super::{refuse_system, roles};
-use crate::catalog::{Descriptor, DescriptorId, TableDescriptor};
+use super::{enumeration, refuse_system, roles};
+use crate::catalog::{Descriptor, DescriptorId, TableDescriptor, TypeDescriptor};
 use crate::kv::LockMode;
 use crate::parser::quote_ident_in_sql;
 
@@ -22,6 +23,7 @@ pub async fn drop_named(
         ObjectType::Table => drop_object(context, parts, "table", cascade).await,
         ObjectType::View => drop_object(context, parts, "view", cascade).await,
         ObjectType::Sequence => drop_object(context, parts, "sequence", cascade).await,
+        ObjectType::Type => drop_object(context, parts, "type", cascade).await,
         ObjectType::Index => drop_index(context, parts).await,
         ObjectType::Schema => drop_schema(context, parts, cascade).await,
         ObjectType::Database => drop_database(context, parts, restrict).await,
@@ -32,7 +34,10 @@ pub async fn drop_named(
 
 async fn drop_object(context: &Context, parts: &[String], kind: &str, cascade: bool) -> Result<()> {
     let found = context.find_object(parts).await?;
-    let missing = || Error::new(code::UNDEFINED_TABLE, format!("{kind} \"{}\" does not exist", parts.join(".")));
+    let missing = || match kind {
+        "type" => enumeration::missing(parts),
+        _ => Error::new(code::UNDEFINED_TABLE, format!("{kind} \"{}\" does not exist", parts.join("."))),
+    };
     let found = found.ok_or_else(missing)?;
     if found.kind() != kind {
         return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a {kind}", found.name())));
@@ -86,7 +91,7 @@ async fn drop_all(context: &Context, mut ids: BTreeSet<DescriptorId>, cascade: b
         refuse_system(id)?;
         context.catalog().lock(id, LockMode::Exclusive).await?;
         let object = context.catalog().get(id).await?;
-        for view in views_on(&object) {
+        for view in views_on(context, &object).await? {
             if ids.insert(view) {
                 if !cascade {
                     return Err(still_needed(context, &object, view).await?);
@@ -125,19 +130,71 @@ async fn drop_all(context: &Context, mut ids: BTreeSet<DescriptorId>, cascade: b
                     forget_view(context, source, view.identity.id).await?;
                 }
             }
-            _ => {}
+            Descriptor::Type(made) => drop_columns_of(context, object, made, &ids, cascade).await?,
+            Descriptor::Database(_) | Descriptor::Schema(_) => {}
+        }
+        // Types that stay are told.
+        for made in object.made_types().difference(&ids) {
+            forget_user(context, *made, object.id()).await?;
         }
     }
     objects.iter().try_for_each(|object| context.catalog().remove(object).map_err(Error::from))
 }
 
-fn views_on(object: &Descriptor) -> Vec<DescriptorId> {
-    match object {
+async fn views_on(context: &Context, object: &Descriptor) -> Result<Vec<DescriptorId>> {
+    Ok(match object {
         Descriptor::Table(table) => table.views.clone(),
         Descriptor::View(view) => view.views.clone(),
         Descriptor::Sequence(sequence) => sequence.views.clone(),
-        _ => Vec::new(),
+        Descriptor::Type(made) => {
+            let mut views = Vec::new();
+            for user in &made.used_by {
+                if matches!(&*context.catalog().get(*user).await?, Descriptor::View(_)) {
+                    views.push(*user);
+                }
+            }
+            views
+        }
+        Descriptor::Database(_) | Descriptor::Schema(_) => Vec::new(),
+    })
+}
+
+/// Drops the columns of a type from tables that stay, or fails because they need it.
+async fn drop_columns_of(
+    context: &Context,
+    object: &Descriptor,
+    made: &TypeDescriptor,
+    dropped: &BTreeSet<DescriptorId>,
+    cascade: bool,
+) -> Result<()> {
+    for &user in made.used_by.iter().filter(|id| !dropped.contains(id)) {
+        context.catalog().lock(user, LockMode::Exclusive).await?;
+        let Descriptor::Table(table) = &*context.catalog().get(user).await? else { continue };
+        let mut table = table.clone();
+        table.views.retain(|view| !dropped.contains(view));
+        let of_type = table.columns.iter().filter(|column| column.column_type.made_type() == Some(made.identity.id));
+        for name in of_type.map(|column| column.name.clone()).collect::<Vec<_>>() {
+            if !cascade {
+                let detail =
+                    format!("column {name} of table {} depends on type {}", table.identity.name, object.name());
+                return Err(still_needed(context, object, user).await?.detail(detail));
+            }
+            drop_column(context, &mut table, &name).await?;
+        }
+        context.catalog().write(&Descriptor::Table(table))?;
     }
+    Ok(())
+}
+
+/// A type is no longer used by an object.
+async fn forget_user(context: &Context, made: DescriptorId, user: DescriptorId) -> Result<()> {
+    context.catalog().lock(made, LockMode::Exclusive).await?;
+    if let Descriptor::Type(made) = &*context.catalog().get(made).await? {
+        let mut made = made.clone();
+        made.used_by.retain(|id| *id != user);
+        context.catalog().write(&Descriptor::Type(made))?;
+    }
+    Ok(())
 }
 
 async fn still_needed(context: &Context, object: &Descriptor, by: DescriptorId) -> Result<Error> {

@@ -8,6 +8,7 @@ mod create_table;
 mod create_table_as;
 mod default;
 mod drop;
+mod enumeration;
 mod index;
 mod objects;
 mod owner;
@@ -32,6 +33,7 @@ pub const ROW_ID: &str = "rowid";
 /// Its default.
 pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 
+pub use enumeration::execute as execute_enum;
 pub use sequence::execute as execute_sequence;
 
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
@@ -113,6 +115,7 @@ async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>>
                 ObjectType::Database => "DROP DATABASE",
                 ObjectType::Role => "DROP ROLE",
                 ObjectType::User => "DROP ROLE",
+                ObjectType::Type => "DROP TYPE",
                 _ => "DROP SEQUENCE",
             };
             return Ok(Some(Outcome { tag, notices }));

@@ -14,7 +14,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility};
-use super::Outcome;
+use super::{Outcome, enumeration};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
 use crate::parser::{quote_ident_in_sql, sql_text};
@@ -96,6 +96,7 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
     }
     let mut query = (*create.query).clone();
     let depends_on = qualify_names(context, database, &mut query).await?;
+    let types = enumeration::qualify(context, database, &mut query).await?.into_iter().collect();
     let identity = new_identity(context, &name).await?;
     let id = identity.id;
     let mut columns_below = Vec::new();
@@ -113,8 +114,10 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
         context.catalog().write(&changed)?;
     }
     let (query, views) = (sql_text(&query), Vec::new());
-    let view = ViewDescriptor { identity, database, schema, query, columns, depends_on, columns_below, views };
-    context.catalog().create(&Descriptor::View(view)).await?;
+    let view = ViewDescriptor { identity, database, schema, query, columns, depends_on, columns_below, types, views };
+    let view = Descriptor::View(view);
+    enumeration::link(context, None, Some(&view)).await?;
+    context.catalog().create(&view).await?;
     Ok(Outcome::done("CREATE VIEW"))
 }
 

@@ -10,15 +10,15 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use postgres_types::Type;
+use sqlparser::ast::ObjectName;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
-use super::super::names::parse_name;
-use super::super::text::quoted;
-use super::super::types::{anonymous_field, arrow_type, from_sql, pg_type};
-use super::objects::{Comment, Objects, oid, role_oid};
+use super::super::names::{name_parts, parse_name};
+use super::super::types::{anonymous_field, arrow_type, pg_type, resolve};
+use super::objects::{Comment, MadeType, Objects, oid, role_oid};
 use super::{Snapshot, catalog_oid, pg_catalog, written};
 use crate::catalog::{ColumnType, Datum, Descriptor};
 use crate::parser::quote_ident_in_sql;
@@ -39,13 +39,8 @@ const TEXTS: Returns = || ColumnType::Array(Box::new(ColumnType::Text));
 const INT8S: Returns = || ColumnType::Array(Box::new(ColumnType::Int8));
 
 /// Functions that need no catalog.
-const PLAIN: [Definition<Plain>; 9] = [
-    ("format_type", 2..=2, TEXT, |args| {
-        Ok(number(&args[0]).map(|oid| written::type_name(oid, number(&args[1]))).into())
-    }),
+const PLAIN: [Definition<Plain>; 6] = [
     ("pg_size_pretty", 1..=1, TEXT, |args| Ok(number(&args[0]).map(pretty_size).into())),
-    ("quote_ident", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quote_ident_in_sql).into())),
-    ("quote_literal", 1..=1, TEXT, |args| Ok(word(&args[0]).map(quoted).into())),
     ("array_upper", 2..=2, INT4, |args| Ok(upper_bound(args).into())),
     ("array_lower", 2..=2, INT4, |args| Ok(upper_bound(args).map(|_| 1_i64).into())),
     ("subscripts", 2..=2, INT8S, subscripts),
@@ -56,8 +51,11 @@ const PLAIN: [Definition<Plain>; 9] = [
     ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
 ];
 
-const OF_CATALOG: [Definition<OfCatalog>; 47] = [
-    ("pg_get_expr", 2..=3, TEXT, |_, args| Ok(args[0].clone().into_owned())),
+const OF_CATALOG: [Definition<OfCatalog>; 48] = [
+    ("format_type", 2..=2, TEXT, |objects, args| {
+        Ok(number(&args[0]).map(|oid| written::type_name(objects, oid, number(&args[1]))).into())
+    }),
+    ("pg_get_expr", 2..=3, TEXT, |objects, args| Ok(word(&args[0]).map(|sql| objects.written_sql(sql)).into())),
     ("pg_get_constraintdef", 1..=2, TEXT, constraint_definition),
     ("pg_get_indexdef", 1..=3, TEXT, index_definition),
     ("pg_get_viewdef", 1..=2, TEXT, view_definition),
@@ -79,7 +77,14 @@ const OF_CATALOG: [Definition<OfCatalog>; 47] = [
     ("pg_tablespace_location", 1..=1, TEXT, |_, _| Ok("".into())),
     ("pg_encoding_to_char", 1..=1, TEXT, |_, _| Ok("UTF8".into())),
     ("pg_table_is_visible", 1..=1, BOOL, is_visible),
-    ("pg_type_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("pg_type_is_visible", 1..=1, BOOL, |objects, args| {
+        let made = number(&args[0]).and_then(|oid| objects.made_type(oid).or_else(|| objects.element_of(oid)));
+        let is_found = |made: &MadeType| {
+            let found = objects.type_named(None, &made.column_type.name);
+            found.is_some_and(|found| found.column_type.id == made.column_type.id)
+        };
+        Ok(Datum::Bool(made.is_none_or(is_found)))
+    }),
     ("pg_function_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("pg_relation_is_publishable", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
     ("pg_is_in_recovery", 0..=0, BOOL, |_, _| Ok(Datum::Bool(false))),
@@ -108,7 +113,7 @@ const OF_CATALOG: [Definition<OfCatalog>; 47] = [
     ("name:regclass", 1..=1, TEXT, class_name),
     ("name:regtype", 1..=1, TEXT, |objects, args| {
         let oid = type_oid(objects, args)?;
-        Ok(number(&oid).map(|oid| written::type_name(oid, None)).into())
+        Ok(number(&oid).map(|oid| written::type_name(objects, oid, None)).into())
     }),
     ("name:regnamespace", 1..=1, TEXT, |objects, args| {
         let oid = namespace_oid(objects, args)?;
@@ -251,14 +256,23 @@ fn class_name(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
     Ok(name.unwrap_or_else(|| if oid == 0 { "-".into() } else { oid.to_string() }).into())
 }
 
-fn type_oid(_: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
+fn type_oid(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'static>> {
     if let Some(oid) = number(&args[0]) {
         return Ok(oid.into());
     }
     let Some(name) = word(&args[0]) else { return Ok(Datum::Null) };
     let missing = || Error::new(code::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"));
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).and_then(|mut parser| parser.parse_data_type());
-    let column_type = from_sql(&parsed.map_err(|_| missing())?).map_err(|_| missing())?;
+    let made = |name: &ObjectName| {
+        let parts = name_parts(name)?;
+        let made = match &parts[..] {
+            [name] => objects.type_named(None, name),
+            [schema, name] => objects.type_named(Some(schema), name),
+            _ => None,
+        };
+        Ok(ColumnType::Enum(Box::new(made.ok_or_else(missing)?.column_type.clone())))
+    };
+    let column_type = resolve(&parsed.map_err(|_| missing())?, &made).map_err(|_| missing())?;
     // STRING stands for TEXT here, but a length that is not given is not one.
     let wire = match name.trim() {
         "oid" => Type::OID,

@@ -251,6 +251,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                 };
                 let name = match column_type {
                     ColumnType::Array(_) => "ARRAY".to_string(),
+                    ColumnType::Enum(_) => "USER-DEFINED".to_string(),
                     ColumnType::Time => "time without time zone".to_string(),
                     ColumnType::Timestamp => "timestamp without time zone".to_string(),
                     other => pg_name(other).split('(').next().unwrap_or_default().to_string(),
@@ -264,7 +265,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     ("data_type", name.into()),
                     ("character_maximum_length", length),
                     ("udt_catalog", text(objects.database.name())),
-                    ("udt_schema", "pg_catalog".into()),
+                    ("udt_schema", text(pg_type(column_type).schema())),
                     ("udt_name", text(pg_type(column_type).name())),
                     ("is_generated", "NEVER".into()),
                 ];
@@ -274,8 +275,9 @@ fn columns(objects: &Objects, rows: &mut Rows) {
             Descriptor::Table(table) => {
                 for (position, column) in table.visible_columns().enumerate() {
                     let identity = column.generated_always;
+                    let default = column.default.as_ref().filter(|_| !identity).map(|sql| objects.written_sql(sql));
                     let own = [
-                        ("column_default", column.default.clone().filter(|_| !identity).into()),
+                        ("column_default", default.into()),
                         ("is_nullable", yes_or_no(column.nullable)),
                         ("is_identity", yes_or_no(identity)),
                         ("identity_generation", identity.then_some("ALWAYS").into()),

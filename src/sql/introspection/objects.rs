@@ -3,17 +3,17 @@ use std::sync::Arc;
 
 use super::super::context::{Context, CursorFacts};
 use super::super::error::Result;
+use super::super::types::wire_oid;
 use crate::catalog::system::USERS;
 use crate::catalog::{
-    Check, Checked, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, TableDescriptor,
+    Check, Checked, Column, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, EnumType, ForeignKey, Index,
+    TableDescriptor, TypeDescriptor,
 };
 use crate::kv::SpaceId;
 use crate::parser::quote_ident_in_sql;
 
 /// The owner of what comes with every database.
 const BOOTSTRAP_ROLE: i64 = 10;
-/// PostgreSQL keeps the numbers below for itself.
-const FIRST_OID: u64 = 16_384;
 /// Object identifiers from here on are of what has no number of its own in the catalog.
 const DERIVED: i64 = 1 << 30;
 /// Bits that number the constraints of one table.
@@ -60,6 +60,14 @@ pub struct Constraint<'a> {
     pub rule: Rule<'a>,
 }
 
+/// A type that somebody made.
+pub struct MadeType {
+    /// Its descriptor.
+    pub descriptor: TypeDescriptor,
+    /// What columns have of it.
+    pub column_type: EnumType,
+}
+
 /// What has been said of an object with `COMMENT ON`.
 pub struct Comment<'a> {
     /// The relation of the catalog that has the object.
@@ -74,8 +82,7 @@ pub struct Comment<'a> {
 
 /// Everything of the current database that has a name, and who there is; as it was when the statement began.
 ///
-/// Objects have their descriptor's id as object identifier, indexes that of their space, both from [`FIRST_OID`] on: they come from one
-/// numbering.
+/// Objects have their descriptor's id as object identifier, indexes that of their space ([`wire_oid`]): they come from one numbering.
 pub struct Objects {
     /// All databases.
     pub databases: Vec<Arc<Descriptor>>,
@@ -83,8 +90,10 @@ pub struct Objects {
     pub database: Arc<Descriptor>,
     /// Its schemas.
     pub schemas: Vec<Arc<Descriptor>>,
-    /// What is in them.
+    /// What is in them but types.
     pub relations: Vec<Arc<Descriptor>>,
+    /// The types that somebody made.
+    pub types: Vec<MadeType>,
     /// Users and roles.
     pub roles: Vec<Role>,
     /// The settings of the session, by name.
@@ -111,10 +120,22 @@ impl Objects {
             name: row[0].as_text().unwrap_or_default().to_string(),
             can_login: row[1] != Datum::Bool(true),
         };
+        let schemas = catalog.list(Some(database.id()), None).await?;
+        let (mut relations, mut types) = (Vec::new(), Vec::new());
+        for object in catalog.list_objects(database.id()).await? {
+            match &*object {
+                Descriptor::Type(made) => {
+                    let ColumnType::Enum(column_type) = context.made_type(made).await? else { continue };
+                    types.push(MadeType { descriptor: made.clone(), column_type: *column_type });
+                }
+                _ => relations.push(object),
+            }
+        }
         let mut objects = Objects {
             databases: catalog.list(None, None).await?,
-            schemas: catalog.list(Some(database.id()), None).await?,
-            relations: catalog.list_objects(database.id()).await?,
+            schemas,
+            relations,
+            types,
             database,
             roles: roles.map(role).collect(),
             settings: context.session().settings.all(),
@@ -208,6 +229,44 @@ impl Objects {
         self.search_path.iter().filter(|name| self.schemas.iter().any(|schema| schema.name() == name.as_str()))
     }
 
+    /// The type with an object identifier.
+    pub fn made_type(&self, oid: i64) -> Option<&MadeType> {
+        self.types.iter().find(|made| self::oid(made.column_type.id) == oid)
+    }
+
+    /// The type whose arrays have an object identifier.
+    pub fn element_of(&self, oid: i64) -> Option<&MadeType> {
+        self.types.iter().find(|made| self::oid(made.column_type.array) == oid)
+    }
+
+    /// The type with a name, in a schema or in the search path.
+    pub fn type_named(&self, schema: Option<&str>, name: &str) -> Option<&MadeType> {
+        let in_schema = |schema: &str| {
+            self.types.iter().find(|made| made.column_type.schema == schema && made.column_type.name == name)
+        };
+        match schema {
+            Some(schema) => in_schema(schema),
+            None => self.search_path.iter().find_map(|schema| in_schema(schema)),
+        }
+    }
+
+    /// A type as it would be written here: with its schema, if it takes that to find it.
+    pub fn written_type(&self, made: &MadeType) -> String {
+        let found = self.type_named(None, &made.column_type.name);
+        match found.is_some_and(|found| found.column_type.id == made.column_type.id) {
+            true => quote_ident_in_sql(&made.column_type.name),
+            false => made.column_type.to_string(),
+        }
+    }
+
+    /// What is kept as SQL, with its types as they would be written here.
+    pub fn written_sql(&self, sql: &str) -> String {
+        let shorten = |sql: String, made: &MadeType| {
+            sql.replace(&format!("::{}", made.column_type), &format!("::{}", self.written_type(made)))
+        };
+        self.types.iter().fold(sql.to_string(), shorten)
+    }
+
     /// Whether a name without a schema finds this object.
     pub fn is_visible(&self, oid: i64) -> bool {
         self.named(oid).is_some_and(|(_, name)| self.find(None, name) == Some(oid))
@@ -257,6 +316,9 @@ impl Objects {
         for schema in &self.schemas {
             note("pg_namespace", oid(schema.id()), 0, &schema.identity().comment);
         }
+        for made in &self.types {
+            note("pg_type", oid(made.column_type.id), 0, &made.descriptor.identity.comment);
+        }
         for relation in &self.relations {
             note("pg_class", oid(relation.id()), 0, &relation.identity().comment);
             if let Descriptor::View(view) = &**relation {
@@ -283,13 +345,13 @@ impl Objects {
 
 /// The object identifier of anything with a descriptor.
 pub fn oid(id: DescriptorId) -> i64 {
-    (id.0 + FIRST_OID) as i64
+    i64::from(wire_oid(id))
 }
 
 /// The object identifier of an index.
 pub fn index_oid(index: &Index) -> i64 {
     let SpaceId(space) = index.space;
-    (space + FIRST_OID) as i64
+    oid(DescriptorId(space))
 }
 
 /// The object identifier of a role. The name is all that a role has.
@@ -298,6 +360,12 @@ pub fn role_oid(name: &str) -> i64 {
         return BOOTSTRAP_ROLE;
     }
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    DERIVED | i64::from(hash >> 2)
+}
+
+/// The object identifier of a label of an enumerated type.
+pub fn label_oid(made: i64, number: i64) -> i64 {
+    let hash = (made.wrapping_mul(0x9e37_79b9) ^ number.wrapping_mul(0x85eb_ca6b)) as u32;
     DERIVED | i64::from(hash >> 2)
 }
 

@@ -24,13 +24,19 @@ pub fn modifier(column_type: &ColumnType) -> i64 {
 }
 
 /// What `format_type` says of a type and its modifier.
-pub fn type_name(oid: i64, modifier: Option<i64>) -> String {
+pub fn type_name(objects: &Objects, oid: i64, modifier: Option<i64>) -> String {
     if oid == 0 {
         return "-".into();
     }
+    if let Some(made) = objects.made_type(oid) {
+        return objects.written_type(made);
+    }
+    if let Some(made) = objects.element_of(oid) {
+        return format!("{}[]", objects.written_type(made));
+    }
     let Some(wire) = u32::try_from(oid).ok().and_then(Type::from_oid) else { return "???".into() };
     if let Kind::Array(element) = wire.kind() {
-        return format!("{}[]", type_name(i64::from(element.oid()), modifier));
+        return format!("{}[]", type_name(objects, i64::from(element.oid()), modifier));
     }
     let length = modifier.filter(|modifier| *modifier >= LENGTH_HEADER).map(|modifier| modifier - LENGTH_HEADER);
     let with_length = |name: &str| length.map_or(name.to_string(), |length| format!("{name}({length})"));
@@ -88,7 +94,7 @@ pub fn constraint(objects: &Objects, table: &TableDescriptor, rule: Rule<'_>) ->
     match rule {
         Rule::Primary(index) => format!("PRIMARY KEY ({})", of_index(index)),
         Rule::Unique(index) => format!("UNIQUE ({})", of_index(index)),
-        Rule::Check(check) => format!("CHECK ({})", check.condition),
+        Rule::Check(check) => format!("CHECK ({})", objects.written_sql(&check.condition)),
         Rule::Foreign(key) => {
             let columns = names(table, &mut key.columns.iter().copied());
             let other = objects.written(oid(key.referenced_table)).unwrap_or_default();

@@ -20,17 +20,17 @@ use super::super::arrays::{ColumnBuilder, explicit_cast, only_value};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::settings::is_planner_setting;
-use super::super::types::{anonymous_field, arrow_type, from_sql, of_field};
+use super::super::types::{anonymous_field, arrow_type, of_field};
 use super::sequences;
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
 
 type DfResult<T> = datafusion::error::Result<T>;
 
 /// The function `cast:TYPE`, which the rewriter puts in the place of casts.
-pub fn cast_by_name(name: &str) -> Option<Arc<ScalarUDF>> {
+pub fn cast_by_name(context: &Context, name: &str) -> Option<Arc<ScalarUDF>> {
     let sql_type =
         Parser::new(&PostgreSqlDialect {}).try_with_sql(name.strip_prefix("cast:")?).ok()?.parse_data_type().ok()?;
-    let target = from_sql(&sql_type).ok()?;
+    let target = context.column_type(&sql_type).map_err(|error| error.message);
     let cast = Cast { name: name.into(), target, signature: Signature::any(1, Volatility::Immutable) };
     Some(Arc::new(ScalarUDF::from(cast)))
 }
@@ -38,8 +38,15 @@ pub fn cast_by_name(name: &str) -> Option<Arc<ScalarUDF>> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Cast {
     name: String,
-    target: ColumnType,
+    /// Or why there is no such type.
+    target: Result<ColumnType, String>,
     signature: Signature,
+}
+
+impl Cast {
+    fn target(&self) -> Result<&ColumnType> {
+        self.target.as_ref().map_err(|message| Error::new(code::UNDEFINED_OBJECT, message.clone()))
+    }
 }
 
 impl ScalarUDFImpl for Cast {
@@ -52,11 +59,11 @@ impl ScalarUDFImpl for Cast {
     }
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(arrow_type(&self.target))
+        Ok(arrow_type(self.target()?))
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        let field = anonymous_field(&self.target).as_ref().clone().with_name(&self.name);
+        let field = anonymous_field(self.target()?).as_ref().clone().with_name(&self.name);
         Ok(Arc::new(field))
     }
 
@@ -64,11 +71,12 @@ impl ScalarUDFImpl for Cast {
         let from = of_field(&args.arg_fields[0]);
         let is_scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
         let array = args.args[0].to_array(if is_scalar { 1 } else { args.number_rows })?;
-        let mut builder = ColumnBuilder::new(&self.target);
+        let target = self.target()?;
+        let mut builder = ColumnBuilder::new(target);
         if array.data_type() == &DataType::Null {
             (0..array.len()).try_for_each(|_| builder.push(&crate::catalog::Datum::Null))?;
         } else {
-            explicit_cast(&array, &from, &self.target)?.iter().try_for_each(|datum| builder.push(datum))?;
+            explicit_cast(&array, &from, target)?.iter().try_for_each(|datum| builder.push(datum))?;
         }
         let cast = builder.finish()?;
         if is_scalar {

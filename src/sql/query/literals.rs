@@ -6,7 +6,7 @@
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr,
-    UnaryOperator, Value,
+    UnaryOperator, Value, Values,
 };
 
 use super::rewrite::{call, normalized};
@@ -50,6 +50,25 @@ fn type_in_body(body: &mut SetExpr, is_outermost: bool) {
             values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(type_number);
         }
         _ => {}
+    }
+}
+
+/// In a column of `VALUES` of which some are cast to a type, literals are of that type.
+pub fn type_values(values: &mut Values) {
+    let width = values.rows.iter().map(|row| row.content.len()).max().unwrap_or(0);
+    for at in 0..width {
+        let cast = values.rows.iter().find_map(|row| match row.content.get(at) {
+            Some(Expr::Cast { data_type, kind, .. }) => Some((data_type.clone(), kind.clone())),
+            _ => None,
+        });
+        let Some((data_type, kind)) = cast else { continue };
+        for value in values.rows.iter_mut().filter_map(|row| row.content.get_mut(at)) {
+            if matches!(value, Expr::Value(plain) if matches!(plain.value, Value::SingleQuotedString(_) | Value::Null))
+            {
+                let (data_type, kind, expr) = (data_type.clone(), kind.clone(), Box::new(value.clone()));
+                *value = Expr::Cast { kind, expr, data_type, array: false, format: None };
+            }
+        }
     }
 }
 

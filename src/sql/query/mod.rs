@@ -11,6 +11,7 @@
 mod catalog_forms;
 mod collected;
 mod correlated;
+mod enums;
 pub mod expression;
 mod functions;
 mod json;
@@ -47,6 +48,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::mpsc;
 
+pub use enums::EnumOrder;
 pub use origin::Origin;
 pub use provider::Planner;
 pub use rewrite::{bind, has_subquery, parameter_hints, placeholder, rewrite};

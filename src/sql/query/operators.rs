@@ -6,9 +6,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use datafusion::arrow::array::Array;
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::functions_nested::expr_fn::array_has;
+use datafusion::logical_expr::expr::FieldMetadata;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -16,9 +19,10 @@ use datafusion::logical_expr::{
 use sqlparser::ast::BinaryOperator;
 
 use super::super::arrays::{ColumnBuilder, only_value};
+use super::super::error::Error;
 use super::super::text;
-use super::super::types::of_field;
-use super::{json, scalars};
+use super::super::types::{anonymous_field, of_field};
+use super::{enums, json, scalars};
 use crate::catalog::ColumnType;
 
 /// Longest name of an operand that is spelled out.
@@ -33,12 +37,26 @@ pub struct Operators;
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
-        let (Ok((_, left_field)), Ok((_, right_field))) = (left.to_field(schema), right.to_field(schema)) else {
+        let (Ok(left_field), Ok(right_field)) = (field_of(&left, schema), field_of(&right, schema)) else {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
         if is_comparison(&op) {
             let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            let (left, right) = match op {
+                BinaryOperator::Eq | BinaryOperator::NotEq => (left, right),
+                _ => enums::ordered(left, &left_field, right, &right_field),
+            };
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+        }
+        if op == is_any() {
+            return Ok(PlannerResult::Planned(any(left, &left_field, right, &right_field)?));
+        }
+        if let Some((name, swapped)) = array_operator(&op, left_field.data_type(), right_field.data_type())
+            && let Some(function) = scalars::by_name(name)
+        {
+            let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            let operands = if swapped { vec![right, left] } else { vec![left, right] };
+            return Ok(PlannerResult::Planned(function.call(operands)));
         }
         // A literal beside JSON is JSON.
         let right_type = match &right {
@@ -63,11 +81,64 @@ impl ExprPlanner for Operators {
     }
 }
 
+/// What the rewriter puts in the place of `value = ANY (array)`: there is no other way for it to be seen with its types.
+pub fn is_any() -> BinaryOperator {
+    BinaryOperator::PGCustomBinaryOperator(vec!["=".into(), "any".into()])
+}
+
+/// Whether one of the elements of an array is a value; not known if none is and some are NULL.
+fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef) -> DfResult<Expr> {
+    let array = match array_field.data_type() {
+        DataType::List(_) => array,
+        // A literal is of the array's type that is wanted.
+        _ => {
+            let of_value = ColumnType::Array(Box::new(of_field(value_field)));
+            adopt(array, &anonymous_field(&of_value))?
+        }
+    };
+    let value = match array_field.data_type() {
+        DataType::List(element) => adopt(value, element)?,
+        _ => value,
+    };
+    // Without a NULL it is what DataFusion makes of it, which may become a search in an index.
+    if let Expr::Literal(ScalarValue::List(list), _) = &array
+        && list.is_valid(0)
+        && list.value(0).null_count() == 0
+        && !list.value(0).is_empty()
+    {
+        return Ok(array_has(array, value));
+    }
+    let function = scalars::by_name("array_any").ok_or_else(|| Error::internal("array_any is missing"))?;
+    Ok(function.call(vec![array, value]))
+}
+
+/// The field of an operand. DataFusion forgets what the least and the greatest of something is.
+fn field_of(operand: &Expr, schema: &DFSchema) -> DfResult<FieldRef> {
+    if let Expr::AggregateFunction(aggregate) = operand
+        && ["min", "max"].contains(&aggregate.func.name())
+        && let [value] = &aggregate.params.args[..]
+    {
+        return field_of(value, schema);
+    }
+    operand.to_field(schema).map(|(_, field)| field)
+}
+
+/// The function that an operator on arrays stands for, and whether it takes the right operand first.
+fn array_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
+    let is_array = |data_type: &DataType| matches!(data_type, DataType::List(_));
+    match op {
+        _ if !is_array(left) && !is_array(right) => None,
+        BinaryOperator::PGOverlap => Some(("array_overlap", false)),
+        BinaryOperator::AtArrow => Some(("array_contains", false)),
+        BinaryOperator::ArrowAt => Some(("array_contains", true)),
+        _ => None,
+    }
+}
+
 /// The function of keepsafe's own that an operator stands for, and whether it takes the right operand first.
 fn named_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
     let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
     match op {
-        BinaryOperator::PGOverlap => Some(("array_overlap", false)),
         BinaryOperator::Multiply if is_interval(left) && right.is_numeric() => Some(("interval_times", false)),
         BinaryOperator::Multiply if left.is_numeric() && is_interval(right) => Some(("interval_times", true)),
         BinaryOperator::Divide if is_interval(left) && right.is_numeric() => Some(("interval_over", false)),
@@ -100,7 +171,10 @@ fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
     }
     let mut builder = ColumnBuilder::new(&column_type);
     builder.push(&text::parse(literal, &column_type)?)?;
-    Ok(Expr::Literal(only_value(&builder.finish()?)?, None))
+    // What is said of its type goes with it.
+    let metadata = anonymous_field(&column_type).metadata().clone();
+    let metadata = (!metadata.is_empty()).then(|| FieldMetadata::from(metadata));
+    Ok(Expr::Literal(only_value(&builder.finish()?)?, metadata))
 }
 
 fn function_for(op: &BinaryOperator) -> Option<&'static Arc<ScalarUDF>> {

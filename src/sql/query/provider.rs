@@ -22,8 +22,9 @@ use sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as A
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
-use super::super::types::{anonymous_field, from_sql};
+use super::super::types::anonymous_field;
 use super::collected;
+use super::enums;
 use super::functions;
 use super::json;
 use super::operators::Operators;
@@ -37,6 +38,7 @@ pub struct Planner {
     tables: HashMap<TableReference, Arc<dyn TableSource>>,
     functions: HashMap<String, Arc<ScalarUDF>>,
     snapshot: Arc<Snapshot>,
+    context: Context,
     types: Arc<dyn TypePlanner>,
     expressions: Vec<Arc<dyn ExprPlanner>>,
 }
@@ -51,7 +53,8 @@ impl Planner {
         let expressions = std::iter::once(own).chain(state.expr_planners().iter().cloned()).collect();
         let functions = functions::of_session(context);
         let snapshot = Arc::new(Snapshot::new(context.clone()));
-        Planner { state, tables: HashMap::new(), functions, snapshot, types: Arc::new(Types), expressions }
+        let types = Arc::new(Types(context.clone()));
+        Planner { state, tables: HashMap::new(), functions, snapshot, context: context.clone(), types, expressions }
     }
 
     /// The catalog as this statement sees it.
@@ -143,11 +146,15 @@ impl ContextProvider for Planner {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = plain(name);
-        let own =
-            self.functions.get(name).cloned().or_else(|| functions::cast_by_name(name)).or_else(|| json::by_name(name));
+        let own = self
+            .functions
+            .get(name)
+            .cloned()
+            .or_else(|| functions::cast_by_name(&self.context, name))
+            .or_else(|| json::by_name(name));
         let own = own.or_else(|| scalars::by_name(name));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
-        let own = own.or_else(|| collected::by_name(name));
+        let own = own.or_else(|| collected::by_name(name)).or_else(|| enums::by_name(name));
         own.or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 
@@ -194,12 +201,17 @@ fn dotted(name: &TableReference) -> String {
 }
 
 /// SQL types wherever DataFusion meets one.
-#[derive(Debug)]
-struct Types;
+struct Types(Context);
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Types")
+    }
+}
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &SqlType) -> DfResult<Option<FieldRef>> {
-        let column_type = from_sql(sql_type).map_err(DataFusionError::from)?;
+        let column_type = self.0.column_type(sql_type).map_err(DataFusionError::from)?;
         Ok(Some(anonymous_field(&column_type)))
     }
 }

@@ -13,7 +13,8 @@ use sqlparser::ast::{
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
-use super::super::types::from_sql;
+use super::super::types::{from_sql, resolve};
+use super::operators::is_any;
 use super::{catalog_forms, correlated, json, lateral, literals, patterns};
 use crate::catalog::{ColumnType, Datum};
 use crate::parser::sql_text;
@@ -109,6 +110,9 @@ impl VisitorMut for Rewriter {
             count_existing(select);
             qualify_wildcards(select);
             name_subquery(select);
+        }
+        if let SetExpr::Values(values) = &mut *query.body {
+            literals::type_values(values);
         }
         if !self.of_catalog {
             literals::type_outputs(query, self.depth == 0);
@@ -338,6 +342,27 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let all = values.iter().map(tested).collect();
             Some(Expr::Nested(Box::new(join_balanced(all, &BinaryOperator::And))))
         }
+        // A comparison of its own finds the type of each end; what is compared has no second value.
+        Expr::Between { expr, negated, low, high } if is_fixed(expr) => {
+            let compare = |op: BinaryOperator, end: &Expr| Expr::BinaryOp {
+                left: expr.clone(),
+                op,
+                right: Box::new(Expr::Nested(Box::new(end.clone()))),
+            };
+            let (above, below, both) = match negated {
+                false => (BinaryOperator::GtEq, BinaryOperator::LtEq, BinaryOperator::And),
+                true => (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or),
+            };
+            let (low, high) = (Box::new(compare(above, low)), Box::new(compare(below, high)));
+            Some(Expr::Nested(Box::new(Expr::BinaryOp { left: low, op: both, right: high })))
+        }
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if !of_catalog => {
+            Some(Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() })
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if !of_catalog => {
+            let any = Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() };
+            Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) })
+        }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             let ones = cast(string_literal("-1".into()), &SqlType::SmallInt(None))?;
             let flipped =
@@ -491,10 +516,30 @@ fn is_called(function: &Function, name: &str) -> bool {
     function.name.to_string().eq_ignore_ascii_case(name)
 }
 
+/// Whether it does no harm, and costs nothing, to compute it twice.
+fn is_fixed(expression: &Expr) -> bool {
+    match expression {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) => true,
+        Expr::Nested(inner) => is_fixed(inner),
+        // By now a cast is a call.
+        Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) => {
+            let is_cast =
+                name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value.starts_with("cast:"));
+            is_cast
+                && list
+                    .args
+                    .iter()
+                    .all(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) if is_fixed(arg)))
+        }
+        _ => false,
+    }
+}
+
 /// A cast, as a call of keepsafe's own cast function.
 fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
     let name = data_type.to_string();
-    from_sql(data_type)?;
+    // Types that somebody made are looked for when the call is planned.
+    resolve(data_type, &|_| Ok(ColumnType::Text))?;
     Ok(call(&format!("cast:{name}"), vec![value]))
 }
 
@@ -532,11 +577,9 @@ pub fn output_name(expression: &Expr) -> String {
         },
         Expr::Cast { expr, data_type, .. } => match output_name(expr) {
             name if name != "?column?" => name,
-            _ => from_sql(data_type).map_or("?column?".into(), |column_type| type_name(&column_type)),
+            _ => type_output_name(data_type),
         },
-        Expr::TypedString(typed) => {
-            from_sql(&typed.data_type).map_or("?column?".into(), |column_type| type_name(&column_type))
-        }
+        Expr::TypedString(typed) => type_output_name(&typed.data_type),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
         Expr::Case { .. } => "case".into(),
         Expr::Exists { .. } => "exists".into(),
@@ -557,6 +600,18 @@ pub fn output_name(expression: &Expr) -> String {
             _ => "?column?".into(),
         },
         _ => "?column?".into(),
+    }
+}
+
+/// The name of an output column that a cast to this type has, if nothing else names it.
+fn type_output_name(data_type: &SqlType) -> String {
+    match from_sql(data_type) {
+        Ok(column_type) => type_name(&column_type),
+        Err(_) => match data_type {
+            SqlType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident).map(normalized),
+            _ => None,
+        }
+        .unwrap_or_else(|| "?column?".into()),
     }
 }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::super::error::{Error, Result, code};
+use super::super::text::quoted;
 use super::super::types::pg_name;
 use super::patterns;
 use super::row_function::{Argument, Takes, functions};
@@ -68,6 +69,28 @@ fn all() -> Vec<Arc<ScalarUDF>> {
             }
             _ => Err(no_array(&args[0])),
         }),
+        ("array_contains", Exactly(2), Bool, |args| match (&args[0].datum, &args[1].datum) {
+            (Datum::Array(left), Datum::Array(right)) => {
+                Ok(Datum::Bool(right.iter().all(|item| !item.is_null() && left.contains(item))))
+            }
+            _ => Err(no_array(&args[0])),
+        }),
+        ("array_any", Any, Bool, |args| match (&args[0].datum, &args[1].datum) {
+            (Datum::Null, _) => Ok(Datum::Null),
+            (Datum::Array(items), _) if items.is_empty() => Ok(Datum::Bool(false)),
+            (Datum::Array(_), Datum::Null) => Ok(Datum::Null),
+            (Datum::Array(items), value) => Ok(match items.contains(value) {
+                true => Datum::Bool(true),
+                false if items.iter().any(Datum::is_null) => Datum::Null,
+                false => Datum::Bool(false),
+            }),
+            _ => Err(no_array(&args[0])),
+        }),
+        ("quote_literal", Exactly(1), Text, |args| Ok(quoted(&args[0].text()).into())),
+        ("quote_nullable", Any, Text, |args| {
+            Ok(if args[0].datum.is_null() { "NULL".to_string() } else { quoted(&args[0].text()) }.into())
+        }),
+        ("quote_ident", Exactly(1), Text, |args| Ok(quote_ident_in_sql(&args[0].text()).into())),
         ("width_bucket", Exactly(4), Int4, |args| {
             let [operand, low, high] = [&args[0], &args[1], &args[2]].map(float_of);
             let (operand, low, high) = (operand?, low?, high?);

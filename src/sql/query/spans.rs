@@ -153,6 +153,7 @@ fn collect(column: &Column, filters: &[Expr]) -> Option<Condition> {
 }
 
 fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
+    let may_compare = |op: Operator| op == Operator::Eq || is_ordered(column);
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             let left = add(column, left, condition);
@@ -171,11 +172,11 @@ fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             if is_column(left, column) {
-                literal(right, column).is_some_and(|value| compare(condition, *op, value))
+                may_compare(*op) && literal(right, column).is_some_and(|value| compare(condition, *op, value))
             } else if is_column(right, column)
                 && let Some(swapped) = op.swap()
             {
-                literal(left, column).is_some_and(|value| compare(condition, swapped, value))
+                may_compare(swapped) && literal(left, column).is_some_and(|value| compare(condition, swapped, value))
             } else {
                 false
             }
@@ -184,7 +185,7 @@ fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
             let values: Option<Vec<_>> = list.list.iter().map(|item| literal(item, column)).collect();
             values.is_some_and(|values| set_equal(condition, values))
         }
-        Expr::Between(between) if !between.negated && is_column(&between.expr, column) => {
+        Expr::Between(between) if !between.negated && is_ordered(column) && is_column(&between.expr, column) => {
             match (literal(&between.low, column), literal(&between.high, column)) {
                 (Some(low), Some(high)) => {
                     compare(condition, Operator::GtEq, low);
@@ -222,6 +223,11 @@ fn set_equal(condition: &mut Condition, values: Vec<Datum<'static>>) -> bool {
 
 fn is_column(expression: &Expr, column: &Column) -> bool {
     matches!(expression, Expr::Column(found) if found.name == column.name)
+}
+
+/// Labels of enumerated types compare by their letters in a plan, unless it says otherwise.
+fn is_ordered(column: &Column) -> bool {
+    column.column_type.enumeration().is_none()
 }
 
 fn literal(expression: &Expr, column: &Column) -> Option<Datum<'static>> {

@@ -497,6 +497,11 @@ impl Session {
                 self.notices.extend(outcome.notices);
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
+            Statement::Enum(statement) => {
+                let outcome = ddl::execute_enum(context, statement).await?;
+                self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
             Statement::SetConstraints(set) => {
                 if self.status() == Status::Idle {
                     self.notices.push("SET CONSTRAINTS can only be used in transaction blocks".into());

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use postgres_types::Type as PgType;
 use sqlparser::ast::{Expr, Statement as Ast};
 
 use super::super::describe::{Description, placeholders};
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
 use super::super::query::expression;
-use super::super::types::from_sql;
+use super::super::types::from_pg;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
+use crate::catalog::ColumnType;
 use crate::parser::{Ordinary, Parsed, Statement};
 
 /// A statement that was read and described, and will be run.
@@ -50,6 +52,23 @@ impl Session {
         self.statements.remove(name).is_some()
     }
 
+    /// The types that a client declares by their object identifiers; none where it leaves that open.
+    pub async fn declared_types(&mut self, oids: &[u32]) -> Result<Vec<Option<ColumnType>>> {
+        if oids.iter().all(|oid| *oid == 0 || PgType::from_oid(*oid).is_some()) {
+            let known = |oid: &u32| PgType::from_oid(*oid).and_then(|known| from_pg(&known));
+            return Ok(oids.iter().map(known).collect());
+        }
+        let context = match &self.state {
+            State::Open(open) => self.context(open),
+            _ => self.context(&self.begin().await?),
+        };
+        let mut types = Vec::with_capacity(oids.len());
+        for oid in oids {
+            types.push(context.type_with_oid(*oid).await?);
+        }
+        Ok(types)
+    }
+
     /// What `EXECUTE` gives.
     pub(super) fn describe_execute(&self, statement: &Statement) -> Option<Result<Description>> {
         let Statement::Sql(ordinary) = statement else { return None };
@@ -73,7 +92,11 @@ impl Session {
                 let parameters = placeholders(&inner.ast);
                 let statement = Statement::Sql(Box::new(inner));
                 let parsed = Some(Parsed { statement, span: 0..0, parameters });
-                let declared = data_types.iter().map(|data_type| from_sql(data_type).map(Some));
+                let context = match &self.state {
+                    State::Open(open) => self.context(open),
+                    _ => self.context(&self.begin().await?),
+                };
+                let declared = data_types.iter().map(|data_type| context.column_type(data_type).map(Some));
                 let declared = declared.collect::<Result<Vec<_>>>()?;
                 let description = match &parsed {
                     Some(parsed) => self.describe(parsed, &declared).await?,

@@ -550,7 +550,7 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "pg_enum",
         columns: &[("oid", Oid), ("enumtypid", Oid), ("enumsortorder", Float4), ("enumlabel", Text)],
-        fill: no_rows,
+        fill: types::pg_enum,
     },
     Relation {
         name: "pg_range",
@@ -639,13 +639,12 @@ pub const RELATIONS: &[Relation] = &[
 ];
 
 /// Relations of things that keepsafe does not have.
-pub const WITHOUT_ROWS: [&str; 44] = [
+pub const WITHOUT_ROWS: [&str; 43] = [
     "pg_amop",
     "pg_amproc",
     "pg_cast",
     "pg_conversion",
     "pg_default_acl",
-    "pg_enum",
     "pg_event_trigger",
     "pg_extension",
     "pg_foreign_data_wrapper",

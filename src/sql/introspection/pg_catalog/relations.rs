@@ -63,7 +63,7 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
             Descriptor::Table(table) => ("r", last_number(table) as usize, table.checks.len()),
             Descriptor::View(view) => ("v", view.columns.len(), 0),
             Descriptor::Sequence(_) => ("S", 3, 0),
-            Descriptor::Database(_) | Descriptor::Schema(_) => continue,
+            Descriptor::Database(_) | Descriptor::Schema(_) | Descriptor::Type(_) => continue,
         };
         let is_table = letter == "r";
         let has_index = matches!(&**relation, Descriptor::Table(table) if shown_indexes(table).next().is_some());
@@ -201,7 +201,7 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                     attribute(rows, &own, &column_type);
                 }
             }
-            Descriptor::Database(_) | Descriptor::Schema(_) => {}
+            Descriptor::Database(_) | Descriptor::Schema(_) | Descriptor::Type(_) => {}
         }
     }
 }

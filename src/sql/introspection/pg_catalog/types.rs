@@ -2,7 +2,7 @@
 
 use postgres_types::{Kind as TypeKind, Type};
 
-use super::super::objects::{Objects, role_oid};
+use super::super::objects::{Objects, label_oid, oid, role_oid};
 use super::super::relation::Rows;
 use super::{DEFAULT_COLLATION, PG_CATALOG, name};
 use crate::catalog::Datum;
@@ -12,6 +12,9 @@ const NO_TYPE: i64 = 0;
 
 /// Length (-1: varies), whether passed by value, alignment and storage of a type.
 pub fn layout(wire: &Type) -> (i64, bool, &'static str, &'static str) {
+    if let TypeKind::Enum(_) = wire.kind() {
+        return (4, true, "i", "p");
+    }
     match *wire {
         Type::BOOL | Type::CHAR => (1, true, "c", "p"),
         Type::INT2 => (2, true, "s", "p"),
@@ -94,7 +97,69 @@ fn known_types() -> Vec<Type> {
     simple.into_iter().chain(arrays).collect()
 }
 
-pub fn pg_type_rows(_: &Objects, rows: &mut Rows) {
+/// The types that somebody made, and those of their arrays.
+fn pg_type_rows_of_made(objects: &Objects, rows: &mut Rows) {
+    for made in &objects.types {
+        let (schema, owner) = (oid(made.descriptor.schema), role_oid(&made.descriptor.identity.owner));
+        let (own, array) = (oid(made.column_type.id), oid(made.column_type.array));
+        let common = [
+            ("typnamespace", schema.into()),
+            ("typowner", owner.into()),
+            ("typisdefined", Datum::Bool(true)),
+            ("typdelim", ",".into()),
+            ("typalign", "i".into()),
+            ("typtypmod", (-1_i64).into()),
+        ];
+        let of_own = [
+            ("oid", own.into()),
+            ("typname", name(&made.column_type.name)),
+            ("typlen", 4_i64.into()),
+            ("typbyval", Datum::Bool(true)),
+            ("typtype", "e".into()),
+            ("typcategory", "E".into()),
+            ("typarray", array.into()),
+            ("typinput", "enum_in".into()),
+            ("typoutput", "enum_out".into()),
+            ("typreceive", "enum_recv".into()),
+            ("typsend", "enum_send".into()),
+            ("typstorage", "p".into()),
+        ];
+        rows.push(&[&common[..], &of_own].concat());
+        let of_arrays = [
+            ("oid", array.into()),
+            ("typname", name(&format!("_{}", made.column_type.name))),
+            ("typlen", (-1_i64).into()),
+            ("typbyval", Datum::Bool(false)),
+            ("typtype", "b".into()),
+            ("typcategory", "A".into()),
+            ("typsubscript", "array_subscript_handler".into()),
+            ("typelem", own.into()),
+            ("typinput", "array_in".into()),
+            ("typoutput", "array_out".into()),
+            ("typreceive", "array_recv".into()),
+            ("typsend", "array_send".into()),
+            ("typstorage", "x".into()),
+        ];
+        rows.push(&[&common[..], &of_arrays].concat());
+    }
+}
+
+pub fn pg_enum(objects: &Objects, rows: &mut Rows) {
+    for made in &objects.types {
+        let of_type = oid(made.column_type.id);
+        for (at, known) in made.column_type.labels.iter().enumerate() {
+            rows.push(&[
+                ("oid", label_oid(of_type, known.number).into()),
+                ("enumtypid", of_type.into()),
+                ("enumsortorder", Datum::Float((at + 1) as f64)),
+                ("enumlabel", name(&known.label)),
+            ]);
+        }
+    }
+}
+
+pub fn pg_type_rows(objects: &Objects, rows: &mut Rows) {
+    pg_type_rows_of_made(objects, rows);
     let types = known_types();
     let element = |wire: &Type| match wire.kind() {
         TypeKind::Array(element) => Some(element.clone()),
