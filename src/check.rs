@@ -166,6 +166,8 @@ impl Checker {
     async fn table(&mut self, table: &TableDescriptor) -> Result<()> {
         let name = &table.identity.name;
         let mut rows = 0;
+        // Entries that each index should have.
+        let mut entries: HashMap<SpaceId, u64> = HashMap::new();
         let mut batches = self.store.scan(Span::all(table.primary.space), self.at, Direction::Forward, None);
         loop {
             let batch = match batches.try_next().await {
@@ -190,7 +192,8 @@ impl Checker {
                     self.report.note(format!("table \"{name}\": column \"{}\" of a row is NULL", column.name));
                 }
                 for index in &table.indexes {
-                    let (key, value) = index_entry(table, index, &row, entry.key)?;
+                    let Some((key, value)) = index_entry(table, index, &row, entry.key)? else { continue };
+                    *entries.entry(index.space).or_insert(0) += 1;
                     let found = self.store.get(index.space, &key, self.at).await?;
                     if found.is_none_or(|found| found.value[..] != value[..]) {
                         self.report
@@ -201,7 +204,7 @@ impl Checker {
         }
         self.report.rows += rows;
         for index in &table.indexes {
-            self.index(name, index, rows).await?;
+            self.index(name, index, entries.get(&index.space).copied().unwrap_or(0)).await?;
         }
         Ok(())
     }
@@ -235,7 +238,7 @@ mod tests {
 
     fn index(name: &str, space: u64, column: u32) -> Index {
         let columns = vec![IndexColumn { column: ColumnId(column), descending: false }];
-        Index { name: name.into(), space: SpaceId(space), unique: false, columns, comment: None }
+        Index { name: name.into(), space: SpaceId(space), unique: false, columns, predicate: None, comment: None }
     }
 
     /// A store with one table of ten rows and an index; `spoil` then does something to it.
@@ -251,17 +254,8 @@ mod tests {
             DescriptorId(1001),
             index("t_pkey", 1002, 1),
         );
-        let column = |id: u32, name: &str| Column {
-            id: ColumnId(id),
-            name: name.into(),
-            column_type: ColumnType::Int8,
-            nullable: false,
-            default: None,
-            hidden: false,
-            generated_always: false,
-            missing: None,
-            comment: None,
-        };
+        let column =
+            |id: u32, name: &str| Column { nullable: false, ..Column::new(ColumnId(id), name, ColumnType::Int8) };
         table.columns = vec![column(1, "a"), column(2, "b")];
         table.indexes = vec![index("t_b_idx", 1003, 2)];
         let catalog = Catalog::new(shared.begin().await.unwrap(), Arc::new(DescriptorCache::default()));
@@ -277,7 +271,7 @@ mod tests {
         for number in 0..10 {
             let row = [Datum::Int(number), Datum::Int(number * 7 % 10)];
             let (key, value) = encode_row(&table, &row).unwrap();
-            let (entry, pointer) = index_entry(&table, &table.indexes[0], &row, &key).unwrap();
+            let (entry, pointer) = index_entry(&table, &table.indexes[0], &row, &key).unwrap().unwrap();
             catalog.txn().put(table.primary.space, &key, value.into()).unwrap();
             catalog.txn().put(table.indexes[0].space, &entry, pointer.into()).unwrap();
         }

@@ -208,3 +208,37 @@ async fn types_come_back_with_the_tables_that_use_them() {
     assert!(rows(&client, "SHOW TABLES").await.is_empty());
     server.terminate();
 }
+
+#[tokio::test]
+async fn what_is_computed_is_computed_after_a_restore() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY, a TEXT, b INT, c INT GENERATED ALWAYS AS (b * 2) STORED)").await;
+    run(&client, "INSERT INTO t (id, a, b) SELECT i, 'A' || i, i % 10 FROM generate_series(1, 2000) g (i)").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'").await;
+    // On a filled table, and in the layer after that.
+    run(&client, "CREATE UNIQUE INDEX lowered ON t (lower(a)); CREATE UNIQUE INDEX one ON t (b) WHERE id < 10").await;
+    run(&client, "CREATE INDEX twice ON t (c)").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b'").await;
+    let made = rows(&client, "SHOW CREATE TABLE t").await;
+    assert!(made[0][1].contains("c INT4 NULL GENERATED ALWAYS AS (b * 2) STORED"), "{made:?}");
+    assert!(made[0][1].contains("UNIQUE INDEX one (b ASC) WHERE id < 10"), "{made:?}");
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
+    assert_eq!(rows(&client, "SHOW CREATE TABLE t").await, made);
+    assert_eq!(rows(&client, "SELECT * FROM t WHERE lower(a) = 'a17'").await, [["17", "A17", "7", "14"]]);
+    let plan = rows(&client, "EXPLAIN SELECT * FROM t WHERE lower(a) = 'a17'").await;
+    assert!(plan.iter().any(|line| line[0].contains("index lowered, 1 spans")), "{plan:?}");
+    let plan = rows(&client, "EXPLAIN SELECT * FROM t WHERE b = 3 AND id < 10").await;
+    assert!(plan.iter().any(|line| line[0].contains("primary key") || line[0].contains("index one")), "{plan:?}");
+    assert_eq!(value(&client, "SELECT count(*) FROM t WHERE b = 3").await, "200");
+    assert_eq!(fail(&client, "INSERT INTO t (id, a) VALUES (3000, 'a17')").await.0, "23505");
+    assert_eq!(fail(&client, "UPDATE t SET b = 3 WHERE id = 4").await.0, "23505");
+    run(&client, "UPDATE t SET b = 3 WHERE id = 40; INSERT INTO t (id, a, b) VALUES (3000, 'z', 3)").await;
+    assert_eq!(fail(&client, "UPDATE t SET id = 0 WHERE id = 3000").await.0, "23505");
+    assert_eq!(rows(&client, "SELECT b, c FROM t WHERE id = 40").await, [["3", "6"]]);
+    assert_eq!(fail(&client, "INSERT INTO t (id, c) VALUES (5, 5)").await.0, "428C9");
+    server.terminate();
+    store.assert_sound();
+}

@@ -467,7 +467,7 @@ impl Types {
                 Some(Descriptor::Type(there)) => {
                     if !made.labels.iter().all(|label| there.labels.contains(label)) {
                         let message = format!(
-                            "type \"{}\" already exists, with other labels than in the backup",
+                            "type \"{}\" already exists, and does not have the labels of the backup, or has them stored otherwise",
                             made.identity.name
                         );
                         return Err(Error::refused_with_hint(

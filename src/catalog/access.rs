@@ -300,23 +300,30 @@ pub fn push_index_key(buffer: &mut Vec<u8>, table: &TableDescriptor, index: &Ind
     Ok(())
 }
 
-/// The key and value of a row's entry in a secondary index. The entry points to the row by its primary key: at the end
+/// The key and value of a row's entry in a secondary index; `None` if that does not have the row. The entry points to the row by its primary key: at the end
 /// of the key, or, where the key is unique without it, in the value.
 pub fn index_entry(
     table: &TableDescriptor,
     index: &Index,
     row: &[Datum<'_>],
     primary_key: &[u8],
-) -> Result<(Vec<u8>, Vec<u8>)> {
+) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let position = |column| table.position(column);
+    if let Some(predicate) = index.predicate {
+        let lost = || Error::corrupt("the condition of an index is not a column of its table");
+        if row[position(predicate).ok_or_else(lost)?] != Datum::Bool(true) {
+            return Ok(None);
+        }
+    }
     let mut key = Vec::with_capacity(primary_key.len() + 16);
     push_index_key(&mut key, table, index, row)?;
-    let position = |part: &super::IndexColumn| table.position(part.column);
-    let has_null = index.columns.iter().filter_map(position).any(|position| row[position].is_null());
+    let has_null =
+        index.columns.iter().filter_map(|part| position(part.column)).any(|position| row[position].is_null());
     if index.unique && !has_null {
-        return Ok((key, primary_key.to_vec()));
+        return Ok(Some((key, primary_key.to_vec())));
     }
     key.extend_from_slice(primary_key);
-    Ok((key, Vec::new()))
+    Ok(Some((key, Vec::new())))
 }
 
 /// A row is not longer than what a transaction may write; batches of the store rely on it.
@@ -375,18 +382,7 @@ mod tests {
         writer.push(ColumnId(9), &"none".into());
         let missing: String = writer.finish().iter().map(|byte| format!("{byte:02x}")).collect();
         for (id, missing) in [(8, None), (9, Some(missing))] {
-            let added = Column {
-                id: ColumnId(id),
-                name: format!("added{id}"),
-                column_type: ColumnType::Text,
-                nullable: true,
-                default: None,
-                hidden: false,
-                generated_always: false,
-                missing,
-                comment: None,
-            };
-            table.columns.push(added);
+            table.columns.push(Column { missing, ..Column::new(ColumnId(id), format!("added{id}"), ColumnType::Text) });
         }
         let read = decode_row(&table, &key, &value).unwrap();
         assert_eq!(read, [Datum::from("root"), Datum::Int(5), Datum::Null, "none".into()]);

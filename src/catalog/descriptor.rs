@@ -271,6 +271,10 @@ pub struct Column {
     /// Whether statements must leave its values to its default: `GENERATED ALWAYS AS IDENTITY`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated_always: bool,
+    /// What its values are computed from, as SQL over the other columns: `GENERATED ALWAYS AS (...) STORED`. Hidden columns of this kind
+    /// are what indexes on expressions sort by, and conditions of indexes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<String>,
     /// The value of rows written before it was added, if that is not NULL: an encoded row of this one column, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
@@ -280,6 +284,22 @@ pub struct Column {
 }
 
 impl Column {
+    /// A plain column that takes NULL.
+    pub fn new(id: ColumnId, name: impl Into<String>, column_type: ColumnType) -> Column {
+        Column {
+            id,
+            name: name.into(),
+            column_type,
+            nullable: true,
+            default: None,
+            hidden: false,
+            generated_always: false,
+            generated: None,
+            missing: None,
+            comment: None,
+        }
+    }
+
     /// The value of rows that do not have the column.
     pub fn missing_value(&self) -> super::Result<Datum<'static>> {
         let Some(encoded) = &self.missing else { return Ok(Datum::Null) };
@@ -302,9 +322,19 @@ pub struct Index {
     pub unique: bool,
     /// Its columns.
     pub columns: Vec<IndexColumn>,
+    /// The hidden column that is true of the rows it has; `None` is all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicate: Option<ColumnId>,
     /// `COMMENT ON`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+impl Index {
+    /// The columns that its entries depend on.
+    pub fn all_columns(&self) -> impl Iterator<Item = ColumnId> {
+        self.columns.iter().map(|part| part.column).chain(self.predicate)
+    }
 }
 
 /// A column of an index.
@@ -336,6 +366,8 @@ pub enum ReferentialAction {
     Cascade,
     /// Its columns become NULL.
     SetNull,
+    /// Its columns get their defaults.
+    SetDefault,
     /// Refuse, even if the check of the key could wait.
     Restrict,
 }
@@ -413,10 +445,17 @@ impl TableDescriptor {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// All that is kept as SQL: defaults and conditions.
+    /// Whether an index is unique for all rows, by columns that somebody declared: it does for a key.
+    pub fn is_key(&self, index: &Index) -> bool {
+        let is_plain =
+            |id: ColumnId| self.column(id).is_some_and(|column| !column.hidden || column.generated.is_none());
+        index.unique && index.predicate.is_none() && index.all_columns().all(is_plain)
+    }
+
+    /// All that is kept as SQL: defaults, what columns are computed from, and conditions.
     pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let defaults = self.columns.iter_mut().filter_map(|column| column.default.as_mut());
-        defaults.chain(self.checks.iter_mut().map(|check| &mut check.condition))
+        let kept = self.columns.iter_mut().flat_map(|column| column.default.iter_mut().chain(&mut column.generated));
+        kept.chain(self.checks.iter_mut().map(|check| &mut check.condition))
     }
 
     /// Whether the column is part of the primary key.

@@ -87,15 +87,8 @@ system_tables! {
 impl SystemTable {
     fn new(id: u64, name: &str, columns: &[(&str, ColumnType)], key_columns: u32) -> SystemTable {
         let column = |(index, (name, column_type)): (usize, &(&str, ColumnType))| Column {
-            id: ColumnId(index as u32 + 1),
-            name: (*name).into(),
-            column_type: column_type.clone(),
             nullable: index as u32 >= key_columns,
-            default: None,
-            hidden: false,
-            generated_always: false,
-            missing: None,
-            comment: None,
+            ..Column::new(ColumnId(index as u32 + 1), *name, column_type.clone())
         };
         let part = |id: u32| IndexColumn { column: ColumnId(id), descending: false };
         let space = SpaceId(id);
@@ -104,6 +97,7 @@ impl SystemTable {
             space,
             unique: true,
             columns: (1..=key_columns).map(part).collect(),
+            predicate: None,
             comment: None,
         };
         let identity = Identity::new(DescriptorId(id), name, NODE_USER);

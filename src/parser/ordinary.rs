@@ -4,9 +4,11 @@
 //!   SELECT ... AS OF SYSTEM TIME e      cut; the time stands beside the statement
 //!   FROM [SHOW JOBS], AS (SHOW JOBS)    a placeholder table; what it shows stands beside the statement
 //!   UPSERT INTO                         INSERT INTO, and a flag
+//!   OVERRIDING USER VALUE               cut, and a flag
 //!   CREATE TABLE t (..., INDEX (c))     cut; the index stands beside the statement
 //!   STORING (c), COVERING (c)           INCLUDE (c)
 //!   COPY ... (FREEZE ON)                (FREEZE TRUE)
+//!   ON CONFLICT (f(c)) WHERE d DO       ON CONFLICT ON CONSTRAINT "(f(c)) WHERE d" DO
 //! ```
 //!
 //! Tokens are only removed or replaced, never moved, so every position in an error is one in the source. [`respell`]
@@ -42,6 +44,26 @@ pub struct Ordinary {
     pub indexes: Vec<InlineIndex>,
     /// Names that sequences of identity columns are to have.
     pub sequences: Vec<Vec<String>>,
+    /// What an `INSERT` says of identity columns.
+    pub overriding: Option<Overriding>,
+}
+
+/// `OVERRIDING SYSTEM VALUE`, `OVERRIDING USER VALUE`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overriding {
+    /// Values that are given count, also for columns that make their own.
+    System,
+    /// Columns that make their own values do so, whatever is given.
+    User,
+}
+
+impl Overriding {
+    fn words(self) -> &'static str {
+        match self {
+            Overriding::System => "OVERRIDING SYSTEM VALUE",
+            Overriding::User => "OVERRIDING USER VALUE",
+        }
+    }
 }
 
 /// A `SHOW` used as a relation.
@@ -130,6 +152,7 @@ pub fn ids_query(id: Integer) -> Box<Ordinary> {
         upsert: false,
         indexes: Vec::new(),
         sequences: Vec::new(),
+        overriding: None,
     })
 }
 
@@ -140,6 +163,8 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     reword_words(&mut tokens);
     let tokens = reword_phrases(tokens);
     let (tokens, sequences) = order_identity_options(tokens)?;
+    let tokens = name_conflict_target(tokens)?;
+    let (tokens, overriding) = cut_overriding(tokens);
     let (tokens, indexes) = cut_inline_indexes(tokens)?;
     // First what has a time of its own.
     let (tokens, shows) = replace_shows(tokens)?;
@@ -156,7 +181,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     if !matches!(next.token, Token::SemiColon | Token::EOF) {
         return Err(Cursor::new(&[next]).expected("the end of the statement"));
     }
-    Ok(Ordinary { ast, as_of, shows, upsert, indexes, sequences })
+    Ok(Ordinary { ast, as_of, shows, upsert, indexes, sequences, overriding })
 }
 
 fn keyword(text: &str, keyword: Keyword) -> Token {
@@ -319,6 +344,68 @@ fn order_identity_options(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSp
         index = close;
     }
     Ok((ordered, names))
+}
+
+/// Takes `OVERRIDING ... VALUE` out of an `INSERT`.
+fn cut_overriding(mut tokens: Vec<TokenWithSpan>) -> (Vec<TokenWithSpan>, Option<Overriding>) {
+    let found = [Overriding::System, Overriding::User].into_iter().find_map(|overriding| {
+        let words: Vec<&str> = overriding.words().split(' ').collect();
+        let is_there = |start: usize| words.iter().enumerate().all(|(at, word)| is(&tokens, start + at, word));
+        (0..tokens.len()).find(|start| is_there(*start)).map(|start| (start, overriding))
+    });
+    let inserts = (0..tokens.len()).any(|index| is(&tokens, index, "INSERT"));
+    match found.filter(|_| inserts) {
+        Some((start, overriding)) => {
+            tokens.drain(start..start + 3);
+            (tokens, Some(overriding))
+        }
+        None => (tokens, None),
+    }
+}
+
+/// Stands for a double quote in a conflict target that was made a name: how `sqlparser` writes those in names is not how it reads them.
+const QUOTE: &str = "\u{1}";
+
+/// The conflict target that was made the name of a constraint, if it was: `(expression, ...) WHERE condition`.
+pub fn conflict_target(constraint: &str) -> Option<String> {
+    constraint.starts_with('(').then(|| constraint.replace(QUOTE, "\""))
+}
+
+/// `ON CONFLICT (expression, ...) WHERE condition`, of which `sqlparser` reads columns only, as the name of a constraint that says so.
+fn name_conflict_target(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let opens = |index: usize| {
+        is(&tokens, index, "ON")
+            && is(&tokens, index + 1, "CONFLICT")
+            && token(&tokens, index + 2) == Some(&Token::LParen)
+    };
+    let Some(start) = (0..tokens.len()).find(|&index| opens(index)) else { return Ok(tokens) };
+    let (open, close) = (start + 2, closing(&tokens, start + 2)?);
+    let has_condition = is(&tokens, close + 1, "WHERE");
+    let is_plain = |token: &TokenWithSpan| matches!(token.token, Token::Word(_) | Token::Comma);
+    if !has_condition && tokens[open + 1..close].iter().all(is_plain) {
+        return Ok(tokens);
+    }
+    let mut cursor = Cursor::new(&tokens[open + 1..close]);
+    let parts = cursor.list(|cursor| cursor.expression_until(&[]))?;
+    cursor.require_end()?;
+    let mut target = format!("({})", parts.iter().map(sql_text).collect::<Vec<_>>().join(", "));
+    let mut cursor = Cursor::new(&tokens[close + 1..]);
+    if has_condition {
+        cursor.skip();
+        target += &format!(" WHERE {}", sql_text(&cursor.expression_until(&["DO"])?));
+    }
+    let after = tokens.len() - cursor.rest().len();
+    let span = tokens[open].span;
+    let word = |text: &str, known| TokenWithSpan::new(keyword(text, known), span);
+    if target.contains(QUOTE) {
+        return Err(Error::unsupported("this character in a conflict target", tokens[open].span.start));
+    }
+    let name = Word { value: target.replace('"', QUOTE), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+    let mut named = tokens[..open].to_vec();
+    named.extend([word("ON", Keyword::ON), word("CONSTRAINT", Keyword::CONSTRAINT)]);
+    named.push(TokenWithSpan::new(Token::Word(name), span));
+    named.extend_from_slice(&tokens[after..]);
+    Ok(named)
 }
 
 /// Takes the indexes out of the column list of a `CREATE TABLE`.

@@ -648,7 +648,7 @@ impl Connection {
 
     async fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
         let prepared = self.session.prepared(&bind.statement_name.unwrap_or_default())?;
-        let types = &prepared.description.parameters;
+        let types = &self.session.parameter_types(&prepared).await?;
         if bind.parameters.len() != types.len() {
             let message = format!(
                 "bind message supplies {} parameters, but prepared statement requires {}",

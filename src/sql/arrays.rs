@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{self, CastOptions};
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, SchemaRef, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
@@ -21,7 +21,7 @@ use futures::StreamExt;
 use super::error::{Error, Result, code};
 use super::query::{Batches, OutputColumn, schema_of};
 use super::text;
-use super::types::{MAX_DECIMAL_PRECISION, arrow_type, field, of_field, pg_name};
+use super::types::{MAX_DECIMAL_PRECISION, arrow_type, of_field, pg_name};
 use crate::catalog::{ColumnType, Datum, EnumType, Interval};
 
 /// Collects the values of one column.
@@ -163,7 +163,7 @@ impl ColumnBuilder {
             ColumnBuilder::Interval(mut builder) => Arc::new(builder.finish()),
             ColumnBuilder::Enum(mut builder, _) => Arc::new(builder.finish()),
             ColumnBuilder::Array(elements, element_type, ends, valid) => {
-                let item = Arc::new(field("item", &element_type, true));
+                let item = Arc::new(Field::new("item", arrow_type(&element_type), true));
                 let offsets = OffsetBuffer::new(ends.into());
                 Arc::new(ListArray::try_new(item, offsets, elements.finish()?, Some(NullBuffer::from(valid)))?)
             }

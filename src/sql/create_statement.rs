@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use sqlparser::ast::Expr;
+
 use super::context::Context;
 use super::error::Result;
+use super::query::expression;
 use super::text::quoted;
 use crate::catalog::{
-    Checked, ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction, TableDescriptor,
+    Checked, Column, ColumnId, Descriptor, DescriptorId, ForeignKey, Index, IndexColumn, ReferentialAction,
+    TableDescriptor,
 };
 use crate::parser::quote_ident_in_sql;
 
@@ -41,10 +45,30 @@ pub async fn of_object(context: &Context, object: &Descriptor) -> Result<String>
 /// The columns of an index, as they are written.
 pub fn key_columns(table: &TableDescriptor, index: &Index) -> String {
     let part = |part: &IndexColumn| {
-        let name = table.column(part.column).map_or("", |column| &column.name);
-        format!("{} {}", quote_ident_in_sql(name), if part.descending { "DESC" } else { "ASC" })
+        let direction = if part.descending { "DESC" } else { "ASC" };
+        format!("{} {direction}", index_part(table, part.column))
     };
     index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// What an index is sorted by: a column, or an expression.
+pub fn index_part(table: &TableDescriptor, id: ColumnId) -> String {
+    match table.column(id) {
+        Some(Column { hidden: true, generated: Some(sql), .. }) if is_call(sql) => sql.clone(),
+        Some(Column { hidden: true, generated: Some(sql), .. }) => format!("({sql})"),
+        Some(column) => quote_ident_in_sql(&column.name),
+        None => String::new(),
+    }
+}
+
+/// Whether an expression is the call of a function, which needs no parentheses around it.
+fn is_call(sql: &str) -> bool {
+    expression::parse(sql).is_ok_and(|expression| matches!(expression, Expr::Function(_)))
+}
+
+/// The condition of the rows that an index has; nothing if it has all.
+pub fn index_condition<'a>(table: &'a TableDescriptor, index: &Index) -> Option<&'a str> {
+    table.column(index.predicate?)?.generated.as_deref()
 }
 
 /// A foreign key, as it is written; nothing, if the table it refers to is not there.
@@ -69,6 +93,7 @@ pub fn action(on: &str, action: ReferentialAction) -> String {
         ReferentialAction::NoAction => String::new(),
         ReferentialAction::Cascade => format!(" ON {on} CASCADE"),
         ReferentialAction::SetNull => format!(" ON {on} SET NULL"),
+        ReferentialAction::SetDefault => format!(" ON {on} SET DEFAULT"),
         ReferentialAction::Restrict => format!(" ON {on} RESTRICT"),
     }
 }
@@ -113,7 +138,10 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
         let default = match &column.default {
             _ if column.generated_always => " GENERATED ALWAYS AS IDENTITY".into(),
             Some(default) => format!(" DEFAULT {default}"),
-            None => String::new(),
+            None => match &column.generated {
+                Some(expression) => format!(" GENERATED ALWAYS AS ({expression}) STORED"),
+                None => String::new(),
+            },
         };
         items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
     }
@@ -125,7 +153,9 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
     }
     for index in &table.indexes {
         let unique = if index.unique { "UNIQUE " } else { "" };
-        items.push(format!("{unique}INDEX {} ({})", quote_ident_in_sql(&index.name), key_columns(table, index)));
+        let (name, columns) = (quote_ident_in_sql(&index.name), key_columns(table, index));
+        let condition = index_condition(table, index).map_or(String::new(), |condition| format!(" WHERE {condition}"));
+        items.push(format!("{unique}INDEX {name} ({columns}){condition}"));
     }
     for key in &table.foreign_keys {
         if let Some(written) = foreign_key(table, key, lookup) {

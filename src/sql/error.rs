@@ -76,6 +76,7 @@ pub mod code {
     pub const INVALID_DATABASE: &str = "3D000";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
     pub const INVALID_NAME: &str = "42602";
+    pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     pub const INVALID_PASSWORD: &str = "28P01";
     pub const INVALID_PARAMETER: &str = "22023";
     pub const INVALID_SAVEPOINT: &str = "3B001";

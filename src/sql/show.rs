@@ -332,7 +332,7 @@ async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
                     column.column_type.to_string().into(),
                     Datum::Bool(column.nullable),
                     column.default.clone().into(),
-                    "".into(),
+                    column.generated.clone().unwrap_or_default().into(),
                     Datum::Array(indices),
                     Datum::Bool(column.hidden),
                 ]);
@@ -427,7 +427,7 @@ async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
         "PRIMARY KEY",
         format!("PRIMARY KEY ({})", key_columns(&table, &table.primary)),
     )];
-    for index in table.indexes.iter().filter(|index| index.unique) {
+    for index in table.indexes.iter().filter(|index| table.is_key(index)) {
         found.push((index.name.clone(), "UNIQUE", format!("UNIQUE ({})", key_columns(&table, index))));
     }
     for check in &table.checks {

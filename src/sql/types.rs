@@ -141,7 +141,8 @@ pub fn arrow_type(column_type: &ColumnType) -> DataType {
         ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         ColumnType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         ColumnType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        ColumnType::Array(element) => DataType::List(Arc::new(field("item", element, true))),
+        // What there is to say of the elements, the field of the array says.
+        ColumnType::Array(element) => DataType::List(Arc::new(Field::new("item", arrow_type(element), true))),
     }
 }
 

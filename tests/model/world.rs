@@ -1,6 +1,6 @@
 //! What the model knows of databases: every row and every column, without any of the server's code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rand::Rng;
@@ -34,6 +34,8 @@ pub struct Table {
     pub rows: BTreeMap<i64, Vec<Option<String>>>,
     /// Indexes by name: the column.
     pub indexes: BTreeMap<String, String>,
+    /// Those of them that are on an expression, or have some rows only.
+    pub computed: BTreeSet<String>,
     pub excluded: bool,
     /// What `SHOW CREATE TABLE` said; nothing if it must be asked.
     pub statement: Option<String>,
@@ -55,6 +57,10 @@ pub enum Kind {
     Timestamp,
     /// An enumerated type of the database.
     Enum(String),
+    /// Text that is computed from the first column.
+    Computed,
+    /// The first column of a row of the same table, by a constraint with this name: it follows that, or becomes NULL.
+    Reference(String),
 }
 
 impl Kind {
@@ -76,6 +82,8 @@ impl Kind {
             Kind::Bytes => "BYTES",
             Kind::Bool => "BOOL",
             Kind::Timestamp => "TIMESTAMP",
+            Kind::Reference(_) => "INT8",
+            Kind::Computed => "TEXT GENERATED ALWAYS AS (k::TEXT || 'g') STORED",
         }
         .into()
     }
@@ -86,6 +94,7 @@ impl Kind {
             return None;
         }
         Some(match self {
+            Kind::Computed | Kind::Reference(_) => return None,
             Kind::Enum(name) => enums[name].iter().choose(random).unwrap().clone(),
             Kind::Int => random.random_range(-5_000_000_000_i64..5_000_000_000).to_string(),
             Kind::Text => {
@@ -319,6 +328,7 @@ fn create_table(
         keyed,
         rows: BTreeMap::new(),
         indexes: BTreeMap::new(),
+        computed: BTreeSet::new(),
         excluded: false,
         statement: None,
     };
@@ -364,6 +374,9 @@ fn change_table(
         1 if table.columns.len() > 2 => {
             let at = others.choose(random).unwrap();
             let column = table.columns.remove(at);
+            if let Kind::Reference(constraint) = &column.kind {
+                statements.push(format!("ALTER TABLE {place} DROP CONSTRAINT {constraint}"));
+            }
             statements.push(format!("ALTER TABLE {place} DROP COLUMN {}", column.name));
             table.rows.values_mut().for_each(|row| drop(row.remove(at - 1)));
             table.indexes.retain(|_, indexed| *indexed != column.name);
@@ -386,7 +399,15 @@ fn change_table(
             let index = format!("i{}", fresh(counter));
             let column = table.columns[others.choose(random).unwrap()].name.clone();
             let (unique, more) = if random.random() { ("UNIQUE ", ", k") } else { ("", "") };
-            statements.push(format!("CREATE {unique}INDEX {index} ON {place} ({column}{more})"));
+            let (part, condition) = match random.random_range(0..4) {
+                0 => (format!("({column} IS NULL)"), String::new()),
+                1 => (column.clone(), format!(" WHERE {column} IS NOT NULL AND k > 20")),
+                _ => (column.clone(), String::new()),
+            };
+            if part != column || !condition.is_empty() {
+                table.computed.insert(index.clone());
+            }
+            statements.push(format!("CREATE {unique}INDEX {index} ON {place} ({part}{more}){condition}"));
             table.indexes.insert(index, column);
         }
         6 => {
@@ -403,10 +424,30 @@ fn change_table(
             // As text they are what they were, and are written anew.
             let at = others.choose(random).unwrap();
             let column = &mut table.columns[at];
-            if let Kind::Int | Kind::Decimal | Kind::Text | Kind::Enum(_) = column.kind {
+            // A column that an expression names keeps its type.
+            let is_named = table.indexes.iter().any(|(name, of)| *of == column.name && table.computed.contains(name));
+            if let false = is_named
+                && let Kind::Int | Kind::Decimal | Kind::Text | Kind::Enum(_) = column.kind
+            {
                 column.kind = Kind::Text;
                 statements.push(format!("ALTER TABLE {place} ALTER COLUMN {0} TYPE TEXT USING {0}::TEXT", column.name));
             }
+        }
+        9 if table.keyed && random.random() => {
+            let (column, constraint) = (format!("c{}", fresh(counter)), format!("f{}", fresh(counter)));
+            let actions = "ON DELETE SET NULL ON UPDATE CASCADE";
+            statements.push(format!("ALTER TABLE {place} ADD COLUMN {column} INT8"));
+            statements.push(format!(
+                "ALTER TABLE {place} ADD CONSTRAINT {constraint} FOREIGN KEY ({column}) REFERENCES {place} {actions}"
+            ));
+            table.columns.push(Column { name: column, kind: Kind::Reference(constraint) });
+            table.rows.values_mut().for_each(|row| row.push(None));
+        }
+        9 if random.random() => {
+            let column = format!("c{}", fresh(counter));
+            statements.push(format!("ALTER TABLE {place} ADD COLUMN {column} {}", Kind::Computed.sql(name)));
+            table.columns.push(Column { name: column, kind: Kind::Computed });
+            table.rows.values_mut().for_each(|row| row.push(None));
         }
         9 => {
             // A default that is computed for each row, which are written anew.
@@ -421,19 +462,44 @@ fn change_table(
     database.tables.insert(table_name.into(), Rc::new(table));
 }
 
+/// The key of a row that is there, or none.
+fn some_key(table: &Table, random: &mut StdRng) -> Option<String> {
+    if random.random() { table.rows.keys().choose(random).map(i64::to_string) } else { None }
+}
+
+/// What rows refer to goes elsewhere, or away.
+fn follow(table: &mut Table, goes: impl Fn(i64) -> Option<i64>) {
+    let references =
+        table.columns[1..].iter().enumerate().filter(|(_, column)| matches!(column.kind, Kind::Reference(_)));
+    for at in references.map(|(at, _)| at).collect::<Vec<_>>() {
+        for row in table.rows.values_mut() {
+            row[at] = row[at].take().and_then(|key| goes(key.parse().unwrap())).map(|key| key.to_string());
+        }
+    }
+}
+
 fn change_rows(place: &str, table: &mut Table, enums: &Enums, random: &mut StdRng) -> Option<String> {
     const KEYS: i64 = 300;
     let from = random.random_range(0..KEYS);
     let to = from + *[1, 3, 40].iter().choose(random).unwrap();
     let row = |random: &mut StdRng, table: &Table| -> Vec<Option<String>> {
-        table.columns[1..].iter().map(|column| column.kind.random(enums, random)).collect()
+        let value = |column: &Column| match column.kind {
+            Kind::Reference(_) => some_key(table, random),
+            _ => column.kind.random(enums, random),
+        };
+        table.columns[1..].iter().map(value).collect()
     };
     let new_rows = |keys: Vec<i64>, table: &Table, random: &mut StdRng| -> Vec<(i64, Vec<Option<String>>)> {
         keys.into_iter().map(|key| (key, row(random, table))).collect()
     };
+    let columns = table.columns.clone();
     let values = |rows: &[(i64, Vec<Option<String>>)]| -> String {
         let row = |(key, row): &(i64, Vec<Option<String>>)| {
-            let values: Vec<String> = row.iter().map(literal).collect();
+            let cell = |(cell, column): (&Option<String>, &Column)| match column.kind {
+                Kind::Computed => "DEFAULT".into(),
+                _ => literal(cell),
+            };
+            let values: Vec<String> = row.iter().zip(&columns[1..]).map(cell).collect();
             format!("({key}, {})", values.join(", "))
         };
         rows.iter().map(row).collect::<Vec<_>>().join(", ")
@@ -458,12 +524,19 @@ fn change_rows(place: &str, table: &mut Table, enums: &Enums, random: &mut StdRn
         4..7 => {
             let at = random.random_range(1..table.columns.len());
             let column = &table.columns[at];
-            let value = column.kind.random(enums, random);
+            if column.kind == Kind::Computed {
+                return None;
+            }
+            let value = match column.kind {
+                Kind::Reference(_) => some_key(table, random),
+                _ => column.kind.random(enums, random),
+            };
             table.rows.range_mut(from..to).for_each(|(_, row)| row[at - 1] = value.clone());
             Some(format!("UPDATE {place} SET {} = {} WHERE k >= {from} AND k < {to}", column.name, literal(&value)))
         }
         7..9 => {
             table.rows.retain(|key, _| !(from..to).contains(key));
+            follow(table, |key| (!(from..to).contains(&key)).then_some(key));
             Some(format!("DELETE FROM {place} WHERE k >= {from} AND k < {to}"))
         }
         _ if random.random_range(0..3) == 0 => {
@@ -474,6 +547,7 @@ fn change_rows(place: &str, table: &mut Table, enums: &Enums, random: &mut StdRn
             let free = table.rows.keys().last().map_or(0, |last| last + 1).max(KEYS);
             if let Some(row) = table.rows.remove(&from) {
                 table.rows.insert(free, row);
+                follow(table, |key| Some(if key == from { free } else { key }));
             }
             Some(format!("UPDATE {place} SET k = {free} WHERE k = {from}"))
         }
@@ -483,9 +557,12 @@ fn change_rows(place: &str, table: &mut Table, enums: &Enums, random: &mut StdRn
 impl Table {
     /// As `SELECT *` shows it, in order of the first column.
     pub fn shown(&self) -> Vec<Vec<String>> {
-        let cell = |cell: &Option<String>| cell.clone().unwrap_or("NULL".into());
         let row = |(key, row): (&i64, &Vec<Option<String>>)| {
-            std::iter::once(key.to_string()).chain(row.iter().map(cell)).collect()
+            let cell = |(cell, column): (&Option<String>, &Column)| match column.kind {
+                Kind::Computed => format!("{key}g"),
+                _ => cell.clone().unwrap_or("NULL".into()),
+            };
+            std::iter::once(key.to_string()).chain(row.iter().zip(&self.columns[1..]).map(cell)).collect()
         };
         self.rows.iter().map(row).collect()
     }

@@ -9,14 +9,21 @@ use super::super::cursor::is_word;
 use super::super::places::Places;
 use super::super::render::{Render, Secrets, quote_literal, sql_text};
 use super::super::text::HIDDEN_LITERAL;
-use super::Ordinary;
+use super::{Ordinary, Overriding, conflict_target};
+
+/// How a conflict target begins that was made a name.
+const NAMED_TARGET: &str = "ON CONFLICT ON CONSTRAINT \"(";
 
 /// The canonical text of a statement, its `AS OF SYSTEM TIME` apart.
 pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     let text = sql_text(&statement.ast);
     let may_have_secrets = secrets == Secrets::Hidden && may_have_secrets(&text);
     let is_one_line = !text.contains(['\n', '\r']);
-    let as_it_was = !statement.upsert && statement.shows.is_empty() && statement.indexes.is_empty();
+    let as_it_was = !statement.upsert
+        && statement.overriding.is_none()
+        && statement.shows.is_empty()
+        && statement.indexes.is_empty()
+        && !text.contains(NAMED_TARGET);
     if !may_have_secrets && is_one_line && as_it_was {
         return text;
     }
@@ -31,6 +38,7 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     let mut depth = 0usize;
     let mut upsert = statement.upsert;
     let mut indexes = !statement.indexes.is_empty();
+    let mut overriding = statement.overriding;
     for (index, (range, token)) in tokens.iter().enumerate() {
         match token {
             Token::LParen => depth += 1,
@@ -44,9 +52,21 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
                     edits.push((range.start..range.start, format!("{comma}{}", all.join(", "))));
                 }
             }
+            Token::Word(_) if overriding.is_some() && depth == 0 && begins_source(&tokens, index) => {
+                let words = overriding.take().map_or("", Overriding::words);
+                edits.push((range.start..range.start, format!("{words} ")));
+            }
             Token::Word(_) if upsert && depth == 0 && is_word(Some(token), "INSERT") => {
                 upsert = false;
                 edits.push((range.clone(), "UPSERT".into()));
+            }
+            Token::Word(word)
+                if word.quote_style == Some('"')
+                    && word.value.starts_with('(')
+                    && is_after(&tokens, index, &["ON", "CONSTRAINT"]) =>
+            {
+                let target = conflict_target(&word.value).unwrap_or_default();
+                edits.push((tokens[index - 2].0.start..range.end, target));
             }
             Token::Word(word) if word.quote_style == Some('"') && !statement.shows.is_empty() => {
                 if let Some(show) = statement.shows.iter().find(|show| show.placeholder == word.value) {
@@ -69,6 +89,19 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
     }
     out.push_str(&text[done..]);
     out
+}
+
+/// Whether the rows of an `INSERT` begin here.
+fn begins_source(tokens: &[(Range<usize>, Token)], index: usize) -> bool {
+    let is_source = |word: &&str| is_word(Some(&tokens[index].1), word);
+    let inserts = tokens[..index].iter().any(|(_, token)| is_word(Some(token), "INSERT"));
+    inserts && ["VALUES", "SELECT", "WITH", "DEFAULT", "TABLE"].iter().any(is_source)
+}
+
+/// Whether these words stand right before a token.
+fn is_after(tokens: &[(Range<usize>, Token)], index: usize, words: &[&str]) -> bool {
+    let start = index.checked_sub(words.len());
+    start.is_some_and(|start| words.iter().zip(&tokens[start..]).all(|(word, (_, token))| is_word(Some(token), word)))
 }
 
 /// Whether it mentions a password, or copies from or to a place.

@@ -7,12 +7,12 @@ use super::super::dml::has_waiting_keys;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
 use super::super::types::pg_name;
-use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views};
+use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views_of};
 use super::build::{Computed, contains_null, rebuild};
 use super::create_table::refuse_incomparable;
 use super::sequence::retype_owned;
 use super::serial::give_sequence;
-use super::{default, named_column};
+use super::{default, generated, named_column};
 use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
 
@@ -47,6 +47,13 @@ pub async fn alter_column(
         {
             let message = format!("column \"{name}\" of relation \"{}\" is an identity column", table.identity.name);
             return Err(Error::new(code::SYNTAX_ERROR, message));
+        }
+        AlterColumnOperation::SetDefault { .. }
+        | AlterColumnOperation::DropDefault
+        | AlterColumnOperation::AddGenerated { .. }
+            if table.columns[position].generated.is_some() =>
+        {
+            return generated::refuse(table, name);
         }
         AlterColumnOperation::SetDefault { value } => {
             let (sql, sequences) = {
@@ -86,9 +93,25 @@ async fn set_type(
     to: ColumnType,
     using: Option<&Expr>,
 ) -> Result<()> {
-    refuse_views(table)?;
+    refuse_views_of(context, table, &table.columns[position].name, true).await?;
     let old = table.clone();
     let column = &old.columns[position];
+    if let Some(other) = generated::computed_from(&old, &column.name).first() {
+        let (message, detail) = match other.hidden {
+            false => (
+                "cannot alter type of a column used by a generated column",
+                format!("Column \"{}\" is used by generated column \"{}\".", column.name, other.name),
+            ),
+            true => (
+                "cannot alter type of a column used in an expression or condition of an index",
+                format!("Column \"{}\" is in one.", column.name),
+            ),
+        };
+        return Err(Error::new(code::FEATURE_NOT_SUPPORTED, message).detail(detail));
+    }
+    if column.generated.is_some() {
+        return Err(Error::unsupported("another type for a generated column"));
+    }
     let from = &column.column_type;
     if *from == to && using.is_none() {
         return Ok(());
@@ -207,7 +230,7 @@ fn is_number(column_type: &ColumnType) -> bool {
 }
 
 /// Whether PostgreSQL converts values of a type to another without being told how: its implicit and assignment casts.
-fn can_assign(from: &ColumnType, to: &ColumnType) -> bool {
+pub fn can_assign(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType::{Array, Date, Time, Timestamp, TimestampTz};
     match (from, to) {
         (Array(from), Array(to)) => can_assign(from, to),

@@ -1,9 +1,11 @@
 use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, RenameTableNameKind, TableConstraint,
+    AlterColumnOperation, AlterTable, AlterTableOperation, ColumnDef, DropBehavior, Query, RenameTableNameKind, Select,
+    SelectItem, TableConstraint, Visit, Visitor,
 };
 
 use super::super::arrays::batch_of_rows;
@@ -11,6 +13,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, compile, row_schema, value_for};
+use super::super::query::mentions;
 use super::alter_column::alter_column;
 use super::build::{self, Computed, contains_null};
 use super::create_table::{
@@ -20,9 +23,9 @@ use super::create_table::{
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{enumeration, free_name, locked_table, named_column, owner, parameter};
+use super::{enumeration, free_name, generated, locked_table, named_column, owner, parameter};
 use crate::catalog::row::RowWriter;
-use crate::catalog::{Check, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
+use crate::catalog::{Check, ColumnId, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
 use crate::kv::{Direction, LockMode, Span};
 use crate::parser::{quote_ident_in_sql, sql_text};
 
@@ -84,17 +87,29 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
             }
             return add_filled_column(context, table, column_def).await;
         }
-        AlterTableOperation::DropColumn { column_names, if_exists, .. } => {
+        AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+            let cascade = *drop_behavior == Some(DropBehavior::Cascade);
             for name in column_names {
                 let name = folded(name);
                 if *if_exists && table.column_named(&name).is_none() {
                     continue;
                 }
-                drop_column(context, &mut table, &name).await?;
+                let computed = generated::computed_from(&table, &name).into_iter().filter(|column| !column.hidden);
+                let computed: Vec<String> = computed.map(|column| column.name.clone()).collect();
+                if let Some(other) = computed.first().filter(|_| !cascade) {
+                    let of = format!("of table {}", table.identity.name);
+                    let message = format!("cannot drop column {name} {of} because other objects depend on it");
+                    return Err(Error::new(code::DEPENDENT_OBJECTS, message)
+                        .detail(format!("column {other} {of} depends on column {name} {of}"))
+                        .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+                }
+                for name in computed.iter().chain([&name]) {
+                    drop_column(context, &mut table, name).await?;
+                }
             }
         }
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-            refuse_views(&table)?;
+            refuse_views_of(context, &table, &folded(old_column_name), false).await?;
             rename_column(&mut table, &folded(old_column_name), folded(new_column_name))?;
         }
         AlterTableOperation::RenameTable {
@@ -155,6 +170,39 @@ pub fn refuse_views(table: &TableDescriptor) -> Result<()> {
     }
     let message = format!("cannot change table {} because a view reads it", table.identity.name);
     Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the view first, and create it again after."))
+}
+
+/// Fails if a view may read a column: its query has the name, whatever for, or shows all columns, if that counts.
+pub async fn refuse_views_of(context: &Context, table: &TableDescriptor, column: &str, all_counts: bool) -> Result<()> {
+    for id in &table.views {
+        let found = context.catalog().get(*id).await?;
+        let Descriptor::View(view) = &*found else { continue };
+        let query = super::super::parse_query(&view.query)?;
+        // What joins by name does not say it as an expression.
+        let joins_by_name = [" USING(", " USING (", "NATURAL "].iter().any(|word| view.query.contains(word));
+        if mentions(&query, column) || joins_by_name || (all_counts && shows_all(&query)) {
+            let message =
+                format!("cannot change column {column} of table {} because a view reads it", table.identity.name);
+            return Err(Error::new(code::DEPENDENT_OBJECTS, message)
+                .detail(format!("view {} depends on it.", found.name()))
+                .hint("Drop the view first, and create it again after."));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a query has a `*`.
+fn shows_all(query: &Query) -> bool {
+    struct All;
+    impl Visitor for All {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            let is_all =
+                |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+            if select.projection.iter().any(is_all) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    query.visit(&mut All).is_break()
 }
 
 async fn add_constraint(context: &Context, mut table: TableDescriptor, constraint: &TableConstraint) -> Result<()> {
@@ -250,8 +298,14 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     let old = table.clone();
     let mut constraints = Vec::new();
     add_column(context, &mut table, definition, &mut constraints).await?;
-    let mut has_values = is_empty(context, &table).await?;
     let position = table.columns.len() - 1;
+    generated::settle(context, &mut table, &[position]).await?;
+    let mut has_values = is_empty(context, &table).await?;
+    if !has_values && table.columns[position].generated.is_some() {
+        let computed = generated::computed(context, &old, &table)?;
+        build::rebuild(context, &old, &mut table, &computed).await?;
+        has_values = true;
+    }
     // Rows that come later have a value of their own.
     if !has_values && let Some(default) = table.columns[position].default.clone() {
         let value = expression::parse(&default)?;
@@ -286,8 +340,8 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
 
 /// Drops a column, and the indexes that it is in.
 pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
-    refuse_views(table)?;
     let id = named_column(table, name)?;
+    refuse_views_of(context, table, name, true).await?;
     if table.in_primary_key(id) {
         let message = format!("cannot drop column {name} because it is part of the primary key");
         return Err(Error::new(code::DEPENDENT_OBJECTS, message));
@@ -297,13 +351,18 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
     });
     let mentioned = table.checks.iter().any(|check| expression::columns_named(&check.condition).contains(name));
     let indexed_for_others =
-        table.indexes.iter().any(|index| index.unique && index.columns.iter().any(|part| part.column == id))
+        table.indexes.iter().any(|index| table.is_key(index) && index.columns.iter().any(|part| part.column == id))
             && !table.referenced_by.is_empty();
     if in_key || mentioned || indexed_for_others {
         let message = format!("cannot drop column {name} because a constraint depends on it");
         return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the constraint first."));
     }
-    let (dropped, kept) = table.indexes.drain(..).partition(|index| index.columns.iter().any(|part| part.column == id));
+    let hidden: HashSet<ColumnId> =
+        generated::computed_from(table, name).iter().filter(|column| column.hidden).map(|column| column.id).collect();
+    let (dropped, kept) = table
+        .indexes
+        .drain(..)
+        .partition(|index| index.all_columns().any(|column| column == id || hidden.contains(&column)));
     table.indexes = kept;
     let dropped: Vec<crate::catalog::Index> = dropped;
     for index in dropped {
@@ -330,6 +389,7 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
         context.catalog().remove(&found)?;
     }
     table.columns.retain(|column| column.id != id);
+    generated::drop_unused(table);
     Ok(())
 }
 
@@ -339,10 +399,10 @@ fn rename_column(table: &mut TableDescriptor, old: &str, new: String) -> Result<
         let message = format!("column \"{new}\" of relation \"{}\" already exists", table.identity.name);
         return Err(Error::new(code::DUPLICATE_COLUMN, message));
     }
-    for check in &mut table.checks {
-        let mut condition = expression::parse(&check.condition)?;
-        expression::rename_column(&mut condition, old, &new);
-        check.condition = condition.to_string();
+    for sql in table.expressions_mut() {
+        let mut expression = expression::parse(sql)?;
+        expression::rename_column(&mut expression, old, &new);
+        *sql = sql_text(&expression);
     }
     if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
         column.name = new;
@@ -355,7 +415,7 @@ async fn drop_constraint(context: &Context, table: &mut TableDescriptor, name: &
         table.checks.remove(at);
         return Ok(true);
     }
-    if let Some(at) = table.indexes.iter().position(|index| index.unique && index.name == name) {
+    if let Some(at) = table.indexes.iter().position(|index| table.is_key(index) && index.name == name) {
         super::drop::refuse_needed_index(context, table, at).await?;
         let index = table.indexes.remove(at);
         context.catalog().drop_space(table, index.space)?;

@@ -75,8 +75,9 @@ async fn build(
             let (key, value) = encode_row(new, &row)?;
             for &at in indexes {
                 let index = &new.indexes[at];
-                let (entry, pointer) = index_entry(new, index, &row, &key)?;
-                sorter.push(index.space, entry.into(), pointer.into()).await?;
+                if let Some((entry, pointer)) = index_entry(new, index, &row, &key)? {
+                    sorter.push(index.space, entry.into(), pointer.into()).await?;
+                }
             }
             if rows_too {
                 sorter.push(new.primary.space, key.into(), value.into()).await?;

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateTable,
-    DeferrableInitial, Expr, ForeignKeyConstraint, GeneratedAs, IndexColumn as SqlIndexColumn, NullsDistinctOption,
-    ObjectName, ReferentialAction as SqlAction, SequenceOptions, TableConstraint, UniqueConstraint,
+    DeferrableInitial, Expr, ForeignKeyConstraint, GeneratedAs, GeneratedExpressionMode, IndexColumn as SqlIndexColumn,
+    NullsDistinctOption, ObjectName, ReferentialAction as SqlAction, SequenceOptions, TableConstraint,
+    UniqueConstraint,
 };
 
 use super::super::context::Context;
@@ -11,8 +12,8 @@ use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::{
-    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, named_column, new_index, parameter,
-    refuse_taken, serial,
+    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, named_column, new_index,
+    parameter, refuse_taken, serial,
 };
 use crate::catalog::{
     Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index,
@@ -34,13 +35,21 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         };
     }
     let id = DescriptorId(context.engine().store().create_space().await?.0);
-    let no_index = Index { name: String::new(), space: SpaceId(0), unique: true, columns: Vec::new(), comment: None };
+    let no_index = Index {
+        name: String::new(),
+        space: SpaceId(0),
+        unique: true,
+        columns: Vec::new(),
+        predicate: None,
+        comment: None,
+    };
     let identity = Identity::new(id, name, &context.session().user);
     let mut table = TableDescriptor::new(identity, database, schema, no_index);
     let mut constraints = create.constraints.clone();
     for definition in &create.columns {
         add_column(context, &mut table, definition, &mut constraints).await?;
     }
+    generated::settle(context, &mut table, &(0..create.columns.len()).collect::<Vec<_>>()).await?;
     set_primary_key(context, &mut table, &constraints).await?;
     for constraint in &constraints {
         if let TableConstraint::Unique(unique) = constraint {
@@ -104,20 +113,11 @@ pub async fn add_column(
     let serial = serial::numbers_of(&definition.data_type);
     // Options of the sequence it takes its numbers from, if it does.
     let mut numbered: Option<&[SequenceOptions]> = serial.as_ref().map(|_| &[][..]);
-    let mut column = Column {
-        id: ColumnId(table.next_column),
-        name,
-        column_type: match &serial {
-            Some(numbers) => numbers.clone(),
-            None => context.column_type(&definition.data_type)?,
-        },
-        nullable: true,
-        default: None,
-        hidden: false,
-        generated_always: false,
-        missing: None,
-        comment: None,
+    let column_type = match &serial {
+        Some(numbers) => numbers.clone(),
+        None => context.column_type(&definition.data_type)?,
     };
+    let mut column = Column::new(ColumnId(table.next_column), name, column_type);
     table.next_column += 1;
     let this = || vec![SqlIndexColumn::from(ident.clone())];
     for option in &definition.options {
@@ -159,8 +159,21 @@ pub async fn add_column(
                 column.generated_always = *generated_as == GeneratedAs::Always;
                 numbered = Some(sequence_options.as_deref().unwrap_or_default());
             }
+            ColumnOption::Generated {
+                generation_expr: Some(expression),
+                generation_expr_mode: Some(GeneratedExpressionMode::Stored),
+                ..
+            } => column.generated = Some(sql_text(expression)),
             other => return Err(Error::unsupported(format!("column option {other}"))),
         }
+    }
+    if column.generated.is_some() && (column.default.is_some() || numbered.is_some()) {
+        let both = if numbered.is_some() { "identity" } else { "default" };
+        let message = format!(
+            "both {both} and generation expression specified for column \"{}\" of table \"{}\"",
+            column.name, table.identity.name
+        );
+        return Err(Error::new(code::SYNTAX_ERROR, message));
     }
     if let Some(options) = numbered {
         serial::give_sequence(context, table, &mut column, options).await?;
@@ -207,15 +220,10 @@ async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()
         return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
     }
     let column = Column {
-        id: ColumnId(table.next_column),
-        name: ROW_ID.into(),
-        column_type: ColumnType::Int8,
         nullable: false,
         default: Some(ROW_ID_DEFAULT.into()),
         hidden: true,
-        generated_always: false,
-        missing: None,
-        comment: None,
+        ..Column::new(ColumnId(table.next_column), ROW_ID, ColumnType::Int8)
     };
     table.next_column += 1;
     table.columns.push(column);
@@ -359,7 +367,8 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         ));
     }
     let is_unique = |index: &Index| {
-        index.unique && index.columns.len() == referenced.len() && super::super::dml::starts_with(index, &referenced)
+        let same = index.columns.len() == referenced.len() && super::super::dml::starts_with(index, &referenced);
+        other.is_key(index) && same
     };
     if !other.all_indexes().any(is_unique) {
         let message = format!(
@@ -376,13 +385,27 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         None => free_name(table, &names.iter().map(String::as_str).collect::<Vec<_>>(), "fkey"),
     };
     refuse_taken(table, &name)?;
+    let (on_delete, on_update) = (action(key.on_delete.as_ref()), action(key.on_update.as_ref()));
+    let is_computed = |id: &ColumnId| table.column(*id).is_some_and(|column| column.generated.is_some());
+    if columns.iter().any(is_computed) {
+        use ReferentialAction::{Cascade, SetDefault, SetNull};
+        // Their values follow from the others, and from nothing else.
+        let sets = [
+            ("UPDATE", matches!(on_update, Cascade | SetNull | SetDefault)),
+            ("DELETE", matches!(on_delete, SetNull | SetDefault)),
+        ];
+        if let Some((on, _)) = sets.into_iter().find(|(_, sets)| *sets) {
+            let message = format!("invalid ON {on} action for foreign key constraint containing generated column");
+            return Err(Error::new(code::SYNTAX_ERROR, message));
+        }
+    }
     table.foreign_keys.push(ForeignKey {
         name,
         columns,
         referenced_table: other.identity.id,
         referenced_columns: referenced,
-        on_delete: action(key.on_delete.as_ref())?,
-        on_update: action(key.on_update.as_ref())?,
+        on_delete,
+        on_update,
         checked,
     });
     if is_self || other.identity.id == table.identity.id {
@@ -407,12 +430,12 @@ pub fn refuse_incomparable(from: &ColumnType, to: &ColumnType) -> Result<()> {
     Err(Error::new(code::DATATYPE_MISMATCH, message))
 }
 
-fn action(action: Option<&SqlAction>) -> Result<ReferentialAction> {
+fn action(action: Option<&SqlAction>) -> ReferentialAction {
     match action {
-        None | Some(SqlAction::NoAction) => Ok(ReferentialAction::NoAction),
-        Some(SqlAction::Restrict) => Ok(ReferentialAction::Restrict),
-        Some(SqlAction::Cascade) => Ok(ReferentialAction::Cascade),
-        Some(SqlAction::SetNull) => Ok(ReferentialAction::SetNull),
-        Some(other) => Err(Error::unsupported(format!("foreign key action {other}"))),
+        None | Some(SqlAction::NoAction) => ReferentialAction::NoAction,
+        Some(SqlAction::Restrict) => ReferentialAction::Restrict,
+        Some(SqlAction::Cascade) => ReferentialAction::Cascade,
+        Some(SqlAction::SetNull) => ReferentialAction::SetNull,
+        Some(SqlAction::SetDefault) => ReferentialAction::SetDefault,
     }
 }

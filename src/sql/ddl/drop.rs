@@ -7,7 +7,7 @@ use super::super::error::{Error, Result, code};
 use super::alter_table::drop_column;
 use super::serial::owned_sequences;
 use super::{enumeration, refuse_system, roles};
-use crate::catalog::{Descriptor, DescriptorId, TableDescriptor, TypeDescriptor};
+use crate::catalog::{ColumnType, Descriptor, DescriptorId, TableDescriptor, TypeDescriptor};
 use crate::kv::LockMode;
 use crate::parser::quote_ident_in_sql;
 
@@ -181,6 +181,9 @@ async fn drop_columns_of(
             }
             drop_column(context, &mut table, &name).await?;
         }
+        if let ColumnType::Enum(made) = context.made_type(made).await? {
+            enumeration::forget_expressions(&mut table, &made)?;
+        }
         context.catalog().write(&Descriptor::Table(table))?;
     }
     Ok(())
@@ -269,6 +272,7 @@ async fn drop_index(context: &Context, parts: &[String]) -> Result<()> {
     };
     refuse_needed_index(context, &table, position).await?;
     let index = table.indexes.remove(position);
+    super::generated::drop_unused(&mut table);
     context.catalog().drop_space(&table, index.space)?;
     Ok(context.catalog().write(&Descriptor::Table(table))?)
 }
@@ -279,7 +283,7 @@ pub async fn refuse_needed_index(context: &Context, table: &TableDescriptor, pos
     for id in &table.referenced_by {
         let Descriptor::Table(other) = &*context.catalog().get(*id).await? else { continue };
         for key in other.foreign_keys.iter().filter(|key| key.referenced_table == table.identity.id) {
-            let same = index.unique
+            let same = table.is_key(index)
                 && key.referenced_columns.len() == index.columns.len()
                 && super::super::dml::starts_with(index, &key.referenced_columns);
             if same {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, DataType as SqlType, Expr, Ident, ObjectName, ObjectNamePart, Owner, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, DataType as SqlType, Expr, Ident, ObjectName, ObjectNamePart, Owner, Query,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::context::Context;
@@ -15,7 +15,8 @@ use super::super::query::expression;
 use super::objects::new_identity;
 use super::{Outcome, owner, refuse_system};
 use crate::catalog::{
-    Column, ColumnType, Descriptor, DescriptorId, EnumLabel, EnumType, NoPlace, Place, TypeDescriptor, ViewDescriptor,
+    Column, ColumnType, Descriptor, DescriptorId, EnumLabel, EnumType, NoPlace, Place, TableDescriptor, TypeDescriptor,
+    ViewDescriptor,
 };
 use crate::kv::LockMode;
 use crate::parser::{EnumAction, EnumStatement, LabelPlace, quote_ident_in_sql, sql_text};
@@ -161,7 +162,12 @@ async fn change(context: &Context, before: TypeDescriptor, after: TypeDescriptor
         context.catalog().write(&Descriptor::Type(after.clone()))?;
     }
     let (ColumnType::Enum(old), ColumnType::Enum(new)) = (&old, &new) else { return Ok(()) };
-    for id in &after.used_by {
+    let renamed: Vec<(&str, &str)> = renamed_labels(old, new).collect();
+    let mut users = after.used_by.clone();
+    if !renamed.is_empty() {
+        users = with_views(context, users).await?;
+    }
+    for id in &users {
         context.catalog().lock(*id, LockMode::Exclusive).await?;
         let mut user = (*context.catalog().get(*id).await?).clone();
         for column_type in user.column_types_mut() {
@@ -173,7 +179,7 @@ async fn change(context: &Context, before: TypeDescriptor, after: TypeDescriptor
             let (from, to) = ([old.schema.clone(), old.name.clone()], [new.schema.clone(), new.name.clone()]);
             rename_in(&mut user, &from, &to)?;
         }
-        for (from, to) in renamed_labels(old, new) {
+        for &(from, to) in &renamed {
             rename_label_in(context, &mut user, new, from, to).await?;
         }
         context.catalog().write(&user)?;
@@ -206,6 +212,22 @@ fn rename_in(user: &mut Descriptor, from: &[String], to: &[String]) -> Result<()
     Ok(())
 }
 
+/// These objects and all views that read them.
+async fn with_views(context: &Context, mut objects: Vec<DescriptorId>) -> Result<Vec<DescriptorId>> {
+    let mut at = 0;
+    while let Some(id) = objects.get(at).copied() {
+        at += 1;
+        let views = match &*context.catalog().get(id).await? {
+            Descriptor::Table(table) => table.views.clone(),
+            Descriptor::View(view) => view.views.clone(),
+            _ => Vec::new(),
+        };
+        let new: Vec<DescriptorId> = views.into_iter().filter(|view| !objects.contains(view)).collect();
+        objects.extend(new);
+    }
+    Ok(objects)
+}
+
 /// The labels that have the same number and another name.
 fn renamed_labels<'a>(old: &'a EnumType, new: &'a EnumType) -> impl Iterator<Item = (&'a str, &'a str)> {
     let renamed = |known: &'a EnumLabel| {
@@ -215,8 +237,8 @@ fn renamed_labels<'a>(old: &'a EnumType, new: &'a EnumType) -> impl Iterator<Ite
     old.labels.iter().filter_map(renamed)
 }
 
-/// Gives a label another name where what is kept as SQL says it. Where that cannot be told from a text that happens to be the same, in
-/// views, it is refused.
+/// Gives a label another name where what is kept as SQL says it. Where that cannot be told from a text that happens to be the same, it
+/// is refused.
 async fn rename_label_in(
     context: &Context,
     user: &mut Descriptor,
@@ -235,28 +257,51 @@ async fn rename_label_in(
             }
             let of_type = table.columns.iter().filter(|column| column.column_type.made_type() == Some(made.id));
             let columns: Vec<String> = of_type.map(|column| column.name.clone()).collect();
+            let name = table.identity.name.clone();
+            let others = table.columns.iter().filter(|column| column.column_type.made_type() != Some(made.id));
+            // Whatever text is the default of another column is no label.
+            let others: Vec<String> = others.filter_map(|column| column.default.clone()).collect();
             for sql in table.expressions_mut() {
                 let mut condition = expression::parse(sql)?;
                 rename_labels(&mut condition, &own, &columns, from, to);
+                if !others.contains(sql) && has_literal(&condition, from) {
+                    return Err(still_said(from, "table", &name));
+                }
                 *sql = sql_text(&condition);
             }
         }
         Descriptor::View(view) => {
             let mut query = super::super::parse_query(&view.query)?;
-            let columns = columns_read(context, view, made.id).await?;
+            let columns = if is_plain(&query) { columns_read(context, view, made.id).await? } else { Vec::new() };
             rename_labels(&mut query, &own, &columns, from, to);
-            let name = view.identity.name.clone();
             if has_literal(&query, from) {
-                let message =
-                    format!("cannot rename enum label \"{from}\" because view {name} has '{from}' in its query");
-                return Err(Error::new(code::DEPENDENT_OBJECTS, message)
-                    .hint("Drop the view first, and create it again after."));
+                return Err(still_said(from, "view", &view.identity.name));
             }
             view.query = sql_text(&query);
         }
         _ => {}
     }
     Ok(())
+}
+
+fn still_said(label: &str, kind: &str, name: &str) -> Error {
+    let message = format!("cannot rename enum label \"{label}\" because {kind} {name} has it in an expression");
+    Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop what has it first, and create it again after.")
+}
+
+/// Whether the columns that a query names are those of the tables it names: there is no other query in it.
+fn is_plain(query: &Query) -> bool {
+    struct Queries(usize);
+    impl Visitor for Queries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut queries = Queries(0);
+    let _ = query.visit(&mut queries);
+    queries.0 == 1
 }
 
 /// The columns of a type that a view reads, without those whose name may stand for one of another type.
@@ -308,7 +353,7 @@ fn rename_labels<T: VisitMut>(tree: &mut T, own: &[String], columns: &[String], 
             let (from, to) = (self.from, self.to);
             match expression {
                 Expr::Cast { expr, data_type, .. } if self.is_own(data_type) => rename_literal(expr, from, to),
-                Expr::BinaryOp { left, right, .. } => {
+                Expr::BinaryOp { left, op, right } if compares(op) => {
                     if self.is_of_type(left) {
                         rename_literal(right, from, to);
                     }
@@ -331,6 +376,11 @@ fn rename_labels<T: VisitMut>(tree: &mut T, own: &[String], columns: &[String], 
     let _ = tree.visit(&mut Labels { own, columns, from, to });
 }
 
+fn compares(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
 fn rename_literal(expression: &mut Expr, from: &str, to: &str) {
     match expression {
         Expr::Nested(inner) => rename_literal(inner, from, to),
@@ -345,20 +395,54 @@ fn rename_literal(expression: &mut Expr, from: &str, to: &str) {
     }
 }
 
-fn has_literal<T: Visit>(tree: &T, text: &str) -> bool {
+/// Whether a text is, or as an array may have, a label.
+fn has_literal<T: Visit>(tree: &T, label: &str) -> bool {
     struct Literals<'a>(&'a str);
     impl Visitor for Literals<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            match expression {
-                Expr::Value(value) if matches!(&value.value, Value::SingleQuotedString(text) if text == self.0) => {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
+            let Expr::Value(value) = expression else { return ControlFlow::Continue(()) };
+            let text = match &value.value {
+                Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text,
+                Value::DollarQuotedString(text) => &text.value,
+                _ => return ControlFlow::Continue(()),
+            };
+            let has_it = text == self.0 || (text.trim_start().starts_with('{') && text.contains(self.0));
+            if has_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    tree.visit(&mut Literals(text)).is_break()
+    tree.visit(&mut Literals(label)).is_break()
+}
+
+/// Forgets what a table keeps as SQL and names a type that goes.
+pub fn forget_expressions(table: &mut TableDescriptor, made: &EnumType) -> Result<()> {
+    let own = [made.schema.clone(), made.name.clone()];
+    let names = |sql: &str| -> Result<bool> {
+        let (mut expression, mut found) = (expression::parse(sql)?, false);
+        each_type(&mut expression, &mut |name| found |= name_parts(name).is_ok_and(|parts| parts == own));
+        Ok(found)
+    };
+    let mut checks = Vec::new();
+    for check in table.checks.drain(..) {
+        if !names(&check.condition)? {
+            checks.push(check);
+        }
+    }
+    table.checks = checks;
+    for column in &mut table.columns {
+        if let Some(default) = &column.default
+            && names(default)?
+        {
+            column.default = None;
+        }
+        if let Some(generated) = &column.generated
+            && names(generated)?
+        {
+            let message = format!("cannot drop type {made} because column {} is computed with it", column.name);
+            return Err(Error::new(code::DEPENDENT_OBJECTS, message));
+        }
+    }
+    Ok(())
 }
 
 /// A name as it is written in SQL.
@@ -453,16 +537,13 @@ pub async fn link(context: &Context, before: Option<&Descriptor>, after: Option<
 }
 
 /// What a table keeps as SQL names only types of its columns, so that these are all that it needs.
-async fn refuse_other_types(
-    context: &Context,
-    table: &crate::catalog::TableDescriptor,
-    known: &BTreeSet<DescriptorId>,
-) -> Result<()> {
+async fn refuse_other_types(context: &Context, table: &TableDescriptor, known: &BTreeSet<DescriptorId>) -> Result<()> {
     let mut names = Vec::new();
     for sql in table.clone().expressions_mut() {
         let mut expression = expression::parse(sql)?;
         each_type(&mut expression, &mut |name| names.push(name.clone()));
     }
+    let context = &context.inside_database(table.database).await?;
     for name in names {
         if let Some(made) = context.find_made_type(&name_parts(&name)?).await?.as_ref().and_then(ColumnType::made_type)
             && !known.contains(&made)

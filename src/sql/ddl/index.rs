@@ -1,12 +1,13 @@
-use sqlparser::ast::{CreateIndex, IndexType, ObjectName};
+use sqlparser::ast::{CreateIndex, Expr, Ident, IndexType, ObjectName};
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::name_parts;
+use super::super::names::{folded, name_parts};
 use super::alter_table::rename_in_table;
 use super::create_table::keys_of;
+use super::generated::{self, Purpose};
 use super::{Outcome, build, free_name, is_taken, locked_table, new_index};
-use crate::catalog::{Descriptor, TableDescriptor};
+use crate::catalog::{Descriptor, Index, TableDescriptor};
 use crate::kv::LockMode;
 
 /// The table that has an index with a name, kept from all use by others, and the name without what it is in.
@@ -45,11 +46,23 @@ pub async fn rename(context: &Context, name: &ObjectName, to: &ObjectName) -> Re
     Ok(Outcome::done("ALTER INDEX"))
 }
 
+/// What stands for a part of an index in a name that is made up for it.
+fn part_name(expression: &Expr) -> String {
+    match expression {
+        Expr::Identifier(column) => folded(column),
+        Expr::Nested(inner) => part_name(inner),
+        Expr::Function(function) => {
+            name_parts(&function.name).ok().and_then(|mut parts| parts.pop()).unwrap_or_else(|| "expr".into())
+        }
+        Expr::Cast { expr, .. } if matches!(**expr, Expr::Identifier(_)) => part_name(expr),
+        _ => "expr".into(),
+    }
+}
+
 /// `CREATE INDEX`
 pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> {
     let refused = [
         (!create.include.is_empty(), "STORING or INCLUDE in an index"),
-        (create.predicate.is_some(), "a partial index"),
         (create.nulls_distinct == Some(false), "NULLS NOT DISTINCT"),
         (create.using.as_ref().is_some_and(|using| *using != IndexType::BTree), "an index type other than btree"),
     ];
@@ -57,11 +70,12 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
         return Err(Error::unsupported(what));
     }
     let mut table = locked_table(context, &name_parts(&create.table_name)?).await?;
-    let keys = keys_of(&create.columns)?;
-    let names: Vec<&str> = keys.iter().map(|(name, _)| name.as_str()).collect();
     let name = match &create.name {
         Some(name) => name_parts(name)?.pop().unwrap_or_default(),
-        None => free_name(&table, &names, "idx"),
+        None => {
+            let names: Vec<String> = create.columns.iter().map(|column| part_name(&column.column.expr)).collect();
+            free_name(&table, &names.iter().map(String::as_str).collect::<Vec<_>>(), "idx")
+        }
     };
     if is_taken(&table, &name) {
         let message = format!("relation \"{name}\" already exists");
@@ -70,9 +84,31 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
             false => Err(Error::new(code::DUPLICATE_TABLE, message)),
         };
     }
-    let index = new_index(context, &table, name, create.unique, &keys).await?;
-    table.indexes.push(index);
-    build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
+    let old = table.clone();
+    let mut columns = create.columns.clone();
+    for column in &mut columns {
+        let expression = &mut column.column.expr;
+        while let Expr::Nested(inner) = expression {
+            *expression = (**inner).clone();
+        }
+        if !matches!(expression, Expr::Identifier(_)) {
+            let hidden = generated::hidden(context, &mut table, expression, Purpose::Index).await?;
+            let name = table.column(hidden).map_or("", |column| &column.name);
+            *expression = Expr::Identifier(Ident::with_quote('"', name));
+        }
+    }
+    let predicate = match &create.predicate {
+        Some(predicate) => Some(generated::hidden(context, &mut table, predicate, Purpose::Predicate).await?),
+        None => None,
+    };
+    let index = new_index(context, &table, name, create.unique, &keys_of(&columns)?).await?;
+    table.indexes.push(Index { predicate, ..index });
+    if table.columns.len() == old.columns.len() {
+        build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
+    } else {
+        let computed = generated::computed(context, &old, &table)?;
+        build::rebuild(context, &old, &mut table, &computed).await?;
+    }
     context.catalog().write(&Descriptor::Table(table))?;
     Ok(Outcome::done("CREATE INDEX"))
 }

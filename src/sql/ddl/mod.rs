@@ -9,6 +9,7 @@ mod create_table_as;
 mod default;
 mod drop;
 mod enumeration;
+mod generated;
 mod index;
 mod objects;
 mod owner;
@@ -244,5 +245,5 @@ async fn new_index(
     let columns = index_columns(table, keys)?;
     let space = context.engine().store().create_space().await?;
     context.fresh_spaces().add(space);
-    Ok(Index { name, space, unique, columns, comment: None })
+    Ok(Index { name, space, unique, columns, predicate: None, comment: None })
 }

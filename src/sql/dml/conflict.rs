@@ -6,21 +6,26 @@ use std::sync::Arc;
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{DFSchema, TableReference};
+use datafusion::logical_expr::Expr as DfExpr;
+use datafusion::logical_expr::utils::split_conjunction;
 use sqlparser::ast::{
     ConflictTarget, DoUpdate, Expr, Ident, ObjectName, OnConflict as OnConflictClause, OnConflictAction, Query,
-    SelectItem, SetExpr,
+    SelectItem, SetExpr, Statement,
 };
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 use super::super::arrays::{assign, batch_of_rows};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
-use super::super::query::expression::{Compiled, compile_qualified, row_schema};
+use super::super::query::expression::{self, Compiled, compile_qualified, planned, row_schema};
 use super::super::query::has_subquery;
 use super::update::assigned_columns;
 use super::writer::{OnConflict, TableWriter, values_in_index};
 use super::{Row, is_default};
-use crate::catalog::{ColumnType, Datum, Index, TableDescriptor, push_index_key};
+use crate::catalog::{Column, ColumnId, ColumnType, Datum, Index, TableDescriptor, push_index_key};
+use crate::parser::conflict_target;
 
 /// What the row that was to be inserted is called in `DO UPDATE`.
 const EXCLUDED: &str = "excluded";
@@ -56,7 +61,7 @@ impl ConflictRule {
         alias: &str,
         clause: &OnConflictClause,
     ) -> Result<ConflictRule> {
-        let arbiters = arbiters(table, clause.conflict_target.as_ref())?;
+        let arbiters = arbiters(context, table, clause.conflict_target.as_ref())?;
         let action = match &clause.action {
             OnConflictAction::DoNothing => Action::Nothing,
             OnConflictAction::DoUpdate(_) if clause.conflict_target.is_none() => {
@@ -140,9 +145,9 @@ impl ConflictRule {
         for (position, expression) in &change.assigned {
             new[*position] = self.value(expression, &batch, *position)?;
         }
-        self.note(&new)?;
-        writer.update(vec![(old, new.clone())]).await?;
-        Ok(Some(new))
+        let written = writer.update(vec![(old, new)]).await?.pop();
+        written.iter().try_for_each(|row| self.note(row))?;
+        Ok(written)
     }
 
     fn value(&self, expression: &Compiled, batch: &RecordBatch, position: usize) -> Result<Datum<'static>> {
@@ -180,17 +185,21 @@ pub fn probe(table: &ObjectName, alias: &str, update: &DoUpdate) -> Result<Query
 }
 
 /// The unique indexes a conflict target means; all of them without one.
-fn arbiters(table: &TableDescriptor, target: Option<&ConflictTarget>) -> Result<Vec<Index>> {
+fn arbiters(context: &Context, table: &TableDescriptor, target: Option<&ConflictTarget>) -> Result<Vec<Index>> {
     let unique = || table.all_indexes().filter(|index| index.unique || index.space == table.primary.space);
     match target {
         None => Ok(unique().cloned().collect()),
         Some(ConflictTarget::OnConstraint(name)) => {
             let name = name_parts(name)?.pop().unwrap_or_default();
+            if let Some(target) = conflict_target(&name) {
+                return inferred(context, table, &target);
+            }
             let missing = || {
                 let message = format!("constraint \"{name}\" for table \"{}\" does not exist", table.identity.name);
                 Error::new(code::UNDEFINED_OBJECT, message)
             };
-            Ok(vec![unique().find(|index| index.name == name).cloned().ok_or_else(missing)?])
+            let is_named = |index: &&Index| index.name == name && table.is_key(index);
+            Ok(vec![unique().find(is_named).cloned().ok_or_else(missing)?])
         }
         Some(ConflictTarget::Columns(columns)) => {
             let mut positions = HashSet::new();
@@ -204,13 +213,50 @@ fn arbiters(table: &TableDescriptor, target: Option<&ConflictTarget>) -> Result<
                         .ok_or_else(missing)?,
                 );
             }
-            let fits = |index: &&Index| values_in_index(table, index).collect::<HashSet<_>>() == positions;
-            let fitting: Vec<Index> = unique().filter(fits).cloned().collect();
-            if fitting.is_empty() {
-                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-                return Err(Error::new(code::INVALID_COLUMN_REFERENCE, message));
-            }
-            Ok(fitting)
+            let fits = |index: &&Index| {
+                table.is_key(index) && values_in_index(table, index).collect::<HashSet<_>>() == positions
+            };
+            some(unique().filter(fits).cloned().collect())
         }
     }
+}
+
+fn some(fitting: Vec<Index>) -> Result<Vec<Index>> {
+    if fitting.is_empty() {
+        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        return Err(Error::new(code::INVALID_COLUMN_REFERENCE, message));
+    }
+    Ok(fitting)
+}
+
+/// The unique indexes on these expressions whose rows fulfil a condition: `(expression, ...) WHERE condition`.
+fn inferred(context: &Context, table: &TableDescriptor, target: &str) -> Result<Vec<Index>> {
+    let dialect = PostgreSqlDialect {};
+    let parsed = Parser::parse_sql(&dialect, &format!("CREATE INDEX ON t {target}")).map_err(Error::internal)?;
+    let Some(Statement::CreateIndex(wanted)) = parsed.into_iter().next() else {
+        return Err(Error::internal("a conflict target is not like an index"));
+    };
+    let schema = row_schema(table);
+    let plan = |expression: Expr| planned(context, expression, &schema);
+    let wanted_parts =
+        wanted.columns.into_iter().map(|column| plan(column.column.expr)).collect::<Result<HashSet<_>>>()?;
+    let condition = wanted.predicate.map(plan).transpose()?;
+    let said: HashSet<&DfExpr> = condition.iter().flat_map(split_conjunction).collect();
+    let mut fitting = Vec::new();
+    for index in table.all_indexes().filter(|index| index.unique || index.space == table.primary.space) {
+        // A column as itself, one that is computed as what it is computed from.
+        let part = |id: ColumnId| match table.column(id) {
+            Some(Column { hidden: true, generated: Some(sql), .. }) => plan(expression::parse(sql)?),
+            column => plan(Expr::Identifier(Ident::with_quote('"', column.map_or("", |column| &column.name)))),
+        };
+        let parts = index.columns.iter().map(|column| part(column.column)).collect::<Result<HashSet<_>>>()?;
+        let has_rows = match index.predicate {
+            Some(predicate) => split_conjunction(&part(predicate)?).into_iter().all(|part| said.contains(part)),
+            None => true,
+        };
+        if parts == wanted_parts && has_rows {
+            fitting.push(index.clone());
+        }
+    }
+    some(fitting)
 }

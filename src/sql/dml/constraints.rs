@@ -54,6 +54,6 @@ async fn keys_named(context: &Context, name: &[String], deferred: bool) -> Resul
 
 /// Whether a table has a constraint with a name that is not a foreign key.
 fn has_other_constraint(table: &TableDescriptor, name: &str) -> bool {
-    table.all_indexes().any(|index| index.unique && index.name == name)
+    table.all_indexes().any(|index| table.is_key(index) && index.name == name)
         || table.checks.iter().any(|check| check.name == name)
 }

@@ -165,7 +165,16 @@ impl CopyIn {
         let table = table_named(context, &name_parts(table)?).await?;
         let fold =
             |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
-        let positions = positions_of(&table, &columns.iter().map(fold).collect::<Vec<_>>())?;
+        let mut positions = positions_of(&table, &columns.iter().map(fold).collect::<Vec<_>>())?;
+        let is_computed = |position: &usize| table.columns[*position].generated.is_some();
+        if columns.is_empty() {
+            positions.retain(|position| !is_computed(position));
+        } else if let Some(position) = positions.iter().find(|position| is_computed(position)) {
+            let message = format!("column \"{}\" is a generated column", table.columns[*position].name);
+            return Err(
+                Error::new(code::INVALID_COLUMN_REFERENCE, message).detail("Generated columns cannot be used in COPY.")
+            );
+        }
         let mut writer = TableWriter::new(context, table.clone()).await?;
         writer.use_bulk_load();
         Ok(CopyIn {

@@ -9,13 +9,13 @@ use futures::TryStreamExt;
 use super::super::context::Context;
 use super::super::deferred::{KeyId, Suspect};
 use super::super::error::{Error, Result, code};
-use super::super::query::primary_key_of_entry;
+use super::super::query::{expression, primary_key_of_entry};
 use super::super::text;
 use super::Row;
 use super::writer::TableWriter;
 use crate::catalog::{
-    self, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, ReferentialAction, TableDescriptor, decode_row,
-    key,
+    self, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, ReferentialAction, TableDescriptor,
+    decode_row, key,
 };
 use crate::kv::{Direction, Span};
 
@@ -117,6 +117,9 @@ impl ForeignKeys {
                     (ReferentialAction::Cascade, None) => None,
                     (ReferentialAction::Cascade, Some(became)) => Some(became.clone()),
                     (ReferentialAction::SetNull, _) => Some(vec![Datum::Null; key.columns.len()]),
+                    (ReferentialAction::SetDefault, _) => {
+                        Some(defaults(context, &reference.other, &key.columns).await?)
+                    }
                 };
                 let rows = rows_with(context, &reference.other, &key.columns, &gone.values).await?;
                 let Some(values) = given else {
@@ -331,6 +334,19 @@ async fn table_with_id(
     }
 }
 
+/// The defaults of some columns.
+async fn defaults(context: &Context, table: &TableDescriptor, columns: &[ColumnId]) -> Result<Row> {
+    // They name what they name as seen from the table's own database.
+    let context = context.inside_database(table.database).await?;
+    let value = |id: &ColumnId| match table.column(*id) {
+        Some(Column { default: Some(sql), column_type, .. }) => {
+            expression::value_for(&context, &expression::parse(sql)?, column_type)
+        }
+        _ => Ok(Datum::Null),
+    };
+    columns.iter().map(value).collect()
+}
+
 fn pick(table: &TableDescriptor, columns: &[ColumnId], row: &Row) -> Result<Row> {
     let value = |id: &ColumnId| table.position(*id).map(|position| row[position].clone());
     columns
@@ -342,7 +358,7 @@ fn pick(table: &TableDescriptor, columns: &[ColumnId], row: &Row) -> Result<Row>
 /// The rows of a table with these values in these columns.
 async fn rows_with(context: &Context, table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Result<Vec<Row>> {
     let (txn, primary) = (context.txn(), table.primary.space);
-    let index = table.all_indexes().find(|index| starts_with(index, columns));
+    let index = table.all_indexes().find(|index| index.predicate.is_none() && starts_with(index, columns));
     let span = match index {
         Some(index) => Span::prefix(index.space, &index_prefix(index, columns, values)),
         None => Span::all(primary),
@@ -383,7 +399,8 @@ fn index_prefix(index: &Index, columns: &[ColumnId], values: &Row) -> Vec<u8> {
 /// Whether a table has a row with these values in these columns.
 pub async fn exists(context: &Context, table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Result<bool> {
     let txn = context.txn();
-    if let Some(index) = table.all_indexes().find(|index| starts_with(index, columns)) {
+    let for_all = |index: &&Index| index.predicate.is_none() && starts_with(index, columns);
+    if let Some(index) = table.all_indexes().find(for_all) {
         let prefix = index_prefix(index, columns, values);
         let mut found = txn.scan(Span::prefix(index.space, &prefix), Direction::Forward, Some(1));
         return Ok(found.try_next().await?.is_some_and(|batch| !batch.is_empty()));

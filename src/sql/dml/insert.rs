@@ -14,6 +14,7 @@ use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
 use super::{Changed, Row, is_default};
 use crate::catalog::{Column, Datum, Descriptor, TableDescriptor};
+use crate::parser::Overriding;
 
 /// Where an `INSERT` goes.
 pub struct Insertion {
@@ -68,8 +69,30 @@ pub fn positions_of(table: &TableDescriptor, names: &[String]) -> Result<Vec<usi
     Ok(positions)
 }
 
-/// `INSERT` and `UPSERT`
-pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &ExtraTables) -> Result<Changed> {
+/// What an `INSERT` says of columns that make their own values.
+#[derive(Clone, Copy)]
+struct OwnValues(Option<Overriding>);
+
+impl OwnValues {
+    /// Whether a column makes its value though one is given.
+    fn ignores(self, column: &Column) -> bool {
+        self.0 == Some(Overriding::User) && column.generated_always
+    }
+
+    /// Whether a column may not be given a value.
+    fn refuses(self, column: &Column) -> bool {
+        column.generated.is_some() || (column.generated_always && self.0.is_none())
+    }
+}
+
+/// `INSERT` and `UPSERT`, with what it says of identity columns.
+pub async fn insert(
+    context: &Context,
+    insert: &Insert,
+    (upsert, overriding): (bool, Option<Overriding>),
+    extra: &ExtraTables,
+) -> Result<Changed> {
+    let own = OwnValues(overriding);
     let Insertion { table, positions } = insertion_columns(context, insert).await?;
     let all_given = !insert.columns.is_empty();
     let alias = &alias_of(insert, &table);
@@ -94,20 +117,27 @@ pub async fn insert(context: &Context, insert: &Insert, upsert: bool, extra: &Ex
         None => changed += write.rows(&[], vec![Row::new()]).await?,
         Some(source) => match simple_values(source) {
             Some(values) => {
-                let (positions, rows) = constant_rows(context, &table, &positions, values, all_given)?;
+                let (positions, rows) = constant_rows(context, &table, &positions, values, all_given, own)?;
                 changed += write.rows(&positions, rows).await?;
             }
             None => {
                 let planned = query::plan(context, source, extra, Visibility::AsNamed).await?;
                 let positions = check_width(&positions, planned.columns.len(), all_given)?;
                 let mut given = positions.iter().map(|&position| &table.columns[position]);
-                if let Some(column) = given.find(|column| column.generated_always) {
+                if let Some(column) = given.find(|column| own.refuses(column)) {
                     return Err(refuse_generated(column));
                 }
                 let (columns, mut batches) = planned.run().await?;
                 while let Some(batch) = batches.try_next().await? {
-                    let rows = rows_of(&table, positions, &columns, &batch)?;
-                    changed += write.rows(positions, rows).await?;
+                    let mut rows = rows_of(&table, positions, &columns, &batch)?;
+                    let ignored = |position: &usize| own.ignores(&table.columns[*position]);
+                    let kept: Vec<bool> = positions.iter().map(|position| !ignored(position)).collect();
+                    for row in &mut rows {
+                        let mut keep = kept.iter();
+                        row.retain(|_| keep.next() == Some(&true));
+                    }
+                    let positions: Vec<usize> = positions.iter().filter(|at| !ignored(at)).copied().collect();
+                    changed += write.rows(&positions, rows).await?;
                 }
             }
         },
@@ -208,6 +238,7 @@ fn constant_rows(
     positions: &[usize],
     values: &Values,
     all_given: bool,
+    own: OwnValues,
 ) -> Result<(Vec<usize>, Vec<Row>)> {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     let positions = check_width(positions, width, all_given)?;
@@ -216,7 +247,8 @@ fn constant_rows(
         if row.content.len() != width {
             return Err(Error::new(code::SYNTAX_ERROR, "VALUES lists must all be the same length"));
         }
-        let value = |(expression, &position): (&Expr, &usize)| constant_value(context, table, position, expression);
+        let value =
+            |(expression, &position): (&Expr, &usize)| constant_value(context, table, position, expression, own);
         rows.push(row.content.iter().zip(positions).map(value).collect::<Result<Row>>()?);
     }
     Ok((positions.to_vec(), rows))
@@ -225,8 +257,19 @@ fn constant_rows(
 /// The error of a value for a column that takes its own.
 fn refuse_generated(column: &Column) -> Error {
     let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
-    let detail = format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name);
-    Error::new(code::GENERATED_ALWAYS, message).detail(detail)
+    let error = Error::new(code::GENERATED_ALWAYS, message).detail(generated_detail(column));
+    match column.generated {
+        None => error.hint("Use OVERRIDING SYSTEM VALUE to override."),
+        Some(_) => error,
+    }
+}
+
+/// Why a column takes no value that is given.
+pub fn generated_detail(column: &Column) -> String {
+    match column.generated {
+        Some(_) => format!("Column \"{}\" is a generated column.", column.name),
+        None => format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name),
+    }
 }
 
 fn constant_value(
@@ -234,14 +277,15 @@ fn constant_value(
     table: &TableDescriptor,
     position: usize,
     expression: &Expr,
+    own: OwnValues,
 ) -> Result<Datum<'static>> {
     let column = &table.columns[position];
     let to = &column.column_type;
     let default;
-    if column.generated_always && !is_default(expression) {
+    if own.refuses(column) && !is_default(expression) {
         return Err(refuse_generated(column));
     }
-    let expression = if is_default(expression) {
+    let expression = if is_default(expression) || own.ignores(column) {
         match &column.default {
             None => return Ok(Datum::Null),
             Some(sql) => {

@@ -13,7 +13,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility, expression};
-use super::insert::table_named;
+use super::insert::{generated_detail, table_named};
 use super::locking::{lock_rows, row_at};
 use super::returning::{returning, select_from};
 use super::writer::TableWriter;
@@ -78,10 +78,14 @@ pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> 
                 return Err(Error::new(code::SYNTAX_ERROR, message));
             }
             let column = &table.columns[position];
-            if column.generated_always && !is_default(value) {
+            let is_computed = column.generated.is_some();
+            if (column.generated_always || is_computed) && !is_default(value) {
                 let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
-                let detail = format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name);
-                return Err(Error::new(code::GENERATED_ALWAYS, message).detail(detail));
+                return Err(Error::new(code::GENERATED_ALWAYS, message).detail(generated_detail(column)));
+            }
+            if is_computed {
+                // It is computed anyway.
+                continue;
             }
             let value = if is_default(value) {
                 match &table.columns[position].default {
@@ -162,13 +166,11 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
         }
     }
     let count = changes.len() as u64;
-    let kept: Option<Vec<Row>> =
-        update.returning.as_ref().map(|_| changes.iter().map(|(_, new)| new.clone()).collect());
-    writer.update(changes).await?;
+    let written = writer.update(changes).await?;
     writer.finish().await?;
-    let returned = match (&update.returning, kept) {
-        (Some(items), Some(rows)) => Some(returning(context, &table, &short_name(&alias)?, items, &rows).await?),
-        _ => None,
+    let returned = match &update.returning {
+        Some(items) => Some(returning(context, &table, &short_name(&alias)?, items, &written).await?),
+        None => None,
     };
     Ok(Changed { rows: count, returning: returned })
 }

@@ -28,6 +28,8 @@ pub struct TableWriter {
     schema: SchemaRef,
     types: Vec<ColumnType>,
     checks: Vec<(String, Compiled)>,
+    /// The columns that are computed, by position: those that indexes need may be computed from the others.
+    generated: Vec<(usize, Compiled)>,
     foreign: ForeignKeys,
     bulk: Option<BulkSorter>,
 }
@@ -48,17 +50,24 @@ impl TableWriter {
             return Err(Error::new("42501", "the tables of the system database cannot be written"));
         }
         context.catalog().lock(table.identity.id, LockMode::Shared).await?;
+        let foreign = ForeignKeys::new(context, &table).await?;
+        // What is kept as SQL names sequences and types as seen from the table's own database.
+        let context = &context.inside_database(table.database).await?;
         let schema = row_schema(&table);
         let check = |check: &crate::catalog::Check| {
             let condition = expression::parse(&check.condition)?;
             Ok((check.name.clone(), compile(context, condition, &schema)?))
         };
         let checks = table.checks.iter().map(check).collect::<Result<_>>()?;
+        let mut generated = Vec::new();
+        for (position, column) in table.columns.iter().enumerate() {
+            if let Some(sql) = &column.generated {
+                generated.push((position, compile(context, expression::parse(sql)?, &schema)?));
+            }
+        }
+        generated.sort_by_key(|(position, _)| table.columns[*position].hidden);
         let types = table.columns.iter().map(|column| column.column_type.clone()).collect();
-        let foreign = ForeignKeys::new(context, &table).await?;
-        // Defaults name sequences as seen from the table's own database.
-        let context = context.inside_database(table.database).await?;
-        Ok(TableWriter { context, table, schema, types, checks, foreign, bulk: None })
+        Ok(TableWriter { context: context.clone(), table, schema, types, checks, generated, foreign, bulk: None })
     }
 
     /// Loads through a sort into the table's spaces, if they are new in this transaction and still empty.
@@ -72,7 +81,9 @@ impl TableWriter {
     /// Completes rows given for some columns with the defaults of the others.
     pub fn complete(&self, positions: &[usize], given: Vec<Row>) -> Result<Vec<Row>> {
         if positions.len() == self.table.columns.len() && positions.iter().enumerate().all(|(index, &at)| index == at) {
-            return Ok(given);
+            let mut rows = given;
+            self.compute(&mut rows)?;
+            return Ok(rows);
         }
         let mut rows: Vec<Row> = vec![vec![Datum::Null; self.table.columns.len()]; given.len()];
         for (position, column) in self.table.columns.iter().enumerate() {
@@ -87,7 +98,32 @@ impl TableWriter {
                 row[position] = datum;
             }
         }
+        self.compute(&mut rows)?;
         Ok(rows)
+    }
+
+    /// Computes the columns that are generated.
+    fn compute(&self, rows: &mut [Row]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for hidden in [false, true] {
+            let is_now = |(position, _): &&(usize, Compiled)| self.table.columns[*position].hidden == hidden;
+            let now: Vec<&(usize, Compiled)> = self.generated.iter().filter(is_now).collect();
+            if now.is_empty() {
+                continue;
+            }
+            let batch = batch_of_rows(&self.schema, &self.types, rows)?;
+            for (position, value) in now {
+                let values = value.evaluate(&batch)?;
+                let values = match values.data_type().is_null() {
+                    true => vec![Datum::Null; rows.len()],
+                    false => assign(&values, &value.column_type, &self.types[*position])?,
+                };
+                rows.iter_mut().zip(values).for_each(|(row, value)| row[*position] = value);
+            }
+        }
+        Ok(())
     }
 
     fn defaults(&self, column: &Column, count: usize) -> Result<Row> {
@@ -172,8 +208,7 @@ impl TableWriter {
         if values_in_index(&self.table, index).any(|position| row[position].is_null()) {
             return Ok(None);
         }
-        let (entry, _) = index_entry(&self.table, index, row, &[])?;
-        Ok(Some(entry))
+        Ok(index_entry(&self.table, index, row, &[])?.map(|(entry, _)| entry))
     }
 
     /// Inserts whole rows; returns them as they were written.
@@ -185,7 +220,7 @@ impl TableWriter {
             if let Some(bulk) = &mut self.bulk {
                 bulk.push(self.table.primary.space, key.clone().into(), value.into()).await?;
                 for index in &self.table.indexes {
-                    let (entry, pointer) = index_entry(&self.table, index, &row, &key)?;
+                    let Some((entry, pointer)) = index_entry(&self.table, index, &row, &key)? else { continue };
                     bulk.push(index.space, entry.into(), pointer.into()).await?;
                 }
                 self.foreign.added(&row)?;
@@ -204,6 +239,7 @@ impl TableWriter {
                     let old = decode_row(&self.table, &key, &old)?;
                     let mut new = old.clone();
                     positions.iter().for_each(|&position| new[position] = row[position].clone());
+                    self.compute(std::slice::from_mut(&mut new))?;
                     self.check_rows(std::slice::from_ref(&new))?;
                     self.replace(&old, &new).await?;
                     written.push(new);
@@ -212,7 +248,7 @@ impl TableWriter {
             }
             txn.put(self.table.primary.space, &key, value.into())?;
             for index in &self.table.indexes {
-                let (entry, pointer) = index_entry(&self.table, index, &row, &key)?;
+                let Some((entry, pointer)) = index_entry(&self.table, index, &row, &key)? else { continue };
                 if index.unique && txn.get(index.space, &entry).await?.is_some() {
                     return Err(duplicate_key(&self.table, index, &row));
                 }
@@ -224,13 +260,15 @@ impl TableWriter {
         Ok(written)
     }
 
-    /// Replaces rows: each is the old one and the new one.
-    pub async fn update(&mut self, changes: Vec<(Row, Row)>) -> Result<()> {
-        let new: Vec<Row> = changes.iter().map(|(_, new)| new.clone()).collect();
+    /// Replaces rows: each is the old one and the new one. Returns the new ones as they were written.
+    pub async fn update(&mut self, changes: Vec<(Row, Row)>) -> Result<Vec<Row>> {
+        let (old, mut new): (Vec<Row>, Vec<Row>) = changes.into_iter().unzip();
+        self.compute(&mut new)?;
         self.check_rows(&new)?;
+        let written = new.clone();
         // Keys that change are freed first, so that rows may swap them.
         let mut moved = Vec::new();
-        for (old, new) in changes {
+        for (old, new) in old.into_iter().zip(new) {
             let (old_key, _) = encode_row(&self.table, &old)?;
             let (new_key, _) = encode_row(&self.table, &new)?;
             if old_key == new_key {
@@ -242,7 +280,8 @@ impl TableWriter {
                 moved.push(new);
             }
         }
-        self.insert(moved, &OnConflict::Fail).await.map(drop)
+        self.insert(moved, &OnConflict::Fail).await?;
+        Ok(written)
     }
 
     /// Writes `new` over `old`, which has the same primary key.
@@ -252,16 +291,20 @@ impl TableWriter {
         let (key, value) = encode_row(&self.table, new)?;
         txn.put(self.table.primary.space, &key, value.into())?;
         for index in &self.table.indexes {
-            let (old_entry, _) = index_entry(&self.table, index, old, &key)?;
-            let (new_entry, pointer) = index_entry(&self.table, index, new, &key)?;
-            if old_entry == new_entry {
+            let old_entry = index_entry(&self.table, index, old, &key)?.map(|(entry, _)| entry);
+            let new_entry = index_entry(&self.table, index, new, &key)?;
+            if old_entry.as_ref() == new_entry.as_ref().map(|(entry, _)| entry) {
                 continue;
             }
-            if index.unique && txn.get(index.space, &new_entry).await?.is_some() {
-                return Err(duplicate_key(&self.table, index, new));
+            if let Some(entry) = old_entry {
+                txn.delete(index.space, &entry)?;
             }
-            txn.delete(index.space, &old_entry)?;
-            txn.put(index.space, &new_entry, pointer.into())?;
+            if let Some((entry, pointer)) = new_entry {
+                if index.unique && txn.get(index.space, &entry).await?.is_some() {
+                    return Err(duplicate_key(&self.table, index, new));
+                }
+                txn.put(index.space, &entry, pointer.into())?;
+            }
         }
         Ok(())
     }
@@ -285,8 +328,9 @@ impl TableWriter {
         let (key, _) = encode_row(&self.table, row)?;
         txn.delete(self.table.primary.space, &key)?;
         for index in &self.table.indexes {
-            let (entry, _) = index_entry(&self.table, index, row, &key)?;
-            txn.delete(index.space, &entry)?;
+            if let Some((entry, _)) = index_entry(&self.table, index, row, &key)? {
+                txn.delete(index.space, &entry)?;
+            }
         }
         Ok(())
     }
@@ -344,7 +388,8 @@ pub fn duplicate_key(table: &TableDescriptor, index: &Index, row: &[Datum<'_>]) 
             let column = &table.columns[position];
             let mut value = String::new();
             text::format(&mut value, &row[position], &column.column_type);
-            names.push(column.name.clone());
+            let expression = column.generated.as_ref().filter(|_| column.hidden);
+            names.push(expression.unwrap_or(&column.name).clone());
             values.push(value);
         }
     }

@@ -15,6 +15,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::arrays::row_by_row;
+use super::super::create_statement::index_part;
 use super::super::error::{Error, Result, code};
 use super::super::names::{name_parts, parse_name};
 use super::super::types::{anonymous_field, arrow_type, pg_type, resolve};
@@ -308,8 +309,7 @@ fn index_definition(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'stat
         None | Some(0) => Ok(written::index(objects, table, index).into()),
         Some(at) => {
             let part = usize::try_from(at - 1).ok().and_then(|at| index.columns.get(at));
-            let column = part.and_then(|part| table.column(part.column));
-            Ok(column.map(|column| quote_ident_in_sql(&column.name)).unwrap_or_default().into())
+            Ok(part.map(|part| objects.written_sql(&index_part(table, part.column))).unwrap_or_default().into())
         }
     }
 }

@@ -267,7 +267,6 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     ("udt_catalog", text(objects.database.name())),
                     ("udt_schema", text(pg_type(column_type).schema())),
                     ("udt_name", text(pg_type(column_type).name())),
-                    ("is_generated", "NEVER".into()),
                 ];
                 rows.push(&[&common, &numbers_of(column_type)[..], own].concat());
             };
@@ -282,14 +281,20 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                         ("is_identity", yes_or_no(identity)),
                         ("identity_generation", identity.then_some("ALWAYS").into()),
                         ("is_updatable", "YES".into()),
+                        ("is_generated", if column.generated.is_some() { "ALWAYS" } else { "NEVER" }.into()),
+                        ("generation_expression", column.generated.as_ref().map(|sql| objects.written_sql(sql)).into()),
                     ];
                     push(&column.name, position as i64 + 1, &column.column_type, &own);
                 }
             }
             Descriptor::View(view) => {
                 for (position, column) in view.columns.iter().enumerate() {
-                    let own =
-                        [("is_nullable", "YES".into()), ("is_identity", "NO".into()), ("is_updatable", "NO".into())];
+                    let own = [
+                        ("is_nullable", "YES".into()),
+                        ("is_identity", "NO".into()),
+                        ("is_updatable", "NO".into()),
+                        ("is_generated", "NEVER".into()),
+                    ];
                     push(&column.name, position as i64 + 1, &column.column_type, &own);
                 }
             }
@@ -422,6 +427,7 @@ fn referential_constraints(objects: &Objects, rows: &mut Rows) {
         ReferentialAction::NoAction => "NO ACTION",
         ReferentialAction::Cascade => "CASCADE",
         ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
         ReferentialAction::Restrict => "RESTRICT",
     };
     for (_, schema, constraint) in each_constraint(objects) {

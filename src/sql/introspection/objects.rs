@@ -393,7 +393,7 @@ pub fn declared_primary(table: &TableDescriptor) -> Option<&Index> {
 /// The constraints of a table.
 pub fn constraints(table: &TableDescriptor) -> Vec<Constraint<'_>> {
     let primary = declared_primary(table).map(|index| (index.name.as_str(), Rule::Primary(index)));
-    let unique = table.indexes.iter().filter(|index| index.unique);
+    let unique = table.indexes.iter().filter(|index| table.is_key(index));
     let unique = unique.map(|index| (index.name.as_str(), Rule::Unique(index)));
     let foreign = table.foreign_keys.iter().map(|key| (key.name.as_str(), Rule::Foreign(key)));
     let checks = table.checks.iter().map(|check| (check.name.as_str(), Rule::Check(check)));

@@ -2,7 +2,7 @@
 
 use postgres_types::{Kind, Type};
 
-use super::super::create_statement::{action, checked};
+use super::super::create_statement::{action, checked, index_condition, index_part};
 use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
 use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
@@ -77,11 +77,16 @@ pub fn index(objects: &Objects, table: &TableDescriptor, index: &Index) -> Strin
     let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
     let (name, table_name) = (quote_ident_in_sql(&index.name), quote_ident_in_sql(&table.identity.name));
     let part = |part: &IndexColumn| {
-        let name = table.column(part.column).map_or("", |column| &column.name);
-        format!("{}{}", quote_ident_in_sql(name), if part.descending { " DESC" } else { "" })
+        let direction = if part.descending { " DESC" } else { "" };
+        format!("{}{direction}", index_part(table, part.column))
     };
     let columns = index.columns.iter().map(part).collect::<Vec<_>>().join(", ");
-    format!("CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({columns})")
+    let condition = index_condition(table, index).map_or(String::new(), |condition| format!(" WHERE ({condition})"));
+    let condition = objects.written_sql(&condition);
+    format!(
+        "CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({}){condition}",
+        objects.written_sql(&columns)
+    )
 }
 
 /// A constraint, as `ALTER TABLE ... ADD CONSTRAINT name` takes it.

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::{AggregateFunction, Sort, WindowFunction};
 use datafusion::logical_expr::{
@@ -27,11 +27,12 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// The operands of a comparison that asks which is greater, as numbers of labels, if they are of an enumerated type.
 pub fn ordered(left: Expr, left_field: &FieldRef, right: Expr, right_field: &FieldRef) -> (Expr, Expr) {
-    let is_literal = |expression: &Expr| matches!(expression, Expr::Literal(..));
+    // What is text beside a label is one whose type was forgotten on the way.
+    let is_text = |field: &FieldRef| field.data_type().is_string() || field.data_type().is_null();
     match (enumeration(left_field), enumeration(right_field)) {
         (Some(one), Some(other)) if one.id == other.id => (rank(&one, left), rank(&one, right)),
-        (Some(made), None) if is_literal(&right) => (rank(&made, left), rank(&made, right)),
-        (None, Some(made)) if is_literal(&left) => (rank(&made, left), rank(&made, right)),
+        (Some(made), None) if is_text(right_field) => (rank(&made, left), rank(&made, right)),
+        (None, Some(made)) if is_text(left_field) => (rank(&made, left), rank(&made, right)),
         _ => (left, right),
     }
 }
@@ -113,8 +114,11 @@ pub struct EnumOrder;
 
 impl AnalyzerRule for EnumOrder {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let has_enum =
-            plan.exists(|node| Ok(node.schema().fields().iter().any(|field| enumeration(field).is_some())))?;
+        let mut has_enum = false;
+        plan.apply_with_subqueries(|node| {
+            has_enum |= node.schema().fields().iter().any(|field| enumeration(field).is_some());
+            Ok(if has_enum { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
         if !has_enum {
             return Ok(plan);
         }
@@ -228,11 +232,46 @@ fn without_alias(expression: &Expr) -> &Expr {
     }
 }
 
+/// The field of an expression, with the enumerated type that DataFusion forgets where values are only passed on.
+pub fn field_of(expression: &Expr, schema: &DFSchema) -> DfResult<FieldRef> {
+    let field = expression.to_field(schema)?.1;
+    if !field.data_type().is_string() || !field.metadata().is_empty() {
+        return Ok(field);
+    }
+    let passed_on: Vec<&Expr> = match expression {
+        Expr::ScalarFunction(call) => match call.name() {
+            "coalesce" | "greatest" | "least" => call.args.iter().collect(),
+            "nullif" | "array_element" => call.args.iter().take(1).collect(),
+            _ => return Ok(field),
+        },
+        Expr::Case(case) => {
+            case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref()).collect()
+        }
+        Expr::Alias(alias) => vec![&*alias.expr],
+        Expr::ScalarSubquery(subquery) => {
+            return Ok(subquery.subquery.schema().fields().first().cloned().unwrap_or(field));
+        }
+        _ => return Ok(field),
+    };
+    for value in passed_on {
+        let passed = field_of(value, schema)?;
+        let made = match of_field(&passed) {
+            ColumnType::Array(element) => *element,
+            other => other,
+        };
+        if let ColumnType::Enum(_) = made {
+            let typed = anonymous_field(&made).as_ref().clone().with_name(field.name());
+            return Ok(Arc::new(typed.with_nullable(field.is_nullable())));
+        }
+    }
+    Ok(field)
+}
+
 /// Sorts by numbers where labels are sorted by; whether there is any such.
 fn rank_keys(keys: &mut [Sort], schema: &DFSchema) -> DfResult<bool> {
     let mut any = false;
     for key in keys {
-        if let Some(made) = enumeration(&key.expr.to_field(schema)?.1) {
+        if let Some(made) = enumeration(&field_of(&key.expr, schema)?) {
             key.expr = rank(&made, key.expr.clone());
             any = true;
         }
@@ -262,7 +301,7 @@ fn rank_end(function: &str, args: &mut [Expr], schema: &DFSchema) -> DfResult<Op
     if !["min", "max"].contains(&function) {
         return Ok(None);
     }
-    let made = enumeration(&value.to_field(schema)?.1);
+    let made = enumeration(&field_of(value, schema)?);
     if let Some(made) = &made {
         *value = rank(made, value.clone());
     }

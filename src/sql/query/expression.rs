@@ -32,6 +32,18 @@ pub fn compile(context: &Context, expression: Expr, schema: &SchemaRef) -> Resul
     compile_qualified(context, expression, &DFSchema::try_from(schema.as_ref().clone())?)
 }
 
+/// Whether an expression gives the same for the same row whenever, and for whomever, it is computed.
+pub fn is_immutable(context: &Context, mut expression: Expr, schema: &SchemaRef) -> Result<bool> {
+    rewrite_expression(&mut expression)?;
+    Planner::new(context).is_immutable(expression, &DFSchema::try_from(schema.as_ref().clone())?)
+}
+
+/// An expression over the columns of a table as a plan has it.
+pub fn planned(context: &Context, mut expression: Expr, schema: &SchemaRef) -> Result<datafusion::logical_expr::Expr> {
+    rewrite_expression(&mut expression)?;
+    Planner::new(context).simplified(expression, &DFSchema::try_from(schema.as_ref().clone())?)
+}
+
 /// The same over columns that belong to tables.
 pub fn compile_qualified(context: &Context, mut expression: Expr, schema: &DFSchema) -> Result<Compiled> {
     rewrite_expression(&mut expression)?;

@@ -5,8 +5,8 @@
 //! compared, or tell a function how far, stay as they are.
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr,
-    UnaryOperator, Value, Values,
+    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
+    SelectItem, SetExpr, UnaryOperator, Value, Values,
 };
 
 use super::rewrite::{call, normalized};
@@ -53,12 +53,19 @@ fn type_in_body(body: &mut SetExpr, is_outermost: bool) {
     }
 }
 
+/// Whether a cast to this type may cut or round a value, which another value in the same column is not.
+fn has_length(data_type: &SqlType) -> bool {
+    data_type.to_string().contains('(')
+}
+
 /// In a column of `VALUES` of which some are cast to a type, literals are of that type.
 pub fn type_values(values: &mut Values) {
     let width = values.rows.iter().map(|row| row.content.len()).max().unwrap_or(0);
     for at in 0..width {
         let cast = values.rows.iter().find_map(|row| match row.content.get(at) {
-            Some(Expr::Cast { data_type, kind, .. }) => Some((data_type.clone(), kind.clone())),
+            Some(Expr::Cast { data_type, kind, .. }) if !has_length(data_type) => {
+                Some((data_type.clone(), kind.clone()))
+            }
             _ => None,
         });
         let Some((data_type, kind)) = cast else { continue };

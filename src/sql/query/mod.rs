@@ -9,10 +9,12 @@
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
 mod catalog_forms;
+mod coalesce;
 mod collected;
 mod correlated;
 mod enums;
 pub mod expression;
+mod extremes;
 mod functions;
 mod json;
 mod lateral;
@@ -51,7 +53,7 @@ use tokio::sync::mpsc;
 pub use enums::EnumOrder;
 pub use origin::Origin;
 pub use provider::Planner;
-pub use rewrite::{bind, has_subquery, parameter_hints, placeholder, rewrite};
+pub use rewrite::{bind, has_subquery, mentions, parameter_hints, placeholder, rewrite};
 pub use scan::primary_key_of_entry;
 pub use spans::point_keys;
 pub use table::StoreTable;
@@ -61,7 +63,7 @@ use super::context::Context;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::introspection::Snapshot;
-use crate::catalog::{Column, ColumnType, Descriptor, ViewDescriptor};
+use crate::catalog::{Column, ColumnId, ColumnType, Descriptor, TableDescriptor, ViewDescriptor};
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,7 +188,8 @@ fn table_provider<'a>(
                 let seen = |column: &Column| {
                     (sight.all || !column.hidden) && sight.view.is_none_or(|view| view.knows(id, column))
                 };
-                let table = StoreTable::new(table, context.txn().clone(), seen, sight.keyed);
+                let computed = computed(context, &table)?;
+                let table = StoreTable::new(table, context.txn().clone(), seen, sight.keyed).with_computed(computed);
                 Ok(Arc::new(table) as Arc<dyn TableProvider>)
             }
             Descriptor::View(view) => {
@@ -205,6 +208,18 @@ fn table_provider<'a>(
             other => Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is a {}", other.name(), other.kind()))),
         }
     })
+}
+
+/// What the hidden columns of a table are computed from, as a filter would say it.
+fn computed(context: &Context, table: &TableDescriptor) -> Result<Vec<(ColumnId, datafusion::logical_expr::Expr)>> {
+    let mut computed = Vec::new();
+    for column in table.columns.iter().filter(|column| column.hidden) {
+        if let Some(sql) = &column.generated {
+            let planned = expression::planned(context, expression::parse(sql)?, &expression::row_schema(table))?;
+            computed.push((column.id, planned));
+        }
+    }
+    Ok(computed)
 }
 
 fn rename_columns<'a>(plan: LogicalPlan, names: impl Iterator<Item = &'a str>) -> Result<LogicalPlan> {

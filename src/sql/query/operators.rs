@@ -6,20 +6,21 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions_nested::expr_fn::array_has;
+use datafusion::logical_expr::binary::comparison_coercion;
+use datafusion::logical_expr::cast;
 use datafusion::logical_expr::expr::FieldMetadata;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use sqlparser::ast::BinaryOperator;
 
 use super::super::arrays::{ColumnBuilder, only_value};
-use super::super::error::Error;
+use super::super::error::{Error, code};
 use super::super::text;
 use super::super::types::{anonymous_field, of_field};
 use super::{enums, json, scalars};
@@ -37,7 +38,11 @@ pub struct Operators;
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
-        let (Ok(left_field), Ok(right_field)) = (field_of(&left, schema), field_of(&right, schema)) else {
+        let (Ok(left_field), Ok(right_field)) = (enums::field_of(&left, schema), enums::field_of(&right, schema))
+        else {
+            if op == is_any() {
+                return Ok(PlannerResult::Planned(array_has(right, left)));
+            }
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
         if is_comparison(&op) {
@@ -55,6 +60,11 @@ impl ExprPlanner for Operators {
             && let Some(function) = scalars::by_name(name)
         {
             let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            let types = (enums::field_of(&left, schema)?, enums::field_of(&right, schema)?);
+            if of_field(&types.0) != of_field(&types.1) {
+                // DataFusion brings them to one type.
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+            }
             let operands = if swapped { vec![right, left] } else { vec![left, right] };
             return Ok(PlannerResult::Planned(function.call(operands)));
         }
@@ -88,39 +98,36 @@ pub fn is_any() -> BinaryOperator {
 
 /// Whether one of the elements of an array is a value; not known if none is and some are NULL.
 fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef) -> DfResult<Expr> {
-    let array = match array_field.data_type() {
-        DataType::List(_) => array,
-        // A literal is of the array's type that is wanted.
-        _ => {
-            let of_value = ColumnType::Array(Box::new(of_field(value_field)));
-            adopt(array, &anonymous_field(&of_value))?
-        }
-    };
-    let value = match array_field.data_type() {
-        DataType::List(element) => adopt(value, element)?,
-        _ => value,
-    };
-    // Without a NULL it is what DataFusion makes of it, which may become a search in an index.
-    if let Expr::Literal(ScalarValue::List(list), _) = &array
-        && list.is_valid(0)
-        && list.value(0).null_count() == 0
-        && !list.value(0).is_empty()
-    {
-        return Ok(array_has(array, value));
+    let is_array = matches!(array_field.data_type(), DataType::List(_));
+    if !is_array && !array_field.data_type().is_string() && !array_field.data_type().is_null() {
+        return Err(Error::new(code::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
     }
-    let function = scalars::by_name("array_any").ok_or_else(|| Error::internal("array_any is missing"))?;
-    Ok(function.call(vec![array, value]))
+    let (value, array) = match of_field(array_field) {
+        ColumnType::Array(element) if is_array => (adopt(value, &anonymous_field(&element))?, array),
+        // A literal is an array of the value's type.
+        _ => (value, adopt(array, &anonymous_field(&ColumnType::Array(Box::new(of_field(value_field)))))?),
+    };
+    let (value, array) = match (array_field.data_type(), value_field.data_type()) {
+        // What `array_has` does not bring to one type.
+        (DataType::List(element), of_value)
+            if element.data_type() != of_value && (is_decimal(element.data_type()) || is_decimal(of_value)) =>
+        {
+            match comparison_coercion(element.data_type(), of_value) {
+                Some(common) => {
+                    let list = DataType::List(Arc::new(Field::new("item", common.clone(), true)));
+                    (cast(value, common), cast(array, list))
+                }
+                None => (value, array),
+            }
+        }
+        _ => (value, array),
+    };
+    let lacks = scalars::by_name("array_lacks_null").ok_or_else(|| Error::internal("array_lacks_null is missing"))?;
+    Ok(array_has(array.clone(), value).or(lacks.call(vec![array])))
 }
 
-/// The field of an operand. DataFusion forgets what the least and the greatest of something is.
-fn field_of(operand: &Expr, schema: &DFSchema) -> DfResult<FieldRef> {
-    if let Expr::AggregateFunction(aggregate) = operand
-        && ["min", "max"].contains(&aggregate.func.name())
-        && let [value] = &aggregate.params.args[..]
-    {
-        return field_of(value, schema);
-    }
-    operand.to_field(schema).map(|(_, field)| field)
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(..))
 }
 
 /// The function that an operator on arrays stands for, and whether it takes the right operand first.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
@@ -13,7 +14,9 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -23,8 +26,10 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
 use super::super::types::anonymous_field;
+use super::coalesce;
 use super::collected;
 use super::enums;
+use super::extremes;
 use super::functions;
 use super::json;
 use super::operators::Operators;
@@ -84,10 +89,24 @@ impl Planner {
 
     /// Compiles an expression over the columns of a schema.
     pub fn compile(&self, expression: SqlExpr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        Ok(self.state.create_physical_expr(self.simplified(expression, schema)?, schema)?)
+    }
+
+    /// An expression over the columns of a schema, as the optimizer leaves it.
+    pub fn simplified(&self, expression: SqlExpr, schema: &DFSchema) -> Result<Expr> {
         let planned = self.sql_to_rel().sql_to_expr(expression, schema, &mut PlannerContext::new())?;
         let simplifier = self.simplifier(Some(schema));
-        let simplified = simplifier.simplify(simplifier.coerce(planned, schema)?)?;
-        Ok(self.state.create_physical_expr(simplified, schema)?)
+        Ok(simplifier.simplify(simplifier.coerce(planned, schema)?)?)
+    }
+
+    /// Whether all functions in an expression give the same for the same arguments.
+    pub fn is_immutable(&self, expression: SqlExpr, schema: &DFSchema) -> Result<bool> {
+        let planned = self.sql_to_rel().sql_to_expr(expression, schema, &mut PlannerContext::new())?;
+        let changes = |part: &Expr| match part {
+            Expr::ScalarFunction(call) => Ok(call.func.signature().volatility != Volatility::Immutable),
+            _ => Ok(false),
+        };
+        Ok(!planned.exists(changes)?)
     }
 
     fn simplifier(&self, schema: Option<&DFSchema>) -> ExprSimplifier {
@@ -155,7 +174,8 @@ impl ContextProvider for Planner {
         let own = own.or_else(|| scalars::by_name(name));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
         let own = own.or_else(|| collected::by_name(name)).or_else(|| enums::by_name(name));
-        own.or_else(|| self.state.scalar_functions().get(name).cloned())
+        let theirs = || self.state.scalar_functions().get(name).cloned();
+        own.or_else(|| if name == "coalesce" { theirs().map(coalesce::typing) } else { theirs() })
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -163,7 +183,7 @@ impl ContextProvider for Planner {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(plain(name)).cloned()
+        self.state.aggregate_functions().get(plain(name)).cloned().map(extremes::remembering)
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -24,6 +24,9 @@ const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
 /// Others that give tables.
 const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
+/// A list of strings up to this length is compared one by one.
+const MAX_COMPARED: usize = 32;
+
 /// How many arrays without a name may stand side by side in one `unnest`.
 const MAX_ARRAYS: usize = 8;
 
@@ -356,6 +359,19 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let (low, high) = (Box::new(compare(above, low)), Box::new(compare(below, high)));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left: low, op: both, right: high })))
         }
+        // A comparison finds that a literal is none of the type.
+        Expr::InList { expr, list, negated }
+            if !of_catalog && is_fixed(expr) && list.len() <= MAX_COMPARED && list.iter().all(is_string) =>
+        {
+            let (op, joined) = match negated {
+                false => (BinaryOperator::Eq, BinaryOperator::Or),
+                true => (BinaryOperator::NotEq, BinaryOperator::And),
+            };
+            let compared =
+                |item: &Expr| Expr::BinaryOp { left: expr.clone(), op: op.clone(), right: Box::new(item.clone()) };
+            let all: Vec<Expr> = list.iter().map(compared).collect();
+            (!all.is_empty()).then(|| Expr::Nested(Box::new(join_balanced(all, &joined))))
+        }
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if !of_catalog => {
             Some(Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() })
         }
@@ -514,6 +530,10 @@ fn each_of_json(function: &Function) -> Option<Expr> {
 
 fn is_called(function: &Function, name: &str) -> bool {
     function.name.to_string().eq_ignore_ascii_case(name)
+}
+
+fn is_string(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 /// Whether it does no harm, and costs nothing, to compute it twice.

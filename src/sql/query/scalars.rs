@@ -34,7 +34,11 @@ fn all() -> Vec<Arc<ScalarUDF>> {
     let decimal = |scale| ColumnType::Decimal { precision: Some(38), scale };
     functions(vec![
         ("pg_typeof", Any, Text, |args| match args {
-            [arg] => Ok(pg_name(arg.column_type).into()),
+            [arg] => Ok(match arg.column_type {
+                ColumnType::Time => "time without time zone".into(),
+                ColumnType::Timestamp => "timestamp without time zone".into(),
+                other => pg_name(other).into(),
+            }),
             _ => Err(Error::new(code::UNDEFINED_FUNCTION, "pg_typeof takes one argument")),
         }),
         ("concat", Any, Text, |args| Ok(joined("", args).into())),
@@ -75,15 +79,10 @@ fn all() -> Vec<Arc<ScalarUDF>> {
             }
             _ => Err(no_array(&args[0])),
         }),
-        ("array_any", Any, Bool, |args| match (&args[0].datum, &args[1].datum) {
-            (Datum::Null, _) => Ok(Datum::Null),
-            (Datum::Array(items), _) if items.is_empty() => Ok(Datum::Bool(false)),
-            (Datum::Array(_), Datum::Null) => Ok(Datum::Null),
-            (Datum::Array(items), value) => Ok(match items.contains(value) {
-                true => Datum::Bool(true),
-                false if items.iter().any(Datum::is_null) => Datum::Null,
-                false => Datum::Bool(false),
-            }),
+        // False, or not known if there is a NULL among the elements.
+        ("array_lacks_null", Exactly(1), Bool, |args| match &args[0].datum {
+            Datum::Array(items) if items.iter().any(Datum::is_null) => Ok(Datum::Null),
+            Datum::Array(_) => Ok(Datum::Bool(false)),
             _ => Err(no_array(&args[0])),
         }),
         ("quote_literal", Exactly(1), Text, |args| Ok(quoted(&args[0].text()).into())),

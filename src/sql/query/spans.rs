@@ -7,12 +7,14 @@
 //! Only literals of exactly the column's type count; everything else is left to the filter above the scan.
 
 use bytes::Bytes;
-use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column as DfColumn, ScalarValue};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableScan};
 
 use super::super::arrays::datum_at;
 use super::super::types::arrow_type;
-use crate::catalog::{Column, Datum, Index, TableDescriptor, key};
+use crate::catalog::{Column, ColumnId, Datum, Index, TableDescriptor, key};
 use crate::kv::Span;
 
 /// More equal-to alternatives than this are left to the filter.
@@ -47,25 +49,67 @@ struct Condition {
     upper: Option<(Datum<'static>, bool)>,
 }
 
-/// Whether a filter says something about the first column of an index.
-pub fn constrains_index(table: &TableDescriptor, filter: &Expr) -> bool {
-    table.columns.iter().any(|column| {
-        let indexed = table.all_indexes().any(|index| index.columns.iter().any(|part| part.column == column.id));
-        indexed && collect(column, std::slice::from_ref(filter)).is_some()
-    })
+/// A table, and what its hidden columns are computed from, over its columns without a qualifier.
+pub struct Indexed<'a> {
+    /// The table.
+    pub table: &'a TableDescriptor,
+    /// Expressions by the columns that have their values.
+    pub computed: &'a [(ColumnId, Expr)],
+}
+
+impl Indexed<'_> {
+    fn computed(&self, id: ColumnId) -> Option<&Expr> {
+        self.computed.iter().find(|(column, _)| *column == id).map(|(_, expression)| expression)
+    }
+
+    /// Whether only rows that an index has can pass the filters: they say all that its condition says.
+    fn has_all(&self, index: &Index, filters: &[Expr]) -> bool {
+        let Some(predicate) = index.predicate else { return true };
+        let Some(condition) = self.computed(predicate) else { return false };
+        let said: Vec<Expr> = filters.iter().flat_map(split_conjunction).map(unqualified).collect();
+        split_conjunction(condition).into_iter().all(|part| said.contains(part))
+    }
+}
+
+/// An expression whose columns have no qualifiers.
+fn unqualified(expression: &Expr) -> Expr {
+    let strip = |part: Expr| match part {
+        Expr::Column(column) if column.relation.is_some() => {
+            Ok(Transformed::yes(Expr::Column(DfColumn::from_name(column.name))))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    expression.clone().transform(strip).map_or_else(|_| expression.clone(), |transformed| transformed.data)
+}
+
+/// Whether a filter says something about a column of an index, or is part of the condition of one.
+pub fn constrains_index(indexed: &Indexed<'_>, filter: &Expr) -> bool {
+    let table = indexed.table;
+    let is_condition = || {
+        let conditions = table.indexes.iter().filter_map(|index| indexed.computed(index.predicate?));
+        let filter = unqualified(filter);
+        conditions.flat_map(split_conjunction).any(|part| *part == filter)
+    };
+    let constrains = table.columns.iter().any(|column| {
+        let of_index = |index: &Index| index.columns.iter().any(|part| part.column == column.id);
+        table.all_indexes().any(of_index) && collect(indexed, column, std::slice::from_ref(filter)).is_some()
+    });
+    constrains || is_condition()
 }
 
 /// The cheapest way to the rows that can pass the filters.
-pub fn choose(table: &TableDescriptor, filters: &[Expr]) -> Access {
-    let primary = index_spans(table, &table.primary, filters);
+pub fn choose(indexed: &Indexed<'_>, filters: &[Expr]) -> Access {
+    let table = indexed.table;
+    let primary = index_spans(indexed, &table.primary, filters);
     if let Some((spans, _)) = &primary
         && !spans.is_empty()
-        && is_constrained(table, &table.primary, filters)
+        && is_constrained(indexed, &table.primary, filters)
     {
         return Access::Primary(spans.clone());
     }
-    let usable = table.indexes.iter().filter_map(|index| {
-        let (spans, equal_columns) = index_spans(table, index, filters)?;
+    let complete = table.indexes.iter().filter(|index| indexed.has_all(index, filters));
+    let usable = complete.filter_map(|index| {
+        let (spans, equal_columns) = index_spans(indexed, index, filters)?;
         (equal_columns > 0).then_some((equal_columns, index, spans))
     });
     match usable.max_by_key(|(equal_columns, ..)| *equal_columns) {
@@ -74,18 +118,18 @@ pub fn choose(table: &TableDescriptor, filters: &[Expr]) -> Access {
     }
 }
 
-fn is_constrained(table: &TableDescriptor, index: &Index, filters: &[Expr]) -> bool {
-    let first = index.columns.first().and_then(|part| table.column(part.column));
-    first.is_some_and(|column| collect(column, filters).is_some())
+fn is_constrained(indexed: &Indexed<'_>, index: &Index, filters: &[Expr]) -> bool {
+    let first = index.columns.first().and_then(|part| indexed.table.column(part.column));
+    first.is_some_and(|column| collect(indexed, column, filters).is_some())
 }
 
 /// The spans of an index, and by how many columns with known values they are narrowed.
-fn index_spans(table: &TableDescriptor, index: &Index, filters: &[Expr]) -> Option<(Vec<Span>, usize)> {
+fn index_spans(indexed: &Indexed<'_>, index: &Index, filters: &[Expr]) -> Option<(Vec<Span>, usize)> {
     let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
     let mut equal_columns = 0;
     for part in &index.columns {
-        let column = table.column(part.column)?;
-        let Some(condition) = collect(column, filters) else { break };
+        let column = indexed.table.column(part.column)?;
+        let Some(condition) = collect(indexed, column, filters) else { break };
         if let Some(values) = condition.equal
             && prefixes.len() * values.len() <= MAX_SPANS
         {
@@ -143,25 +187,33 @@ fn sorted(mut spans: Vec<Span>) -> Vec<Span> {
 }
 
 /// What the filters say of a column, if anything.
-fn collect(column: &Column, filters: &[Expr]) -> Option<Condition> {
+fn collect(indexed: &Indexed<'_>, column: &Column, filters: &[Expr]) -> Option<Condition> {
+    let column = Sought { column, computed: indexed.computed(column.id) };
     let mut condition = Condition::default();
     let mut found = false;
     for filter in filters {
-        found |= add(column, filter, &mut condition);
+        found |= add(&column, filter, &mut condition);
     }
     found.then_some(condition)
 }
 
-fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
+/// A column, and what it is computed from if that is how a filter would name it.
+struct Sought<'a> {
+    column: &'a Column,
+    computed: Option<&'a Expr>,
+}
+
+fn add(sought: &Sought<'_>, filter: &Expr, condition: &mut Condition) -> bool {
+    let Sought { column, .. } = sought;
     let may_compare = |op: Operator| op == Operator::Eq || is_ordered(column);
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-            let left = add(column, left, condition);
-            add(column, right, condition) || left
+            let left = add(sought, left, condition);
+            add(sought, right, condition) || left
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
             let (mut a, mut b) = (Condition::default(), Condition::default());
-            let both = add(column, left, &mut a) && add(column, right, &mut b);
+            let both = add(sought, left, &mut a) && add(sought, right, &mut b);
             match (a.equal, b.equal) {
                 (Some(mut values), Some(more)) if both => {
                     values.extend(more);
@@ -171,9 +223,9 @@ fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
             }
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            if is_column(left, column) {
+            if is_column(left, sought) {
                 may_compare(*op) && literal(right, column).is_some_and(|value| compare(condition, *op, value))
-            } else if is_column(right, column)
+            } else if is_column(right, sought)
                 && let Some(swapped) = op.swap()
             {
                 may_compare(swapped) && literal(left, column).is_some_and(|value| compare(condition, swapped, value))
@@ -181,11 +233,11 @@ fn add(column: &Column, filter: &Expr, condition: &mut Condition) -> bool {
                 false
             }
         }
-        Expr::InList(list) if !list.negated && is_column(&list.expr, column) => {
+        Expr::InList(list) if !list.negated && is_column(&list.expr, sought) => {
             let values: Option<Vec<_>> = list.list.iter().map(|item| literal(item, column)).collect();
             values.is_some_and(|values| set_equal(condition, values))
         }
-        Expr::Between(between) if !between.negated && is_ordered(column) && is_column(&between.expr, column) => {
+        Expr::Between(between) if !between.negated && is_ordered(column) && is_column(&between.expr, sought) => {
             match (literal(&between.low, column), literal(&between.high, column)) {
                 (Some(low), Some(high)) => {
                     compare(condition, Operator::GtEq, low);
@@ -221,8 +273,12 @@ fn set_equal(condition: &mut Condition, values: Vec<Datum<'static>>) -> bool {
     first
 }
 
-fn is_column(expression: &Expr, column: &Column) -> bool {
-    matches!(expression, Expr::Column(found) if found.name == column.name)
+fn is_column(expression: &Expr, sought: &Sought<'_>) -> bool {
+    match (expression, sought.computed) {
+        (Expr::Column(found), _) if found.name == sought.column.name => true,
+        (_, Some(computed)) => unqualified(expression) == *computed,
+        _ => false,
+    }
 }
 
 /// Labels of enumerated types compare by their letters in a plan, unless it says otherwise.
@@ -252,7 +308,7 @@ fn of_scalar(value: &ScalarValue, column: &Column) -> Option<Datum<'static>> {
 /// The primary keys that a plan's scan of `table` is confined to, if it is confined to single keys.
 pub fn point_keys(plan: &LogicalPlan, table: &TableDescriptor) -> Option<Vec<Bytes>> {
     let filters = scan_filters(plan, &table.identity.name)?;
-    let (spans, equal_columns) = index_spans(table, &table.primary, &filters)?;
+    let (spans, equal_columns) = index_spans(&Indexed { table, computed: &[] }, &table.primary, &filters)?;
     (equal_columns == table.primary.columns.len()).then(|| spans.into_iter().map(|span| span.start).collect())
 }
 

@@ -11,8 +11,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::super::types;
 use super::origin::Origin;
 use super::scan::StoreScan;
-use super::spans::{self, Access};
-use crate::catalog::{Column, TableDescriptor};
+use super::spans::{self, Access, Indexed};
+use crate::catalog::{Column, ColumnId, TableDescriptor};
 use crate::kv::Txn;
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -25,6 +25,8 @@ pub struct StoreTable {
     positions: Vec<usize>,
     schema: SchemaRef,
     constraints: Constraints,
+    /// What hidden columns are computed from.
+    computed: Vec<(ColumnId, Expr)>,
 }
 
 impl std::fmt::Debug for StoreTable {
@@ -56,7 +58,16 @@ impl StoreTable {
             Some(key) if keyed => Constraints::new_unverified(vec![Constraint::PrimaryKey(key)]),
             _ => Constraints::default(),
         };
-        StoreTable { table, txn, positions, schema, constraints }
+        StoreTable { table, txn, positions, schema, constraints, computed: Vec::new() }
+    }
+
+    /// The same with the expressions that its hidden columns are computed from, by which indexes on them are found.
+    pub fn with_computed(self, computed: Vec<(ColumnId, Expr)>) -> StoreTable {
+        StoreTable { computed, ..self }
+    }
+
+    fn indexed(&self) -> Indexed<'_> {
+        Indexed { table: &self.table, computed: &self.computed }
     }
 }
 
@@ -83,7 +94,7 @@ impl TableProvider for StoreTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let useful = |filter: &&Expr| match spans::constrains_index(&self.table, filter) {
+        let useful = |filter: &&Expr| match spans::constrains_index(&self.indexed(), filter) {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -103,7 +114,7 @@ impl TableProvider for StoreTable {
         };
         let schema = Arc::new(self.schema.project(&projected)?);
         let positions = projected.iter().map(|&index| self.positions[index]).collect();
-        let access: Access = spans::choose(&self.table, filters);
+        let access: Access = spans::choose(&self.indexed(), filters);
         // A filter that is applied after the scan may drop rows, so a limit holds only without one.
         let limit = if filters.is_empty() { limit } else { None };
         Ok(Arc::new(StoreScan::new(self.table.clone(), self.txn.clone(), positions, schema, access, limit)))

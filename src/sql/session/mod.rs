@@ -543,7 +543,7 @@ impl Session {
         match &mut ast {
             Ast::Query(query) => self.select(context, query, &extra).await,
             Ast::Insert(insert) => {
-                let changed = dml::insert(context, insert, statement.upsert, &extra).await?;
+                let changed = dml::insert(context, insert, (statement.upsert, statement.overriding), &extra).await?;
                 Ok(changed_rows(if statement.upsert { "UPSERT" } else { "INSERT 0" }, changed))
             }
             Ast::Update(update) => Ok(changed_rows("UPDATE", dml::update(context, update, &extra).await?)),

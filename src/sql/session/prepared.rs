@@ -12,7 +12,7 @@ use super::super::query::expression;
 use super::super::types::from_pg;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
-use crate::catalog::ColumnType;
+use crate::catalog::{ColumnType, Descriptor};
 use crate::parser::{Ordinary, Parsed, Statement};
 
 /// A statement that was read and described, and will be run.
@@ -65,6 +65,26 @@ impl Session {
         let mut types = Vec::with_capacity(oids.len());
         for oid in oids {
             types.push(context.type_with_oid(*oid).await?);
+        }
+        Ok(types)
+    }
+
+    /// The types of a prepared statement's parameters as they are now: a type that somebody made may have other labels since.
+    pub async fn parameter_types(&mut self, prepared: &Prepared) -> Result<Vec<ColumnType>> {
+        let mut types = prepared.description.parameters.clone();
+        if types.iter().all(|column_type| column_type.made_type().is_none()) {
+            return Ok(types);
+        }
+        let context = match &self.state {
+            State::Open(open) => self.context(open),
+            _ => self.context(&self.begin().await?),
+        };
+        for copy in types.iter_mut().filter_map(ColumnType::enumeration_mut) {
+            if let Some(Descriptor::Type(made)) = context.catalog().find(copy.id).await?.as_deref()
+                && let ColumnType::Enum(now) = context.made_type(made).await?
+            {
+                copy.clone_from(&now);
+            }
         }
         Ok(types)
     }
@@ -136,8 +156,8 @@ impl Session {
         }
     }
 
-    async fn values_for(&self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
-        let types = &prepared.description.parameters;
+    async fn values_for(&mut self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
+        let types = &self.parameter_types(prepared).await?;
         if given.len() != types.len() {
             let message = format!("wrong number of parameters for prepared statement \"{name}\"");
             let detail = format!("Expected {} parameters but got {}.", types.len(), given.len());

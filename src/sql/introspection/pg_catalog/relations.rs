@@ -14,8 +14,8 @@ use super::{
     UTF8, name, numbers,
 };
 use crate::catalog::{
-    Checked, ColumnId, ColumnType, Datum, Descriptor, Index, PUBLIC_SCHEMA, ReferentialAction, SequenceDescriptor,
-    TableDescriptor,
+    Checked, Column, ColumnId, ColumnType, Datum, Descriptor, Index, IndexColumn, PUBLIC_SCHEMA, ReferentialAction,
+    SequenceDescriptor, TableDescriptor,
 };
 use crate::parser::quote_ident_in_sql;
 use crate::sql::types::pg_type;
@@ -147,7 +147,8 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         ("attname", name(&column.name)),
                         ("attnum", attnum(column.id).into()),
                         ("attnotnull", Datum::Bool(!column.nullable)),
-                        ("atthasdef", Datum::Bool(column.default.is_some() && !column.generated_always)),
+                        ("atthasdef", Datum::Bool(kept_default(column).is_some())),
+                        ("attgenerated", if column.generated.is_some() { "s" } else { "" }.into()),
                         ("attidentity", if column.generated_always { "a" } else { "" }.into()),
                         ("atthasmissing", Datum::Bool(column.missing.is_some())),
                     ];
@@ -171,7 +172,7 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         let Some(column) = table.column(part.column) else { continue };
                         let own = [
                             ("attrelid", index_oid(index).into()),
-                            ("attname", name(&column.name)),
+                            ("attname", name(if column.hidden { "expr" } else { &column.name })),
                             ("attnum", (at as i64 + 1).into()),
                         ];
                         attribute(rows, &own, &column.column_type);
@@ -206,10 +207,15 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
     }
 }
 
+/// What is kept of a column's default in the catalog: also what it is computed from, but not the numbers of an identity column.
+fn kept_default(column: &Column) -> Option<&String> {
+    column.generated.as_ref().or(column.default.as_ref().filter(|_| !column.generated_always))
+}
+
 pub fn pg_attrdef(objects: &Objects, rows: &mut Rows) {
     for table in objects.tables() {
-        for column in table.visible_columns().filter(|column| !column.generated_always) {
-            let Some(default) = &column.default else { continue };
+        for column in table.visible_columns() {
+            let Some(default) = kept_default(column) else { continue };
             rows.push(&[
                 ("oid", default_oid(table, column).into()),
                 ("adrelid", oid(table.identity.id).into()),
@@ -220,8 +226,13 @@ pub fn pg_attrdef(objects: &Objects, rows: &mut Rows) {
     }
 }
 
-fn key_numbers(index: &Index) -> Datum<'static> {
-    numbers(index.columns.iter().map(|part| attnum(part.column)))
+/// The numbers of an index's columns; 0 stands for an expression.
+fn key_numbers(table: &TableDescriptor, index: &Index) -> Datum<'static> {
+    let number = |id: ColumnId| match table.column(id) {
+        Some(Column { hidden: true, generated: Some(_), .. }) => 0,
+        _ => attnum(id),
+    };
+    numbers(index.columns.iter().map(|part| number(part.column)))
 }
 
 pub fn pg_index(objects: &Objects, rows: &mut Rows) {
@@ -245,7 +256,9 @@ pub fn pg_index(objects: &Objects, rows: &mut Rows) {
                 ("indisvalid", Datum::Bool(true)),
                 ("indisready", Datum::Bool(true)),
                 ("indislive", Datum::Bool(true)),
-                ("indkey", key_numbers(index)),
+                ("indkey", key_numbers(table, index)),
+                ("indexprs", index_expressions(table, index).into()),
+                ("indpred", index.predicate.and_then(|id| table.column(id)?.generated.clone()).into()),
                 ("indcollation", numbers(collations)),
                 ("indclass", numbers(index.columns.iter().map(|_| DEFAULT_OPCLASS))),
                 ("indoption", numbers(options)),
@@ -254,11 +267,19 @@ pub fn pg_index(objects: &Objects, rows: &mut Rows) {
     }
 }
 
+/// The expressions that an index is on.
+fn index_expressions(table: &TableDescriptor, index: &Index) -> Option<String> {
+    let expression = |part: &IndexColumn| table.column(part.column).filter(|column| column.hidden)?.generated.clone();
+    let all: Vec<String> = index.columns.iter().filter_map(expression).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 fn action(action: ReferentialAction) -> Datum<'static> {
     match action {
         ReferentialAction::NoAction => "a",
         ReferentialAction::Cascade => "c",
         ReferentialAction::SetNull => "n",
+        ReferentialAction::SetDefault => "d",
         ReferentialAction::Restrict => "r",
     }
     .into()
@@ -285,7 +306,7 @@ pub fn pg_constraint(objects: &Objects, rows: &mut Rows) {
                     row.extend([
                         ("contype", letter.into()),
                         ("conindid", index_oid(index).into()),
-                        ("conkey", key_numbers(index)),
+                        ("conkey", key_numbers(table, index)),
                         ("confupdtype", " ".into()),
                         ("confdeltype", " ".into()),
                         ("confmatchtype", " ".into()),
