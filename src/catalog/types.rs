@@ -20,6 +20,8 @@ pub enum ColumnType {
     Int4,
     /// `INT8`
     Int8,
+    /// `OID`, in arrays of the system catalog: elsewhere it is an `INT8`.
+    Oid,
     /// `FLOAT4`
     Float4,
     /// `FLOAT8`
@@ -70,7 +72,7 @@ impl ColumnType {
 
     /// Whether it is one of the whole numbers.
     pub fn is_integer(&self) -> bool {
-        matches!(self, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+        matches!(self, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Oid)
     }
 
     /// The enumerated type that it is, or whose arrays it is.
@@ -109,6 +111,7 @@ impl fmt::Display for ColumnType {
             ColumnType::Int2 => f.write_str("INT2"),
             ColumnType::Int4 => f.write_str("INT4"),
             ColumnType::Int8 => f.write_str("INT8"),
+            ColumnType::Oid => f.write_str("OID"),
             ColumnType::Float4 => f.write_str("FLOAT4"),
             ColumnType::Float8 => f.write_str("FLOAT8"),
             ColumnType::Decimal { precision: None, .. } => f.write_str("DECIMAL"),

@@ -42,6 +42,7 @@ fn decode_binary(mut bytes: &[u8], column_type: &ColumnType) -> Result<Option<Da
         ColumnType::Bool if sized(1) => Datum::Bool(bytes[0] != 0),
         ColumnType::Int2 if sized(2) => Datum::Int(bytes.get_i16().into()),
         ColumnType::Int4 if sized(4) => Datum::Int(bytes.get_i32().into()),
+        ColumnType::Oid if sized(4) => Datum::Int(bytes.get_u32().into()),
         ColumnType::Int8 if sized(8) => Datum::Int(bytes.get_i64()),
         ColumnType::Float4 if sized(4) => Datum::Float(bytes.get_f32().into()),
         ColumnType::Float8 if sized(8) => Datum::Float(bytes.get_f64()),

@@ -52,6 +52,7 @@ fn put_binary(data: &mut BytesMut, datum: &Datum<'_>, column_type: &ColumnType) 
         (Datum::Bool(value), _) => data.put_u8(u8::from(*value)),
         (Datum::Int(value), ColumnType::Int2) => data.put_i16(*value as i16),
         (Datum::Int(value), ColumnType::Int4) => data.put_i32(*value as i32),
+        (Datum::Int(value), ColumnType::Oid) => data.put_u32(*value as u32),
         (Datum::Int(value), ColumnType::Date) => data.put_i32((value - EPOCH_DAYS) as i32),
         (Datum::Int(value), ColumnType::Timestamp | ColumnType::TimestampTz) => {
             data.put_i64(value.saturating_sub(EPOCH_MICROS))

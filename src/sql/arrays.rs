@@ -68,7 +68,7 @@ impl ColumnBuilder {
             ColumnType::Bool => ColumnBuilder::Bool(BooleanBuilder::new()),
             ColumnType::Int2 => ColumnBuilder::Int2(Int16Builder::new()),
             ColumnType::Int4 => ColumnBuilder::Int4(Int32Builder::new()),
-            ColumnType::Int8 => ColumnBuilder::Int8(Int64Builder::new()),
+            ColumnType::Int8 | ColumnType::Oid => ColumnBuilder::Int8(Int64Builder::new()),
             ColumnType::Float4 => ColumnBuilder::Float4(Float32Builder::new()),
             ColumnType::Float8 => ColumnBuilder::Float8(Float64Builder::new()),
             ColumnType::Decimal { .. } => ColumnBuilder::Decimal(Decimal128Builder::new().with_data_type(data_type)),
@@ -193,7 +193,7 @@ pub fn datum_at<'a>(array: &'a dyn Array, index: usize, column_type: &ColumnType
         ColumnType::Bool => Datum::Bool(array.as_boolean().value(index)),
         ColumnType::Int2 => Datum::Int(array.as_primitive::<Int16Type>().value(index).into()),
         ColumnType::Int4 => Datum::Int(array.as_primitive::<Int32Type>().value(index).into()),
-        ColumnType::Int8 => Datum::Int(array.as_primitive::<Int64Type>().value(index)),
+        ColumnType::Int8 | ColumnType::Oid => Datum::Int(array.as_primitive::<Int64Type>().value(index)),
         ColumnType::Float4 => Datum::Float(array.as_primitive::<Float32Type>().value(index).into()),
         ColumnType::Float8 => Datum::Float(array.as_primitive::<Float64Type>().value(index)),
         ColumnType::Decimal { .. } => Datum::Decimal(array.as_primitive::<Decimal128Type>().value(index)),
@@ -320,9 +320,7 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
             }
             text::fit_text(out, to, truncate)?
         }
-        (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if from.is_integer() => {
-            text::fit_int(value, to)?
-        }
+        (Datum::Int(value), to) if to.is_integer() && from.is_integer() => text::fit_int(value, to)?,
         (Datum::Int(value), ColumnType::Float4 | ColumnType::Float8) if from.is_integer() => Datum::Float(value as f64),
         (Datum::Int(value), ColumnType::Decimal { precision, scale }) if from.is_integer() => {
             Datum::Decimal(rescale(i128::from(value), 0, *precision, *scale)?)

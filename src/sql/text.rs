@@ -27,7 +27,7 @@ pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
     let trimmed = text.trim();
     Ok(match column_type {
         ColumnType::Bool => Datum::Bool(parse_bool(trimmed).ok_or_else(bad)?),
-        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => match trimmed.parse::<i64>() {
+        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 | ColumnType::Oid => match trimmed.parse::<i64>() {
             Ok(value) => fit_int(value, column_type)?,
             Err(error)
                 if matches!(

@@ -58,12 +58,17 @@ pub fn resolve(sql_type: &SqlType, made: &dyn Fn(&ObjectName) -> Result<ColumnTy
             | ArrayElemTypeDef::AngleBracket(element)
             | ArrayElemTypeDef::Parenthesis(element),
         ) => match resolve(element, made)? {
+            ColumnType::Int8 if is_oid(element) => ColumnType::Array(Box::new(ColumnType::Oid)),
             ColumnType::Array(_) => return Err(Error::unsupported("an array of arrays")),
             element => ColumnType::Array(Box::new(element)),
         },
         SqlType::Custom(name, _) => from_name(&name.to_string()).map_or_else(|| made(name), Ok)?,
         other => return Err(Error::unsupported(format!("type {other}"))),
     })
+}
+
+fn is_oid(sql_type: &SqlType) -> bool {
+    matches!(sql_type, SqlType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("oid"))
 }
 
 /// The error of a type that is not there.
@@ -123,7 +128,7 @@ pub fn arrow_type(column_type: &ColumnType) -> DataType {
         ColumnType::Bool => DataType::Boolean,
         ColumnType::Int2 => DataType::Int16,
         ColumnType::Int4 => DataType::Int32,
-        ColumnType::Int8 => DataType::Int64,
+        ColumnType::Int8 | ColumnType::Oid => DataType::Int64,
         ColumnType::Float4 => DataType::Float32,
         ColumnType::Float8 => DataType::Float64,
         ColumnType::Decimal { precision, scale } => {
@@ -224,6 +229,7 @@ pub fn pg_type(column_type: &ColumnType) -> PgType {
         ColumnType::Int2 => PgType::INT2,
         ColumnType::Int4 => PgType::INT4,
         ColumnType::Int8 => PgType::INT8,
+        ColumnType::Oid => PgType::OID,
         ColumnType::Float4 => PgType::FLOAT4,
         ColumnType::Float8 => PgType::FLOAT8,
         ColumnType::Decimal { .. } => PgType::NUMERIC,
@@ -248,6 +254,7 @@ pub fn pg_type(column_type: &ColumnType) -> PgType {
             ColumnType::Int2 => PgType::INT2_ARRAY,
             ColumnType::Int4 => PgType::INT4_ARRAY,
             ColumnType::Int8 => PgType::INT8_ARRAY,
+            ColumnType::Oid => PgType::OID_ARRAY,
             ColumnType::Float4 => PgType::FLOAT4_ARRAY,
             ColumnType::Float8 => PgType::FLOAT8_ARRAY,
             ColumnType::Decimal { .. } => PgType::NUMERIC_ARRAY,
@@ -308,6 +315,7 @@ pub fn from_pg(pg_type: &PgType) -> Option<ColumnType> {
         PgType::INT2_ARRAY => element(ColumnType::Int2),
         PgType::INT4_ARRAY => element(ColumnType::Int4),
         PgType::INT8_ARRAY => element(ColumnType::Int8),
+        PgType::OID_ARRAY => element(ColumnType::Oid),
         PgType::FLOAT4_ARRAY => element(ColumnType::Float4),
         PgType::FLOAT8_ARRAY => element(ColumnType::Float8),
         PgType::TEXT_ARRAY | PgType::VARCHAR_ARRAY => element(ColumnType::Text),
@@ -323,6 +331,7 @@ pub fn pg_name(column_type: &ColumnType) -> String {
         ColumnType::Int2 => "smallint".into(),
         ColumnType::Int4 => "integer".into(),
         ColumnType::Int8 => "bigint".into(),
+        ColumnType::Oid => "oid".into(),
         ColumnType::Float4 => "real".into(),
         ColumnType::Float8 => "double precision".into(),
         ColumnType::Decimal { .. } => "numeric".into(),

@@ -66,6 +66,18 @@ async def main():
     # Whole numbers written in a query are of 32 bits.
     statement = await connection.prepare("SELECT 1 AS a, 1 + id AS b, 3000000000 AS c, count(*) AS d FROM lists GROUP BY 1 + id LIMIT 1")
     assert [column.type.name for column in statement.get_attributes()] == ["int4", "int4", "int8", "int8"]
+    arrays = ([1, None, 2**40], [uuid.UUID(int=3)], [decimal.Decimal("1.50")], [dt.date(2020, 1, 1)], [True, None])
+    row = await connection.fetchrow("SELECT $1::INT8[], $2::UUID[], $3::DECIMAL(5, 2)[], $4::DATE[], $5::BOOL[]", *arrays)
+    assert tuple(row) == arrays, row
+    # An enumerated type, which the client looks up; also its arrays, and a label that is added when a statement is prepared.
+    await connection.execute("CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE moods (m mood PRIMARY KEY, all_of mood[])")
+    insert = await connection.prepare("INSERT INTO moods VALUES ($1, $2)")
+    await insert.fetch("happy", ["sad", None])
+    await connection.execute("ALTER TYPE mood ADD VALUE 'ok' BEFORE 'happy'")
+    await insert.fetch("ok", [])
+    found = await connection.fetch("SELECT m, all_of FROM moods WHERE m >= $1 ORDER BY m", "ok")
+    assert [tuple(row) for row in found] == [("ok", []), ("happy", ["sad", None])], found
+    assert await connection.fetchval("SELECT count(*) FROM moods WHERE m = ANY($1)", ["ok", "sad"]) == 1
     row = await connection.fetchrow("BACKUP DATABASE asyncpg INTO $1 WITH encryption_passphrase = $2", "nodelocal://1/a", "p")
     assert row["status"] == "succeeded", row
     restore = "RESTORE DATABASE asyncpg FROM LATEST IN $1 WITH encryption_passphrase = $2, new_db_name = 'asyncpg2'"

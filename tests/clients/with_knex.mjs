@@ -31,10 +31,11 @@ const migrations = {
             t.integer("owner").unsigned().references("id").inTable("people").onDelete("CASCADE").onUpdate("CASCADE");
             t.text("name").defaultTo("nameless");
             t.enu("kind", ["cat", "dog"]);
+            t.enu("size", ["small", "large"], { useNative: true, enumName: "pet_size" }).defaultTo("small");
             t.date("born");
             t.unique(["owner", "name"], { indexName: "one_name" });
         })`,
-        `await knex.schema.dropTable("pets")`,
+        `await knex.schema.dropTable("pets"); await knex.schema.raw("DROP TYPE pet_size")`,
     ],
     "03_fill": [
         `await knex("people").insert([{ name: "ann", age: 30 }, { name: "bob", age: 40 }]);

@@ -21,6 +21,21 @@ CREATE TABLE part (
 );
 ALTER TABLE part DROP COLUMN gone;
 ALTER TABLE part ADD COLUMN later BOOL DEFAULT true;
+CREATE TYPE app.state AS ENUM ('new', 'it''s old');
+ALTER TYPE app.state ADD VALUE 'between' BEFORE 'it''s old';
+CREATE TABLE app.machine (
+    id INT PRIMARY KEY,
+    state app.state NOT NULL DEFAULT 'new'::app.state,
+    states app.state[],
+    name TEXT,
+    size INT,
+    twice INT GENERATED ALWAYS AS (size * 2) STORED,
+    boss INT DEFAULT 1 REFERENCES app.machine ON DELETE SET DEFAULT,
+    CONSTRAINT not_old CHECK (state <> 'it''s old'::app.state OR size > 0)
+);
+CREATE UNIQUE INDEX machine_name ON app.machine (lower(name)) WHERE size > 10;
+CREATE INDEX machine_sum ON app.machine ((size + twice), state DESC);
+COMMENT ON TYPE app.state IS 'how it is';
 CREATE TABLE no_key (v TEXT);
 ALTER TABLE no_key ADD COLUMN w INT;
 CREATE INDEX part_price ON part (price DESC, maker);
@@ -36,12 +51,14 @@ INSERT INTO part (maker, price, made, tags, doc, raw, "Odd ""name")
     SELECT 1 + i % 40, i / 7.0, TIMESTAMPTZ '2026-01-02 03:04:05.678+00', ARRAY['a', NULL, 'tab	"quote"'], '{"k": [1, "\n"]}', '\x00ff5c',
         '11111111-2222-3333-4444-555555555555'
     FROM generate_series(1, 5000) AS g (i);
+INSERT INTO app.machine (id, state, states, name, size, boss)
+    SELECT i, CASE WHEN i % 2 = 0 THEN 'between' ELSE 'new' END, ARRAY['new', NULL]::app.state[], 'M' || i, i, NULL FROM generate_series(1, 50) AS g (i);
 INSERT INTO no_key VALUES ('line
 end', 1), (NULL, NULL), ('\N', 2);
 SQL
 # A line of chance is in each.
 dump() { pg_dump "$@" | grep -v '^.\(un\)\?restrict '; }
-rows() { psql -XAtc 'SELECT * FROM part ORDER BY id' -c 'SELECT * FROM no_key ORDER BY w' -c 'SELECT * FROM all_costs ORDER BY name' "$1" | sha256sum; }
+rows() { psql -XAtc 'SELECT * FROM part ORDER BY id' -c 'SELECT * FROM no_key ORDER BY w' -c 'SELECT * FROM all_costs ORDER BY name' -c 'SELECT * FROM app.machine ORDER BY id' "$1" | sha256sum; }
 
 dump --schema-only store >"$directory/schema.sql"
 dump store >"$directory/whole.sql"
@@ -55,8 +72,13 @@ for database in by_psql by_pg_restore; do
     # Numbers go on after those there are.
     psql -XAtq -v ON_ERROR_STOP=1 -c "INSERT INTO part (maker) VALUES (1) RETURNING id > 5000 AND ticket > 10000" "$database" | grep -qx t
 done
+# As statements, of which some override what a column makes itself.
+dump --inserts -t part store | grep -c 'OVERRIDING SYSTEM VALUE' >/dev/null
+psql -Xqc 'CREATE DATABASE by_inserts'
+dump --inserts store | psql -Xq -v ON_ERROR_STOP=1 by_inserts >"$directory/restored"
+[ "$(rows by_inserts)" = "$(rows store)" ]
 [ "$(dump --schema-only -t part store | grep -c '^CREATE TABLE')" = 1 ]
-[ "$(dump --schema-only -n app store | grep -c '^CREATE TABLE')" = 1 ]
+[ "$(dump --schema-only -n app store | grep -c '^CREATE TABLE')" = 2 ]
 pg_dumpall --globals-only | grep -q '^CREATE ROLE root'
 
 psql -Xqc "BACKUP DATABASE by_psql INTO 'nodelocal://1/pg_dump' WITH encryption_passphrase = 'secret'" >/dev/null

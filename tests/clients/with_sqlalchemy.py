@@ -97,6 +97,19 @@ MIGRATIONS = [
     ("op.alter_column('a', 'name', nullable=False)", "op.alter_column('a', 'name', nullable=True)"),
     ("op.alter_column('a', 'age', new_column_name='years')", "op.alter_column('a', 'years', new_column_name='age')"),
     ("op.rename_table('b', 'c')", "op.rename_table('c', 'b')"),
+    (
+        "sa.Enum('low', 'high', name='level').create(op.get_bind()); "
+        "op.add_column('a', sa.Column('level', sa.Enum('low', 'high', name='level'), server_default='low'))",
+        "op.drop_column('a', 'level'); sa.Enum('low', 'high', name='level').drop(op.get_bind())",
+    ),
+    (
+        "op.add_column('a', sa.Column('doubled', sa.Integer, sa.Computed('years * 2', persisted=True)))",
+        "op.drop_column('a', 'doubled')",
+    ),
+    (
+        "op.create_index('a_lower', 'a', [sa.text('lower(name)')], unique=True, postgresql_where=sa.text('years > 5'))",
+        "op.drop_index('a_lower', 'a')",
+    ),
 ]
 
 
@@ -123,11 +136,17 @@ def migrations(engine, database):
         command.upgrade(config, "head")
         found = inspect(engine)
         assert set(found.get_table_names()) >= {"a", "c"}
-        assert [column["name"] for column in found.get_columns("a")] == ["id", "name", "years"]
+        columns = {column["name"]: column for column in found.get_columns("a")}
+        assert list(columns) == ["id", "name", "years", "level", "doubled"]
+        assert columns["level"]["type"].enums == ["low", "high"], columns
+        assert columns["doubled"]["computed"]["persisted"], columns
+        index = [index for index in found.get_indexes("a") if index["name"] == "a_lower"][0]
+        assert index["unique"] and index["expressions"] == ["lower(name)"], index
+        assert "years > 5" in index["dialect_options"]["postgresql_where"], index
         assert found.get_foreign_keys("c")[0]["options"] == {"ondelete": "SET NULL"}
         with engine.begin() as connection:
             connection.execute(sa.text("INSERT INTO a (name) VALUES ('x')"))
-            assert connection.execute(sa.text("SELECT years FROM a")).scalar_one() == 7
+            assert connection.execute(sa.text("SELECT years, level, doubled FROM a")).one() == (7, "low", 14)
         backup(engine, database)
         with engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM a"))
@@ -152,8 +171,8 @@ def backup(engine_, database):
             {"uri": uri, "secret": secret},
         )
     with engine(f"{database}2").connect() as connection:
-        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == "r10"
-        assert connection.execute(sa.text("SELECT name, years FROM a")).all() == [("x", 7)]
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == f"r{len(MIGRATIONS)}"
+        assert connection.execute(sa.text("SELECT name, years, level, doubled FROM a")).all() == [("x", 7, "low", 14)]
 
 
 def main():

@@ -110,6 +110,8 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
         }
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
             refuse_views_of(context, &table, &folded(old_column_name), false).await?;
+            // What a view says without a table in front could come to mean this column.
+            refuse_views_of(context, &table, &folded(new_column_name), false).await?;
             rename_column(&mut table, &folded(old_column_name), folded(new_column_name))?;
         }
         AlterTableOperation::RenameTable {
@@ -216,7 +218,7 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
                 let message = format!("multiple primary keys for table \"{}\" are not allowed", old.identity.name);
                 return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
             }
-            table.columns.retain(|column| !column.hidden);
+            table.columns.retain(|column| !column.hidden || column.generated.is_some());
             table.primary.name = String::new();
             let name = key.name.as_ref().map_or_else(|| free_name(&table, &[], "pkey"), folded);
             make_primary(context, &mut table, name, &keys_of(&key.columns)?).await?;

@@ -60,6 +60,10 @@ async fn settled(
         return Err(Error::new(code::FEATURE_NOT_SUPPORTED, message));
     }
     let mut expression = expression.clone();
+    // It gets its parentheses wherever it is written.
+    while let Expr::Nested(inner) = expression {
+        expression = *inner;
+    }
     enumeration::qualify(context, table.database, &mut expression).await?;
     let sql = sql_text(&expression);
     if purpose == Purpose::Column {
@@ -73,6 +77,7 @@ async fn settled(
         }
     }
     let schema = row_schema(table);
+    let context = &context.inside_database(table.database).await?;
     let compiled = compile(context, expression.clone(), &schema)?;
     if !is_immutable(context, expression, &schema)? {
         let message = match purpose {

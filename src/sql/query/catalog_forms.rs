@@ -425,6 +425,32 @@ pub fn named_oid(data_type: &SqlType) -> Option<&'static str> {
     NAMED_OIDS.into_iter().find(|known| *known == name)
 }
 
+/// What a query asks of domains and composite types only, of which there are none, as the NULL that it is: asyncpg asks so, in ways that
+/// DataFusion does not plan.
+pub fn of_no_type(expression: &Expr) -> Option<Expr> {
+    let Expr::Case { operand: None, conditions, else_result, .. } = expression else { return None };
+    let ([when], true) = (&conditions[..], else_result.as_ref().is_none_or(|other| is_null(other))) else {
+        return None;
+    };
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = &when.condition else { return None };
+    let (Expr::CompoundIdentifier(parts), Expr::Value(kind)) = (&**left, &**right) else { return None };
+    let is_kind = matches!(&kind.value, Value::SingleQuotedString(kind) if ["c", "d"].contains(&kind.as_str()));
+    if !is_kind || parts.last().is_none_or(|part| normalized(part) != "typtype") {
+        return None;
+    }
+    let result = when.result.to_string().to_lowercase();
+    let of_type = match (result.contains("array_agg("), result.contains("attname")) {
+        (true, true) => "TEXT[]",
+        (true, false) => "INT8[]",
+        (false, _) => "INT8",
+    };
+    Some(call(&format!("cast:{of_type}"), vec![Expr::Value(Value::Null.into())]))
+}
+
+fn is_null(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if value.value == Value::Null)
+}
+
 /// An expression to plan instead of one that only queries of the catalog have.
 pub fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
     Ok(match expression {

@@ -110,6 +110,7 @@ pub enum Visibility {
 /// Plans a query.
 pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planned> {
     let mut query = query.clone();
+    let is_of_catalog = catalog_forms::is_of_catalog(&query);
     let names = rewrite(&mut query)?;
     let planner = prepare(context, &query, extra, visibility).await?;
     let logical = planner.plan(query)?;
@@ -119,6 +120,13 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
     let schema = Arc::new(optimized.schema().as_arrow().clone());
     let column = |((field, column_type), origin): ((&Arc<_>, ColumnType), Option<Origin>)| {
         let field: &datafusion::arrow::datatypes::Field = field;
+        // What the catalog has lists of are object identifiers, which clients know by their type.
+        let column_type = match column_type {
+            ColumnType::Array(element) if is_of_catalog && *element == ColumnType::Int8 => {
+                ColumnType::Array(Box::new(ColumnType::Oid))
+            }
+            other => other,
+        };
         OutputColumn { name: names.shown(field.name()), column_type, origin }
     };
     let columns = schema.fields().iter().zip(canonical_types(&schema)).zip(origins).map(column).collect();
@@ -188,7 +196,7 @@ fn table_provider<'a>(
                 let seen = |column: &Column| {
                     (sight.all || !column.hidden) && sight.view.is_none_or(|view| view.knows(id, column))
                 };
-                let computed = computed(context, &table)?;
+                let computed = computed(context, &table).await?;
                 let table = StoreTable::new(table, context.txn().clone(), seen, sight.keyed).with_computed(computed);
                 Ok(Arc::new(table) as Arc<dyn TableProvider>)
             }
@@ -211,8 +219,15 @@ fn table_provider<'a>(
 }
 
 /// What the hidden columns of a table are computed from, as a filter would say it.
-fn computed(context: &Context, table: &TableDescriptor) -> Result<Vec<(ColumnId, datafusion::logical_expr::Expr)>> {
+async fn computed(
+    context: &Context,
+    table: &TableDescriptor,
+) -> Result<Vec<(ColumnId, datafusion::logical_expr::Expr)>> {
     let mut computed = Vec::new();
+    if table.columns.iter().all(|column| !column.hidden || column.generated.is_none()) {
+        return Ok(computed);
+    }
+    let context = &context.inside_database(table.database).await?;
     for column in table.columns.iter().filter(|column| column.hidden) {
         if let Some(sql) = &column.generated {
             let planned = expression::planned(context, expression::parse(sql)?, &expression::row_schema(table))?;

@@ -12,7 +12,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::cast;
-use datafusion::logical_expr::expr::FieldMetadata;
+use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -99,6 +99,11 @@ pub fn is_any() -> BinaryOperator {
 /// Whether one of the elements of an array is a value; not known if none is and some are NULL.
 fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef) -> DfResult<Expr> {
     let is_array = matches!(array_field.data_type(), DataType::List(_));
+    // A parameter is an array of what it is compared with.
+    if let Expr::Placeholder(Placeholder { id, field: None }) = array {
+        let field = anonymous_field(&ColumnType::Array(Box::new(of_field(value_field))));
+        return Ok(array_has(Expr::Placeholder(Placeholder { id, field: Some(field) }), value));
+    }
     if !is_array && !array_field.data_type().is_string() && !array_field.data_type().is_null() {
         return Err(Error::new(code::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
     }

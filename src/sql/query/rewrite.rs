@@ -177,6 +177,11 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         balance(expression);
+        if self.of_catalog
+            && let Some(null) = catalog_forms::of_no_type(expression)
+        {
+            *expression = null;
+        }
         if !self.of_catalog {
             literals::type_operands(expression);
         }
