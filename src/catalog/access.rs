@@ -178,7 +178,9 @@ impl Catalog {
 
     /// Replaces a descriptor; its name and parents must be the same.
     pub fn write(&self, descriptor: &Descriptor) -> Result<()> {
-        let json = serde_json::to_string(descriptor).map_err(|error| Error::corrupt(error.to_string()))?;
+        let mut descriptor = descriptor.clone();
+        descriptor.identity_mut().format = descriptor.needed_format();
+        let json = serde_json::to_string(&descriptor).map_err(|error| Error::corrupt(error.to_string()))?;
         DESCRIPTOR.put(&*self.txn, &[descriptor.id().0.into(), json.into()])
     }
 
@@ -389,6 +391,22 @@ mod tests {
         let with_null = [Datum::from("root"), Datum::Int(5), Datum::Null, Datum::Null];
         let (key, value) = encode_row(&table, &with_null).unwrap();
         assert_eq!(decode_row(&table, &key, &value).unwrap(), with_null, "a stored NULL is not a missing value");
+    }
+
+    #[test]
+    fn what_older_versions_do_not_know_they_are_told_to_refuse() {
+        let table = table_of(&system::USERS.descriptor).unwrap();
+        let with = |change: fn(&mut TableDescriptor)| {
+            let mut table = table.clone();
+            change(&mut table);
+            Descriptor::Table(table).needed_format()
+        };
+        assert_eq!(with(|_| {}), 1);
+        assert_eq!(with(|table| table.columns[1].generated = Some("1".into())), 2);
+        assert_eq!(
+            with(|table| table.indexes.push(Index { predicate: Some(ColumnId(1)), ..table.primary.clone() })),
+            2
+        );
     }
 
     #[test]

@@ -16,8 +16,10 @@ pub struct DescriptorId(pub u64);
 #[serde(transparent)]
 pub struct ColumnId(pub u32);
 
-/// The newest form of descriptors that this version reads, and the one it writes.
-pub const DESCRIPTOR_FORMAT: u32 = 1;
+/// The newest form of descriptors that this version reads. What older versions understand is written in theirs.
+pub const DESCRIPTOR_FORMAT: u32 = 2;
+/// The first form, without enumerated types, computed columns, partial indexes and `SET DEFAULT`.
+const FIRST_FORMAT: u32 = 1;
 
 /// What a role may do with an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +53,7 @@ impl Identity {
     pub fn new(id: DescriptorId, name: impl Into<String>, owner: &str) -> Identity {
         let all = |role: &str| Grant { role: role.into(), privileges: vec!["ALL".into()] };
         Identity {
-            format: DESCRIPTOR_FORMAT,
+            format: FIRST_FORMAT,
             id,
             name: name.into(),
             owner: owner.into(),
@@ -113,6 +115,24 @@ impl Descriptor {
         Err(super::Error::corrupt(format!(
             "\"{name}\" has descriptor format {format}; this version reads up to {DESCRIPTOR_FORMAT}"
         )))
+    }
+
+    /// The first form that can say what it says: whoever does not know that must refuse it, and not take it for less.
+    pub fn needed_format(&self) -> u32 {
+        let is_newer = match self {
+            Descriptor::Type(_) => true,
+            Descriptor::Table(table) => {
+                let sets_default =
+                    |key: &ForeignKey| [key.on_delete, key.on_update].contains(&ReferentialAction::SetDefault);
+                table.columns.iter().any(|column| column.generated.is_some())
+                    || table.indexes.iter().any(|index| index.predicate.is_some())
+                    || table.foreign_keys.iter().any(sets_default)
+                    || !self.made_types().is_empty()
+            }
+            Descriptor::View(_) => !self.made_types().is_empty(),
+            Descriptor::Database(_) | Descriptor::Schema(_) | Descriptor::Sequence(_) => false,
+        };
+        if is_newer { DESCRIPTOR_FORMAT } else { FIRST_FORMAT }
     }
 
     /// Its id.

@@ -155,6 +155,13 @@ def copy(connection):
         raise AssertionError("half of a row")
     except psycopg.errors.BadCopyFileFormat:
         pass
+    # What is computed is neither copied in nor out.
+    connection.execute("CREATE TABLE c3 (twice INT GENERATED ALWAYS AS (id * 2) STORED, id INT PRIMARY KEY)")
+    with cursor.copy("COPY c3 FROM STDIN") as copy:
+        copy.write_row((4,))
+    with cursor.copy("COPY c3 TO STDOUT") as copy:
+        assert list(copy.rows()) == [("4",)]
+    assert connection.execute("SELECT twice FROM c3").fetchone() == (8,)
     assert rows[8] == ("8", "row\t8\n") and rows[7] == ("7", None) and len(rows) == 1000
 
 

@@ -17,7 +17,8 @@ use super::super::text;
 use super::Row;
 use super::insert::{positions_of, table_named};
 use super::writer::{OnConflict, TableWriter};
-use crate::catalog::{ColumnType, Datum, TableDescriptor};
+use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor};
+use crate::parser::quote_ident_in_sql;
 
 /// Rows written at once.
 const ROWS_AT_ONCE: usize = 4096;
@@ -130,13 +131,26 @@ pub enum CopyWhat<'a> {
 }
 
 /// Takes a `COPY` statement apart.
-pub fn what<'a>(source: &'a CopySource, to: bool, target: &CopyTarget) -> Result<CopyWhat<'a>> {
+pub async fn what<'a>(
+    context: &Context,
+    source: &'a CopySource,
+    to: bool,
+    target: &CopyTarget,
+) -> Result<CopyWhat<'a>> {
     match (source, to, target) {
         (CopySource::Table { table_name, columns }, false, CopyTarget::Stdin) => {
             Ok(CopyWhat::In { table: table_name, columns })
         }
         (CopySource::Table { table_name, columns }, true, CopyTarget::Stdout) => {
-            let names: Vec<String> = columns.iter().map(Ident::to_string).collect();
+            let mut names: Vec<String> = columns.iter().map(Ident::to_string).collect();
+            // What is computed is not copied, unless it is named.
+            if let (true, Some(Descriptor::Table(table))) =
+                (names.is_empty(), context.find_object(&name_parts(table_name)?).await?.as_deref())
+                && table.columns.iter().any(|column| !column.hidden && column.generated.is_some())
+            {
+                let given = table.visible_columns().filter(|column| column.generated.is_none());
+                names = given.map(|column| quote_ident_in_sql(&column.name)).collect();
+            }
             let columns = if names.is_empty() { "*".to_string() } else { names.join(", ") };
             Ok(CopyWhat::Out(format!("SELECT {columns} FROM {table_name}")))
         }

@@ -218,11 +218,11 @@ impl TableWriter {
         for row in rows {
             let (key, value) = encode_row(&self.table, &row)?;
             if let Some(bulk) = &mut self.bulk {
-                bulk.push(self.table.primary.space, key.clone().into(), value.into()).await?;
                 for index in &self.table.indexes {
                     let Some((entry, pointer)) = index_entry(&self.table, index, &row, &key)? else { continue };
                     bulk.push(index.space, entry.into(), pointer.into()).await?;
                 }
+                bulk.push(self.table.primary.space, key.into(), value.into()).await?;
                 self.foreign.added(&row)?;
                 written.push(row);
                 continue;

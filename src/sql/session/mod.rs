@@ -557,7 +557,7 @@ impl Session {
             Ast::Copy { source, to, target, options, legacy_options, .. } => {
                 let format = CopyFormat::from_options(&[&options[..], &modern(legacy_options)?].concat())?;
                 let binary = format.binary;
-                match what(source, *to, target)? {
+                match what(context, source, *to, target).await? {
                     CopyWhat::In { table, columns } => {
                         let copy = CopyIn::new(context, table, columns, format).await?;
                         let columns = copy.types();
