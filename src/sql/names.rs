@@ -5,6 +5,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::error::{Error, Result, code};
+use crate::parser::quote_ident_in_sql;
 
 /// One part.
 pub fn folded(ident: &Ident) -> String {
@@ -18,6 +19,16 @@ pub fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
         ObjectNamePart::Function(_) => Err(Error::new(code::INVALID_NAME, "a name cannot be computed")),
     };
     name.0.iter().map(part).collect()
+}
+
+/// A name as it is written in SQL.
+pub fn written_name(parts: &[String]) -> ObjectName {
+    let part = |part: &String| {
+        let quoted = quote_ident_in_sql(part).starts_with('"');
+        let ident = if quoted { Ident::with_quote('"', part.clone()) } else { Ident::new(part.clone()) };
+        ObjectNamePart::Identifier(ident)
+    };
+    ObjectName(parts.iter().map(part).collect())
 }
 
 /// The parts of a name in a text, such as that which `nextval` is given.

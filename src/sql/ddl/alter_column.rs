@@ -56,10 +56,8 @@ pub async fn alter_column(
             return generated::refuse(table, name);
         }
         AlterColumnOperation::SetDefault { value } => {
-            let (sql, sequences) = {
-                let to = table.columns[position].column_type.clone();
-                default::normalize(context, table.database, value, &to).await?
-            };
+            let to = &table.columns[position].column_type;
+            let (sql, sequences) = default::normalize(context, table.database, value, to).await?;
             table.columns[position].default = Some(sql);
             let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
             table.sequences.extend(new);

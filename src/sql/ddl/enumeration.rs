@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType as SqlType, Expr, Ident, ObjectName, ObjectNamePart, Owner, Query,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, DataType as SqlType, Expr, Ident, ObjectName, Owner, Query, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::{folded, name_parts};
+use super::super::names::{folded, name_parts, written_name};
 use super::super::query::expression;
 use super::objects::new_identity;
 use super::{Outcome, owner, refuse_system};
@@ -19,7 +19,7 @@ use crate::catalog::{
     ViewDescriptor,
 };
 use crate::kv::LockMode;
-use crate::parser::{EnumAction, EnumStatement, LabelPlace, quote_ident_in_sql, sql_text};
+use crate::parser::{EnumAction, EnumStatement, LabelPlace, sql_text};
 
 /// The most bytes of a label, which clients rely on.
 const MAX_LABEL_BYTES: usize = 63;
@@ -191,7 +191,7 @@ async fn change(context: &Context, before: TypeDescriptor, after: TypeDescriptor
 fn rename_in(user: &mut Descriptor, from: &[String], to: &[String]) -> Result<()> {
     let mut rename = |name: &mut ObjectName| {
         if name_parts(name).is_ok_and(|parts| parts == from) {
-            *name = written(to);
+            *name = written_name(to);
         }
     };
     match user {
@@ -445,16 +445,6 @@ pub fn forget_expressions(table: &mut TableDescriptor, made: &EnumType) -> Resul
     Ok(())
 }
 
-/// A name as it is written in SQL.
-fn written(parts: &[String]) -> ObjectName {
-    let part = |part: &String| {
-        let quoted = quote_ident_in_sql(part).starts_with('"');
-        let ident = if quoted { Ident::with_quote('"', part.clone()) } else { Ident::new(part.clone()) };
-        ObjectNamePart::Identifier(ident)
-    };
-    ObjectName(parts.iter().map(part).collect())
-}
-
 /// Visits the names of all types in casts that `sqlparser` does not know.
 fn each_type<T: VisitMut>(tree: &mut T, visit: &mut dyn FnMut(&mut ObjectName)) {
     struct Types<'a>(&'a mut dyn FnMut(&mut ObjectName));
@@ -500,7 +490,7 @@ pub async fn qualify<T: VisitMut>(
         if descriptor.database != database {
             return Err(Error::unsupported("a type of another database"));
         }
-        let qualified = written(&[made.schema.clone(), made.name.clone()]);
+        let qualified = written_name(&[made.schema.clone(), made.name.clone()]);
         each_type(tree, &mut |other| {
             if *other == name {
                 other.clone_from(&qualified);

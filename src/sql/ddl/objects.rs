@@ -6,18 +6,18 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sqlparser::ast::{
-    CreateView, Ident, ObjectName, ObjectNamePart, Query, SchemaName, Statement as Ast, TableAlias, TableFactor,
-    VisitMut, VisitorMut,
+    CreateView, ObjectName, ObjectNamePart, Query, SchemaName, Statement as Ast, TableAlias, TableFactor, VisitMut,
+    VisitorMut,
 };
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::name_parts;
+use super::super::names::{name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
 use super::{Outcome, enumeration};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
-use crate::parser::{quote_ident_in_sql, sql_text};
+use crate::parser::sql_text;
 
 /// A name and a number for a new object of the user.
 pub async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
@@ -170,12 +170,7 @@ impl VisitorMut for Qualify {
         if let Ok(parts) = name_parts(relation)
             && let Some(qualified) = self.full.get(&parts)
         {
-            let part = |name: &String| {
-                let quoted = quote_ident_in_sql(name).starts_with('"');
-                let ident = if quoted { Ident::with_quote('"', name.clone()) } else { Ident::new(name.clone()) };
-                ObjectNamePart::Identifier(ident)
-            };
-            relation.0 = qualified.iter().map(part).collect();
+            *relation = written_name(qualified);
         }
         ControlFlow::Continue(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use postgres_types::Type as PgType;
 use sqlparser::ast::{Expr, Statement as Ast};
 
+use super::super::context::Context;
 use super::super::describe::{Description, placeholders};
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
@@ -52,16 +53,21 @@ impl Session {
         self.statements.remove(name).is_some()
     }
 
+    /// The surroundings of what is looked up or computed beside a statement: those of the open transaction, or of a new one.
+    async fn surroundings(&self) -> Result<Context> {
+        Ok(match &self.state {
+            State::Open(open) => self.context(open),
+            _ => self.context(&self.begin().await?),
+        })
+    }
+
     /// The types that a client declares by their object identifiers; none where it leaves that open.
-    pub async fn declared_types(&mut self, oids: &[u32]) -> Result<Vec<Option<ColumnType>>> {
+    pub async fn declared_types(&self, oids: &[u32]) -> Result<Vec<Option<ColumnType>>> {
         if oids.iter().all(|oid| *oid == 0 || PgType::from_oid(*oid).is_some()) {
             let known = |oid: &u32| PgType::from_oid(*oid).and_then(|known| from_pg(&known));
             return Ok(oids.iter().map(known).collect());
         }
-        let context = match &self.state {
-            State::Open(open) => self.context(open),
-            _ => self.context(&self.begin().await?),
-        };
+        let context = self.surroundings().await?;
         let mut types = Vec::with_capacity(oids.len());
         for oid in oids {
             types.push(context.type_with_oid(*oid).await?);
@@ -70,15 +76,12 @@ impl Session {
     }
 
     /// The types of a prepared statement's parameters as they are now: a type that somebody made may have other labels since.
-    pub async fn parameter_types(&mut self, prepared: &Prepared) -> Result<Vec<ColumnType>> {
+    pub async fn parameter_types(&self, prepared: &Prepared) -> Result<Vec<ColumnType>> {
         let mut types = prepared.description.parameters.clone();
         if types.iter().all(|column_type| column_type.made_type().is_none()) {
             return Ok(types);
         }
-        let context = match &self.state {
-            State::Open(open) => self.context(open),
-            _ => self.context(&self.begin().await?),
-        };
+        let context = self.surroundings().await?;
         for copy in types.iter_mut().filter_map(ColumnType::enumeration_mut) {
             if let Some(Descriptor::Type(made)) = context.catalog().find(copy.id).await?.as_deref()
                 && let ColumnType::Enum(now) = context.made_type(made).await?
@@ -112,10 +115,7 @@ impl Session {
                 let parameters = placeholders(&inner.ast);
                 let statement = Statement::Sql(Box::new(inner));
                 let parsed = Some(Parsed { statement, span: 0..0, parameters });
-                let context = match &self.state {
-                    State::Open(open) => self.context(open),
-                    _ => self.context(&self.begin().await?),
-                };
+                let context = self.surroundings().await?;
                 let declared = data_types.iter().map(|data_type| context.column_type(data_type).map(Some));
                 let declared = declared.collect::<Result<Vec<_>>>()?;
                 let description = match &parsed {
@@ -156,7 +156,7 @@ impl Session {
         }
     }
 
-    async fn values_for(&mut self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
+    async fn values_for(&self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
         let types = &self.parameter_types(prepared).await?;
         if given.len() != types.len() {
             let message = format!("wrong number of parameters for prepared statement \"{name}\"");
@@ -166,10 +166,7 @@ impl Session {
         if given.is_empty() {
             return Ok(Vec::new());
         }
-        let context = match &self.state {
-            State::Open(open) => self.context(open),
-            _ => self.context(&self.begin().await?),
-        };
+        let context = self.surroundings().await?;
         let value = |(expression, column_type): (&Expr, &crate::catalog::ColumnType)| {
             Ok((column_type.clone(), expression::value_for(&context, expression, column_type)?))
         };
