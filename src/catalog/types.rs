@@ -98,6 +98,14 @@ impl ColumnType {
         self.enumeration().map(|enumeration| enumeration.id)
     }
 
+    /// Whether values are instants, or have them inside: what their text means depends on a time zone.
+    pub fn has_instants(&self) -> bool {
+        match self {
+            ColumnType::Array(element) => element.has_instants(),
+            other => *other == ColumnType::TimestampTz,
+        }
+    }
+
     /// Whether it is one of the character types.
     pub fn is_character(&self) -> bool {
         matches!(self, ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_))

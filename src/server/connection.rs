@@ -30,7 +30,7 @@ use super::cancel::{CancelKey, CancelKeys};
 use super::copy_binary::{self, BinaryRows};
 use super::message;
 use super::parameter;
-use super::value::data_row;
+use super::value::{Look, data_row};
 use crate::catalog::Datum;
 use crate::parser;
 use crate::sql::error::code;
@@ -551,6 +551,7 @@ impl Connection {
     /// Sends rows, at most `limit`; `true` if there may be more.
     async fn send_rows(&mut self, rows: &mut OpenRows, formats: &[i16], limit: Option<u64>) -> Result<bool, Stop> {
         let mut left = limit.unwrap_or(u64::MAX);
+        let look = Look { formats, zone: self.session.time_zone() };
         loop {
             let (batch, start) = match rows.current.take() {
                 Some(current) => current,
@@ -564,7 +565,7 @@ impl Connection {
                     rows.current = Some((batch, row));
                     return Ok(true);
                 }
-                let data = data_row(&batch, row, &rows.columns, formats)?;
+                let data = data_row(&batch, row, &rows.columns, look)?;
                 self.outgoing.feed(Message::DataRow(data)).await?;
                 rows.sent += 1;
                 left -= 1;
@@ -657,11 +658,12 @@ impl Connection {
             );
             return Err(Error::new(code::PROTOCOL_VIOLATION, message).into());
         }
+        let zone = self.session.time_zone();
         let mut parameters = Vec::with_capacity(types.len());
         for (index, (bytes, column_type)) in bind.parameters.iter().zip(types).enumerate() {
             let format = message::format_of(&bind.parameter_format_codes, index);
             let datum = match bytes {
-                Some(bytes) => parameter::decode(bytes, format, column_type)?,
+                Some(bytes) => parameter::decode(bytes, format, column_type, zone)?,
                 None => Datum::Null,
             };
             parameters.push((column_type.clone(), datum));
@@ -720,7 +722,7 @@ impl Connection {
     ) -> (Vec<OutputColumn>, Batches) {
         match &prepared.description.columns {
             Some(described) if *described != columns && described.len() == columns.len() => {
-                (described.clone(), sql::convert_batches(batches, columns, described.clone()))
+                (described.clone(), sql::convert_batches(batches, columns, described.clone(), self.session.time_zone()))
             }
             _ => (columns, batches),
         }

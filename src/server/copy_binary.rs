@@ -6,10 +6,10 @@ use datafusion::arrow::array::RecordBatch;
 
 use super::message::BINARY;
 use super::parameter::decode;
-use super::value::data_row;
+use super::value::{Look, data_row};
 use crate::catalog::{ColumnType, Datum};
 use crate::sql::error::code;
-use crate::sql::{Error, OutputColumn, Result};
+use crate::sql::{Error, OutputColumn, Result, TimeZone};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Flags and the length of the header's extension.
@@ -30,7 +30,7 @@ pub fn header() -> Bytes {
 
 /// One row of a batch.
 pub fn row(batch: &RecordBatch, row: usize, columns: &[OutputColumn]) -> Result<Bytes> {
-    let values = data_row(batch, row, columns, &[BINARY])?;
+    let values = data_row(batch, row, columns, Look { formats: &[BINARY], zone: TimeZone::UTC })?;
     let mut bytes = BytesMut::with_capacity(values.data.len() + 2);
     bytes.put_i16(values.field_count);
     bytes.put_slice(&values.data);
@@ -137,7 +137,7 @@ impl BinaryRows {
             rest = after;
         }
         let read = |(value, column_type): (Option<&[u8]>, &ColumnType)| match value {
-            Some(value) => decode(value, BINARY, column_type),
+            Some(value) => decode(value, BINARY, column_type, TimeZone::UTC),
             None => Ok(Datum::Null),
         };
         self.rows += 1;

@@ -7,21 +7,21 @@ use super::value::{EPOCH_DAYS, EPOCH_MICROS};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::sql::error::code;
 use crate::sql::types::pg_name;
-use crate::sql::{Error, Result, text};
+use crate::sql::{Error, Result, TimeZone, text};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// 0001-01-01 and 9999-12-31, between which dates are written with four digits and no era, in days since 1970-01-01.
 const FIRST_DAY: i64 = -719_162;
 const LAST_DAY: i64 = 2_932_896;
 
-/// Reads a parameter.
-pub fn decode(bytes: &[u8], format: i16, column_type: &ColumnType) -> Result<Datum<'static>> {
+/// Reads a parameter; in text, an instant without an offset is one in `zone`.
+pub fn decode(bytes: &[u8], format: i16, column_type: &ColumnType, zone: TimeZone) -> Result<Datum<'static>> {
     if format == BINARY {
         let malformed =
             || Error::new("22P03", format!("incorrect binary data format in a parameter of type {column_type}"));
         return decode_binary(bytes, column_type)?.ok_or_else(malformed);
     }
-    text::parse(utf8(bytes)?, column_type)
+    text::parse(utf8(bytes)?, column_type, zone)
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
@@ -60,15 +60,15 @@ fn decode_binary(mut bytes: &[u8], column_type: &ColumnType) -> Result<Option<Da
         }
         ColumnType::Uuid if sized(16) => Datum::Bytes(bytes.to_vec().into()),
         ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Enum(_) => {
-            text::parse(utf8(bytes)?, column_type)?
+            text::parse(utf8(bytes)?, column_type, TimeZone::UTC)?
         }
         ColumnType::Json => {
             let plain = bytes.strip_prefix(&[1]).unwrap_or(bytes);
-            text::parse(utf8(plain)?, column_type)?
+            text::parse(utf8(plain)?, column_type, TimeZone::UTC)?
         }
         ColumnType::Bytes => Datum::Bytes(bytes.to_vec().into()),
         ColumnType::Decimal { .. } => match numeric_text(bytes) {
-            Some(digits) => text::parse(&digits, column_type)?,
+            Some(digits) => text::parse(&digits, column_type, TimeZone::UTC)?,
             None => return Ok(None),
         },
         ColumnType::Array(element) => return decode_array(bytes, element),

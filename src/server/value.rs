@@ -7,7 +7,7 @@ use pgwire::messages::data::DataRow;
 use super::message::{BINARY, format_of};
 use crate::catalog::{ColumnType, Datum};
 use crate::sql::types::pg_type;
-use crate::sql::{Error, OutputColumn, Result, datum_at, text};
+use crate::sql::{Error, OutputColumn, Result, TimeZone, datum_at, text};
 
 /// 2000-01-01, from which PostgreSQL counts, in days and microseconds since 1970-01-01.
 pub const EPOCH_DAYS: i64 = 10_957;
@@ -15,8 +15,18 @@ pub const EPOCH_DAYS: i64 = 10_957;
 pub const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
 const NUMERIC_NEGATIVE: u16 = 0x4000;
 
+/// How values go over the wire.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The formats of the columns, as a client asks for them.
+    pub formats: &'a [i16],
+    /// The time zone of instants in text.
+    pub zone: TimeZone,
+}
+
 /// One row of a batch.
-pub fn data_row(batch: &RecordBatch, row: usize, columns: &[OutputColumn], formats: &[i16]) -> Result<DataRow> {
+pub fn data_row(batch: &RecordBatch, row: usize, columns: &[OutputColumn], look: Look<'_>) -> Result<DataRow> {
+    let Look { formats, zone } = look;
     let mut data = BytesMut::with_capacity(64);
     let mut scratch = String::new();
     for (index, (array, column)) in batch.columns().iter().zip(columns).enumerate() {
@@ -30,7 +40,7 @@ pub fn data_row(batch: &RecordBatch, row: usize, columns: &[OutputColumn], forma
             data.put_slice(text.as_bytes());
         } else {
             scratch.clear();
-            text::format(&mut scratch, &datum, &column.column_type);
+            text::format(&mut scratch, &datum, &column.column_type, zone);
             data.put_i32(scratch.len() as i32);
             data.put_slice(scratch.as_bytes());
         }
@@ -71,7 +81,7 @@ fn put_binary(data: &mut BytesMut, datum: &Datum<'_>, column_type: &ColumnType) 
         }
         (Datum::Text(_), ColumnType::Char(_)) => {
             let mut padded = String::new();
-            text::format(&mut padded, datum, column_type);
+            text::format(&mut padded, datum, column_type, TimeZone::UTC);
             data.put_slice(padded.as_bytes());
         }
         (Datum::Text(text), _) => data.put_slice(text.as_bytes()),
@@ -166,7 +176,7 @@ mod tests {
         for (datum, column_type) in cases {
             let mut data = BytesMut::new();
             put_binary(&mut data, &datum, &column_type).unwrap();
-            assert_eq!(decode(&data, BINARY, &column_type).unwrap(), datum, "{column_type}");
+            assert_eq!(decode(&data, BINARY, &column_type, TimeZone::UTC).unwrap(), datum, "{column_type}");
         }
     }
 }

@@ -21,6 +21,7 @@ use futures::StreamExt;
 use super::error::{Error, Result, code};
 use super::query::{Batches, OutputColumn, schema_of};
 use super::text;
+use super::time_zone::TimeZone;
 use super::types::{MAX_DECIMAL_PRECISION, arrow_type, of_field, pg_name};
 use crate::catalog::{ColumnType, Datum, EnumType, Interval};
 
@@ -200,8 +201,8 @@ pub fn datum_at<'a>(array: &'a dyn Array, index: usize, column_type: &ColumnType
         ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) | ColumnType::Json => {
             Datum::Text(Cow::Borrowed(array.as_string::<i32>().value(index)))
         }
-        ColumnType::Uuid => text::parse(array.as_string::<i32>().value(index), &ColumnType::Uuid)?,
-        ColumnType::Enum(_) => text::parse(array.as_string::<i32>().value(index), column_type)?,
+        ColumnType::Uuid => text::parse(array.as_string::<i32>().value(index), &ColumnType::Uuid, TimeZone::UTC)?,
+        ColumnType::Enum(_) => text::parse(array.as_string::<i32>().value(index), column_type, TimeZone::UTC)?,
         ColumnType::Bytes => Datum::Bytes(Cow::Borrowed(array.as_binary::<i32>().value(index))),
         ColumnType::Date => Datum::Int(array.as_primitive::<Date32Type>().value(index).into()),
         ColumnType::Time => Datum::Int(array.as_primitive::<Time64MicrosecondType>().value(index)),
@@ -278,26 +279,41 @@ pub fn only_value(array: &ArrayRef) -> Result<ScalarValue> {
 }
 
 /// The value at `index` of an array of any type, converted for storage in a column as an assignment converts.
-pub fn assign(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Vec<Datum<'static>>> {
-    convert(array, from, to, false)
+pub fn assign(array: &ArrayRef, from: &ColumnType, to: &ColumnType, zone: TimeZone) -> Result<Vec<Datum<'static>>> {
+    convert(array, from, to, Cast { explicit: false, zone })
 }
 
 /// Converts as `CAST` does: text too long is cut.
-pub fn explicit_cast(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Vec<Datum<'static>>> {
-    convert(array, from, to, true)
+pub fn explicit_cast(
+    array: &ArrayRef,
+    from: &ColumnType,
+    to: &ColumnType,
+    zone: TimeZone,
+) -> Result<Vec<Datum<'static>>> {
+    convert(array, from, to, Cast { explicit: true, zone })
 }
 
-fn convert(array: &ArrayRef, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Vec<Datum<'static>>> {
+/// How a value becomes one of another type.
+#[derive(Clone, Copy)]
+struct Cast {
+    /// As `CAST` does, not as an assignment.
+    explicit: bool,
+    /// Where an instant and a local time become each other.
+    zone: TimeZone,
+}
+
+fn convert(array: &ArrayRef, from: &ColumnType, to: &ColumnType, how: Cast) -> Result<Vec<Datum<'static>>> {
     let source = canonical_array(array, from)?;
     let one = |index: usize| -> Result<Datum<'static>> {
         let datum = datum_at(&*source, index, from)?;
-        convert_datum(datum, from, to, truncate).map(Datum::into_owned)
+        convert_datum(datum, from, to, how).map(Datum::into_owned)
     };
     (0..source.len()).map(one).collect()
 }
 
-fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, truncate: bool) -> Result<Datum<'a>> {
-    let cannot = || match truncate {
+fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, how: Cast) -> Result<Datum<'a>> {
+    let Cast { explicit, zone } = how;
+    let cannot = || match explicit {
         true => Error::new(code::CANNOT_COERCE, format!("cannot cast type {} to {}", pg_name(from), pg_name(to))),
         false => {
             let message = format!("column is of type {} but expression is of type {}", pg_name(to), pg_name(from));
@@ -310,15 +326,15 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
         (datum, to) if from == to => datum,
         // The one may be older than the other, and have fewer labels.
         (Datum::Int(number), ColumnType::Enum(made)) if from.made_type() == Some(made.id) => Datum::Int(number),
-        (Datum::Text(text), to) if to.is_character() => text::fit_text(text.into_owned(), to, truncate)?,
-        (Datum::Text(text), to) if from.is_character() => text::parse(&text, to)?,
+        (Datum::Text(text), to) if to.is_character() => text::fit_text(text.into_owned(), to, explicit)?,
+        (Datum::Text(text), to) if from.is_character() => text::parse(&text, to, zone)?,
         (datum, to) if to.is_character() => {
             let mut out = String::new();
             match &datum {
                 Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-                _ => text::format(&mut out, &datum, from),
+                _ => text::format(&mut out, &datum, from, zone),
             }
-            text::fit_text(out, to, truncate)?
+            text::fit_text(out, to, explicit)?
         }
         (Datum::Int(value), to) if to.is_integer() && from.is_integer() => text::fit_int(value, to)?,
         (Datum::Int(value), ColumnType::Float4 | ColumnType::Float8) if from.is_integer() => Datum::Float(value as f64),
@@ -341,8 +357,8 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
         }
         (Datum::Float(value), ColumnType::Decimal { .. }) => {
             let mut text = String::new();
-            text::format(&mut text, &Datum::Float(value), from);
-            text::parse(&text, to)?
+            text::format(&mut text, &Datum::Float(value), from, zone);
+            text::parse(&text, to, zone)?
         }
         (Datum::Decimal(value), to) => {
             let ColumnType::Decimal { scale: from_scale, .. } = from else { return Err(cannot()) };
@@ -356,34 +372,34 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, trunc
                 }
                 ColumnType::Float4 | ColumnType::Float8 => {
                     let mut digits = String::new();
-                    text::format(&mut digits, &Datum::Decimal(value), from);
-                    text::parse(&digits, to)?
+                    text::format(&mut digits, &Datum::Decimal(value), from, zone);
+                    text::parse(&digits, to, zone)?
                 }
                 _ => return Err(cannot()),
             }
         }
-        (Datum::Bool(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if truncate => {
+        (Datum::Bool(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) if explicit => {
             Datum::Int(value.into())
         }
-        (Datum::Int(value), ColumnType::Bool) if truncate && from.is_integer() => Datum::Bool(value != 0),
+        (Datum::Int(value), ColumnType::Bool) if explicit && from.is_integer() => Datum::Bool(value != 0),
         (Datum::Int(value), to) => match (from, to) {
-            (ColumnType::Date, ColumnType::Timestamp | ColumnType::TimestampTz) => {
+            (ColumnType::Date, ColumnType::Timestamp) => {
                 Datum::Int(value.checked_mul(MICROS_PER_DAY).ok_or_else(range)?)
             }
-            (ColumnType::Timestamp | ColumnType::TimestampTz, ColumnType::Date) => {
-                Datum::Int(value.div_euclid(MICROS_PER_DAY))
+            (ColumnType::Date, ColumnType::TimestampTz) => {
+                Datum::Int(zone.instant(value.checked_mul(MICROS_PER_DAY).ok_or_else(range)?))
             }
-            (ColumnType::Timestamp | ColumnType::TimestampTz, ColumnType::Time) => {
-                Datum::Int(value.rem_euclid(MICROS_PER_DAY))
-            }
-            (ColumnType::Timestamp, ColumnType::TimestampTz) | (ColumnType::TimestampTz, ColumnType::Timestamp) => {
-                Datum::Int(value)
-            }
+            (ColumnType::Timestamp, ColumnType::Date) => Datum::Int(value.div_euclid(MICROS_PER_DAY)),
+            (ColumnType::TimestampTz, ColumnType::Date) => Datum::Int(zone.local(value).div_euclid(MICROS_PER_DAY)),
+            (ColumnType::Timestamp, ColumnType::Time) => Datum::Int(value.rem_euclid(MICROS_PER_DAY)),
+            (ColumnType::TimestampTz, ColumnType::Time) => Datum::Int(zone.local(value).rem_euclid(MICROS_PER_DAY)),
+            (ColumnType::Timestamp, ColumnType::TimestampTz) => Datum::Int(zone.instant(value)),
+            (ColumnType::TimestampTz, ColumnType::Timestamp) => Datum::Int(zone.local(value)),
             _ => return Err(cannot()),
         },
         (Datum::Array(items), ColumnType::Array(to)) => {
             let ColumnType::Array(from) = from else { return Err(cannot()) };
-            let items = items.into_iter().map(|item| convert_datum(item, from, to, truncate));
+            let items = items.into_iter().map(|item| convert_datum(item, from, to, how));
             Datum::Array(items.collect::<Result<_>>()?)
         }
         _ => return Err(cannot()),
@@ -407,14 +423,14 @@ fn rescale(value: i128, from_scale: u8, precision: Option<u8>, scale: u8) -> Res
 }
 
 /// Converts the batches of a result from the types of its columns to others.
-pub fn convert_batches(batches: Batches, from: Vec<OutputColumn>, to: Vec<OutputColumn>) -> Batches {
+pub fn convert_batches(batches: Batches, from: Vec<OutputColumn>, to: Vec<OutputColumn>, zone: TimeZone) -> Batches {
     let schema = schema_of(&to);
     let convert = move |batch: Result<RecordBatch>| {
         let batch = batch?;
         let mut columns = Vec::with_capacity(to.len());
         for ((array, from), to) in batch.columns().iter().zip(&from).zip(&to) {
             let mut builder = ColumnBuilder::new(&to.column_type);
-            for datum in explicit_cast(array, &from.column_type, &to.column_type)? {
+            for datum in explicit_cast(array, &from.column_type, &to.column_type, zone)? {
                 builder.push(&datum)?;
             }
             columns.push(builder.finish()?);

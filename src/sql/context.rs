@@ -12,6 +12,7 @@ use super::error::{Error, Result, code};
 use super::names::name_parts;
 use super::query::sequences::SessionSequences;
 use super::settings::SessionSettings;
+use super::time_zone::TimeZone;
 use super::types;
 use crate::catalog::{Catalog, ColumnType, Descriptor, DescriptorId, PUBLIC_SCHEMA, TypeDescriptor};
 use crate::kv::{SpaceId, Txn};
@@ -164,6 +165,11 @@ impl Context {
         &self.session
     }
 
+    /// The time zone of the session.
+    pub fn zone(&self) -> TimeZone {
+        self.session.settings.zone()
+    }
+
     /// The same statement's surroundings in another transaction.
     pub fn in_txn(&self, txn: Arc<dyn Txn>) -> Context {
         let transaction = TransactionFacts::new(self.transaction.locks.clone());
@@ -175,6 +181,13 @@ impl Context {
         let name = self.catalog.get(database).await?.name().to_string();
         let session = SessionFacts { database: name, ..self.session().clone() };
         Ok(Context { session: Arc::new(session), ..self.clone() })
+    }
+
+    /// The same for what is computed from a row and kept with it, which must not depend on who computes it.
+    pub async fn for_stored_values(&self, database: DescriptorId) -> Result<Context> {
+        let inside = self.inside_database(database).await?;
+        let session = SessionFacts { settings: Arc::default(), ..inside.session().clone() };
+        Ok(Context { session: Arc::new(session), ..inside })
     }
 
     /// Waits for something inside a function that cannot be asynchronous.

@@ -48,7 +48,7 @@ pub async fn of_query(
     let mut values = Vec::new();
     for (text, column_type) in parameters.iter().zip(parameter_types(context, Some(query), settings).await?) {
         let value = match text {
-            Some(text) => text::parse(text, &column_type)?,
+            Some(text) => text::parse(text, &column_type, context.zone())?,
             None => Datum::Null,
         };
         values.push((column_type, value));
@@ -62,7 +62,7 @@ pub async fn of_query(
     };
     let mut ids = Vec::new();
     while let Some(batch) = batches.try_next().await? {
-        for datum in super::arrays::assign(batch.column(0), &column.column_type, &ColumnType::Int8)? {
+        for datum in super::arrays::assign(batch.column(0), &column.column_type, &ColumnType::Int8, context.zone())? {
             ids.extend(datum.as_int());
         }
     }

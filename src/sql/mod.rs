@@ -27,6 +27,7 @@ mod show;
 mod show_backup;
 pub mod text;
 mod time_travel;
+pub mod time_zone;
 pub mod types;
 mod zone;
 
@@ -40,6 +41,7 @@ pub use error::{Error, Result};
 pub use query::{Batches, OutputColumn};
 pub use session::{Parameter, Prepared, Response, Session, Status, copy_header, copy_lines};
 pub use settings::reported as reported_settings;
+pub use time_zone::TimeZone;
 
 /// What `version()` and `server_version` say. Clients read the number to choose what they send.
 pub const VERSION: &str = concat!("PostgreSQL 15.0 (keepsafe ", env!("CARGO_PKG_VERSION"), ")");

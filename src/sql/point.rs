@@ -27,6 +27,7 @@ use super::names::{folded, name_parts};
 use super::query::{Batches, Origin, OutputColumn, placeholder, schema_of};
 use super::session::Parameter;
 use super::text;
+use super::time_zone::TimeZone;
 use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor, decode_row, push_index_key};
 use crate::kv::LockMode;
 
@@ -360,9 +361,12 @@ fn constant(expression: &Expr, to: &ColumnType, parameters: &[Parameter]) -> Opt
             Value::Null => Some(Datum::Null),
             Value::Boolean(value) if *to == ColumnType::Bool => Some(Datum::Bool(*value)),
             Value::Number(digits, _) if to.is_integer() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text::parse(digits, to).ok()
+                text::parse(digits, to, TimeZone::UTC).ok()
             }
-            Value::SingleQuotedString(literal) if !matches!(to, ColumnType::Char(_)) => text::parse(literal, to).ok(),
+            // Not what compares by rules of its own, or means something else in another session.
+            Value::SingleQuotedString(literal) if !matches!(to, ColumnType::Char(_)) && !to.has_instants() => {
+                text::parse(literal, to, TimeZone::UTC).ok()
+            }
             _ => None,
         },
         _ => None,

@@ -58,7 +58,7 @@ fn first_run(context: &Context, given: &Text) -> Result<Timestamp> {
     if given.trim().eq_ignore_ascii_case("now") {
         return Ok(context.engine().store().now()?);
     }
-    match text::parse(given, &ColumnType::TimestampTz) {
+    match text::parse(given, &ColumnType::TimestampTz, context.zone()) {
         Ok(Datum::Int(micros)) => Ok(Timestamp::from_micros(micros)),
         _ => {
             let message = format!("invalid value for option first_run: \"{given}\"");

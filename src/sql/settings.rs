@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::{Error, Result, code};
+use super::time_zone::TimeZone;
 use crate::catalog::settings::{ClusterSetting, SettingKind};
 use crate::kv::Txn;
 use crate::time::parse_duration;
@@ -21,6 +22,8 @@ enum Kind {
     Duration,
     /// The name of UTF-8, or of what is left as it is.
     Encoding,
+    /// A time zone.
+    TimeZone,
     /// It cannot be set.
     ReadOnly,
 }
@@ -82,21 +85,25 @@ const SESSION_SETTINGS: [SessionSetting; 34] = [
     setting("statement_timeout", "0", Kind::Duration),
     setting("synchronize_seqscans", "on", BOOLEAN),
     setting("synchronous_commit", "on", Kind::OneOf(&["on"])),
-    reported_setting("timezone", "UTC", Kind::OneOf(&["UTC", "GMT", "Etc/UTC", "Z", "0", "default", "local"])),
+    reported_setting("timezone", "UTC", Kind::TimeZone),
     setting("transaction_isolation", "serializable", ISOLATION),
     setting("transaction_read_only", "off", Kind::OneOf(&["off", "false", "0"])),
     setting("transaction_timeout", "0", Kind::Duration),
     setting("xmloption", "content", Kind::OneOf(&["content"])),
 ];
 
-/// The settings that clients are told of, with the names and defaults they have on the wire.
-pub fn reported() -> Vec<(&'static str, &'static str)> {
-    let wire_name = |name: &'static str| match name {
+/// How PostgreSQL spells it.
+fn wire_name(name: &'static str) -> &'static str {
+    match name {
         "datestyle" => "DateStyle",
         "intervalstyle" => "IntervalStyle",
         "timezone" => "TimeZone",
         other => other,
-    };
+    }
+}
+
+/// The settings that clients are told of, with the names and defaults they have on the wire.
+pub fn reported() -> Vec<(&'static str, &'static str)> {
     SESSION_SETTINGS
         .iter()
         .filter(|setting| setting.reported)
@@ -108,6 +115,7 @@ pub fn reported() -> Vec<(&'static str, &'static str)> {
 #[derive(Clone, Default)]
 pub struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
+    zone: TimeZone,
 }
 
 fn find(name: &str) -> Result<&'static SessionSetting> {
@@ -131,10 +139,13 @@ impl SessionSettings {
         let setting = find(name)?;
         let Some(value) = value else {
             self.changed.remove(setting.name);
+            if setting.kind == Kind::TimeZone {
+                self.zone = TimeZone::UTC;
+            }
             return Ok(());
         };
         let bad = || {
-            let message = format!("invalid value for parameter \"{}\": \"{value}\"", setting.name);
+            let message = format!("invalid value for parameter \"{}\": \"{value}\"", wire_name(setting.name));
             Error::new(code::INVALID_PARAMETER, message)
         };
         let value = match setting.kind {
@@ -148,6 +159,11 @@ impl SessionSettings {
                 _ => return Err(bad()),
             },
             Kind::Duration => parse_duration(value).map(|_| value.to_string()).ok_or_else(bad)?,
+            Kind::TimeZone => {
+                let (zone, name) = TimeZone::from_setting(value).ok_or_else(bad)?;
+                self.zone = zone;
+                name
+            }
             // As in PostgreSQL, only letters and digits count.
             Kind::Encoding => {
                 let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -156,7 +172,7 @@ impl SessionSettings {
             }
             Kind::OneOf(values) if values.iter().any(|known| known.eq_ignore_ascii_case(value)) => match setting.name {
                 // Every transaction is serializable, which is at least what was asked for.
-                "transaction_isolation" | "default_transaction_isolation" | "timezone" => setting.default.into(),
+                "transaction_isolation" | "default_transaction_isolation" => setting.default.into(),
                 _ => value.to_string(),
             },
             Kind::OneOf(_) => return Err(bad().hint(format!("In this version it is {}.", setting.default))),
@@ -187,8 +203,14 @@ impl SessionSettings {
             .collect()
     }
 
+    /// The time zone.
+    pub fn zone(&self) -> TimeZone {
+        self.zone
+    }
+
     /// Sets all to their defaults.
     pub fn reset_all(&mut self) {
+        self.zone = TimeZone::UTC;
         let is_fixed =
             |name: &str| SESSION_SETTINGS.iter().any(|known| known.name == name && known.kind == Kind::ReadOnly);
         self.changed.retain(|name, _| is_fixed(name));

@@ -5,14 +5,15 @@ use std::fmt::Write;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::error::{Error, Result, code};
+use super::time_zone::{self, TimeZone};
 use super::types::{MAX_DECIMAL_PRECISION, pg_name};
 use crate::catalog::{ColumnType, Datum, Interval};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// Reads a value of a type from text.
-pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
+/// Reads a value of a type from text. An instant without an offset is one in `zone`.
+pub fn parse(text: &str, column_type: &ColumnType, zone: TimeZone) -> Result<Datum<'static>> {
     let bad = || {
         let sqlstate = match column_type {
             ColumnType::Date
@@ -46,12 +47,12 @@ pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
             fit_text(text.to_string(), column_type, false)?
         }
         ColumnType::Bytes => Datum::Bytes(parse_bytes(text).ok_or_else(bad)?.into()),
-        ColumnType::Date => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0.div_euclid(MICROS_PER_DAY)),
+        ColumnType::Date => Datum::Int(local_time(trimmed, bad)?.div_euclid(MICROS_PER_DAY)),
         ColumnType::Time => Datum::Int(parse_time(without_offset(trimmed)).ok_or_else(bad)?),
-        ColumnType::Timestamp => Datum::Int(parse_timestamp(trimmed).ok_or_else(bad)?.0),
+        ColumnType::Timestamp => Datum::Int(local_time(trimmed, bad)?),
         ColumnType::TimestampTz => {
-            let (local, offset_seconds) = parse_timestamp(trimmed).ok_or_else(bad)?;
-            Datum::Int(local - i64::from(offset_seconds) * MICROS_PER_SECOND)
+            let (local, written) = parse_timestamp(trimmed).ok_or_else(bad)?;
+            Datum::Int(written.map_or(Ok(zone), Offset::zone)?.instant(local))
         }
         ColumnType::Interval => Datum::Interval(parse_interval(trimmed).ok_or_else(bad)?),
         ColumnType::Uuid => Datum::Bytes(parse_uuid(trimmed).ok_or_else(bad)?.to_vec().into()),
@@ -60,7 +61,7 @@ pub fn parse(text: &str, column_type: &ColumnType) -> Result<Datum<'static>> {
                 .map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))?;
             Datum::from(format_json(&value))
         }
-        ColumnType::Array(element) => Datum::Array(parse_array(trimmed, element).ok_or_else(bad)??),
+        ColumnType::Array(element) => Datum::Array(parse_array(trimmed, element, zone).ok_or_else(bad)??),
         ColumnType::Enum(made) => {
             let unknown = || {
                 let message = format!("invalid input value for enum {}: \"{text}\"", pg_name(column_type));
@@ -195,10 +196,34 @@ pub fn format_uuid(bytes: &[u8]) -> String {
     uuid::Uuid::from_slice(bytes).unwrap_or_default().hyphenated().to_string()
 }
 
-/// A date and time, with a zone's offset in seconds if it has one: microseconds as written, and the offset.
-fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
+/// What is written after a time.
+enum Offset {
+    /// East of UTC.
+    Seconds(i32),
+    /// A zone, or what is taken for one.
+    Named(String),
+}
+
+impl Offset {
+    fn zone(self) -> Result<TimeZone> {
+        match self {
+            Offset::Seconds(seconds) => Ok(TimeZone::Fixed(seconds)),
+            Offset::Named(name) => TimeZone::named(&name).map_err(|_| time_zone::unknown(&name.to_lowercase())),
+        }
+    }
+}
+
+/// A date and time as written: an offset is read and does not count.
+fn local_time(text: &str, bad: impl Fn() -> Error) -> Result<i64> {
+    let (local, offset) = parse_timestamp(text).ok_or_else(bad)?;
+    offset.map_or(Ok(TimeZone::UTC), Offset::zone)?;
+    Ok(local)
+}
+
+/// A date and time: microseconds as written, and the offset if it has one.
+fn parse_timestamp(text: &str) -> Option<(i64, Option<Offset>)> {
     if text.eq_ignore_ascii_case("epoch") {
-        return Some((0, 0));
+        return Some((0, Some(Offset::Seconds(0))));
     }
     let (date, rest) = match text.find(['T', ' ', 't']) {
         Some(at) => (&text[..at], text[at + 1..].trim()),
@@ -206,19 +231,32 @@ fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
     };
     let date =
         NaiveDate::parse_from_str(date, "%Y-%m-%d").or_else(|_| NaiveDate::parse_from_str(date, "%Y%m%d")).ok()?;
-    let (time, offset) = match rest.find(['+', '-', 'Z', 'z', 'U']) {
-        Some(at) => (rest[..at].trim(), parse_offset(&rest[at..])?),
-        None => (rest, 0),
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || ":. ".contains(c))).unwrap_or(rest.len());
+    let (time, after) = (rest[..end].trim(), &rest[end..]);
+    let (half, after) = match after.get(..2).map(str::to_ascii_lowercase).as_deref() {
+        Some(half @ ("am" | "pm")) if !after[2..].starts_with(char::is_alphabetic) => {
+            (Some(half == "pm"), after[2..].trim_start())
+        }
+        _ => (None, after),
     };
-    let micros = if time.is_empty() { 0 } else { parse_time(time)? };
+    let offset = match after.as_bytes().first() {
+        None => None,
+        Some(b'+' | b'-') => Some(Offset::Seconds(parse_offset(after)?)),
+        Some(_) => Some(Offset::Named(after.to_string())),
+    };
+    let mut micros = if time.is_empty() && half.is_none() { 0 } else { parse_time(time)? };
+    if let Some(is_afternoon) = half {
+        let noon = MICROS_PER_DAY / 2;
+        if micros >= noon / 12 * 13 {
+            return None;
+        }
+        micros = micros % noon + if is_afternoon { noon } else { 0 };
+    }
     let midnight = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
     Some((midnight + micros, offset))
 }
 
 fn parse_offset(text: &str) -> Option<i32> {
-    if ["Z", "z", "UTC"].contains(&text) {
-        return Some(0);
-    }
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let digits: String = text[1..].chars().filter(|&c| c != ':').collect();
     let part = |from: usize| digits.get(from..from + 2).map_or(Some(0), |part| part.parse::<i32>().ok());
@@ -232,7 +270,9 @@ fn parse_offset(text: &str) -> Option<i32> {
 /// A time without the offset of a zone, which a `TIME` does not have and PostgreSQL reads past.
 fn without_offset(text: &str) -> &str {
     match text.find(['+', '-', 'Z', 'z']) {
-        Some(at) if at > 0 && parse_offset(&text[at..]).is_some() => text[..at].trim_end(),
+        Some(at) if at > 0 && (text[at..].eq_ignore_ascii_case("z") || parse_offset(&text[at..]).is_some()) => {
+            text[..at].trim_end()
+        }
         _ => text,
     }
 }
@@ -354,7 +394,7 @@ fn parse_iso_interval(text: &str) -> Option<Interval> {
 }
 
 /// `{a,"b c",NULL}`. The outer `None` is a malformed array, the inner error a bad element.
-fn parse_array(text: &str, element: &ColumnType) -> Option<Result<Vec<Datum<'static>>>> {
+fn parse_array(text: &str, element: &ColumnType, zone: TimeZone) -> Option<Result<Vec<Datum<'static>>>> {
     let mut rest = text.strip_prefix('{')?.strip_suffix('}')?.trim();
     let mut items = Vec::new();
     if rest.is_empty() {
@@ -362,7 +402,10 @@ fn parse_array(text: &str, element: &ColumnType) -> Option<Result<Vec<Datum<'sta
     }
     loop {
         let (item, quoted, after) = take_array_item(rest)?;
-        let datum = if !quoted && item.eq_ignore_ascii_case("null") { Ok(Datum::Null) } else { parse(&item, element) };
+        let datum = match !quoted && item.eq_ignore_ascii_case("null") {
+            true => Ok(Datum::Null),
+            false => parse(&item, element, zone),
+        };
         match datum {
             Ok(datum) => items.push(datum),
             Err(error) => return Some(Err(error)),
@@ -396,13 +439,13 @@ fn take_array_item(rest: &str) -> Option<(String, bool, &str)> {
     Some((item, false, &rest[end..]))
 }
 
-/// Appends a value as text. NULL appends nothing: who writes it decides how it looks.
-pub fn format(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) {
+/// Appends a value as text, instants as clocks in `zone` show them. NULL appends nothing: who writes it decides how it looks.
+pub fn format(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType, zone: TimeZone) {
     // Writing to a string cannot fail.
-    let _ = write_datum(out, datum, column_type);
+    let _ = write_datum(out, datum, column_type, zone);
 }
 
-fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) -> std::fmt::Result {
+fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType, zone: TimeZone) -> std::fmt::Result {
     match (datum, column_type) {
         (Datum::Null, _) => Ok(()),
         (Datum::Bool(value), _) => out.write_char(if *value { 't' } else { 'f' }),
@@ -410,8 +453,10 @@ fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) ->
         (Datum::Int(value), ColumnType::Time) => write_time(out, *value),
         (Datum::Int(value), ColumnType::Timestamp) => write_timestamp(out, *value),
         (Datum::Int(value), ColumnType::TimestampTz) => {
-            write_timestamp(out, *value)?;
-            out.write_str("+00")
+            let offset = zone.offset_at(*value);
+            write_timestamp(out, value.saturating_add(i64::from(offset) * MICROS_PER_SECOND))?;
+            time_zone::write_offset(out, offset);
+            Ok(())
         }
         (Datum::Int(value), ColumnType::Enum(made)) => out.write_str(made.label(*value).unwrap_or("???")),
         (Datum::Int(value), _) => write!(out, "{value}"),
@@ -435,7 +480,7 @@ fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType) ->
         (Datum::Interval(interval), _) => write_interval(out, *interval),
         (Datum::Array(items), column_type) => {
             let element = if let ColumnType::Array(element) = column_type { element } else { &ColumnType::Text };
-            write_array(out, items, element)
+            write_array(out, items, element, zone)
         }
     }
 }
@@ -531,7 +576,7 @@ fn write_interval(out: &mut String, interval: Interval) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType) -> std::fmt::Result {
+fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType, zone: TimeZone) -> std::fmt::Result {
     out.write_char('{')?;
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
@@ -542,7 +587,7 @@ fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType) -> s
             continue;
         }
         let mut text = String::new();
-        write_datum(&mut text, item, element)?;
+        write_datum(&mut text, item, element, zone)?;
         let special = |c: char| c.is_whitespace() || "{}\",\\".contains(c);
         if text.is_empty() || text.eq_ignore_ascii_case("null") || text.contains(special) {
             write!(out, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))?;
@@ -582,7 +627,8 @@ mod tests {
 
     fn round_trip(text: &str, column_type: &ColumnType) -> String {
         let mut out = String::new();
-        format(&mut out, &parse(text, column_type).unwrap_or_else(|error| panic!("{text}: {error}")), column_type);
+        let datum = parse(text, column_type, TimeZone::UTC).unwrap_or_else(|error| panic!("{text}: {error}"));
+        format(&mut out, &datum, column_type, TimeZone::UTC);
         out
     }
 
@@ -634,7 +680,7 @@ mod tests {
 
     #[test]
     fn bad_input_names_the_value_and_the_type() {
-        let fail = |text: &str, column_type: &ColumnType| parse(text, column_type).expect_err(text);
+        let fail = |text: &str, column_type: &ColumnType| parse(text, column_type, TimeZone::UTC).expect_err(text);
         let error = fail("abc", &ColumnType::Int4);
         assert_eq!(
             (error.sqlstate, error.message.as_str()),
@@ -648,7 +694,7 @@ mod tests {
         assert_eq!(fail("{1,x}", &ColumnType::Array(Box::new(ColumnType::Int8))).sqlstate, "22P02");
         for text in ["", "{", "1 fortnight", "1:2:3:4", "{\"", "\\x0", "\\9"] {
             for column_type in [ColumnType::Interval, ColumnType::Json, ColumnType::Uuid, ColumnType::TimestampTz] {
-                assert!(parse(text, &column_type).is_err(), "{text:?} as {column_type}");
+                assert!(parse(text, &column_type, TimeZone::UTC).is_err(), "{text:?} as {column_type}");
             }
         }
     }

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::error::{Error, Result, code};
 use super::query::expression;
 use super::text;
+use super::time_zone::TimeZone;
 use crate::catalog::{ColumnType, Datum};
 use crate::time::Timestamp;
 
@@ -96,7 +97,7 @@ fn from_text(given: &str, now: Timestamp) -> Result<Timestamp> {
     if !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && given.len() > 8 {
         return from_nanos(given);
     }
-    if let Ok(Datum::Int(micros)) = text::parse(given, &ColumnType::TimestampTz) {
+    if let Ok(Datum::Int(micros)) = text::parse(given, &ColumnType::TimestampTz, TimeZone::UTC) {
         return Ok(Timestamp::from_micros(micros));
     }
     match text::parse_interval(given) {

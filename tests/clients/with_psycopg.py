@@ -165,6 +165,28 @@ def copy(connection):
     assert rows[8] == ("8", "row\t8\n") and rows[7] == ("7", None) and len(rows) == 1000
 
 
+def zones(connection):
+    connection.execute("CREATE TABLE zoned (id INT PRIMARY KEY, at TIMESTAMPTZ)")
+    noon = dt.datetime(2024, 7, 15, 12, tzinfo=dt.timezone.utc)
+    connection.execute("INSERT INTO zoned VALUES (1, %s)", (noon,))
+    for zone, hour, offset in [("Asia/Tokyo", 21, 9), ("America/New_York", 8, -4), ("UTC", 12, 0)]:
+        connection.execute(f"SET timezone = '{zone}'")
+        # The driver hears of it.
+        assert str(connection.info.timezone) == zone, connection.info.timezone
+        for binary in [False, True]:
+            (at,) = connection.execute("SELECT at FROM zoned", binary=binary).fetchone()
+            assert at == noon and at.hour == hour and at.utcoffset() == dt.timedelta(hours=offset), (zone, at)
+        (hours, text) = connection.execute("SELECT extract(hour FROM at)::int, at::text FROM zoned").fetchone()
+        assert hours == hour and text == f"2024-07-15 {hour:02}:00:00{offset:+03}", (hours, text)
+        # A time without an offset is one there.
+        local = dt.datetime(2024, 7, 15, hour)
+        (found,) = connection.execute("SELECT count(*) FROM zoned WHERE at = %s::timestamp", (local,)).fetchone()
+        assert found == 1, zone
+        cursor = connection.cursor()
+        with cursor.copy("COPY zoned TO STDOUT") as copy:
+            assert list(copy.rows()) == [("1", text)], text
+
+
 def cancel(connection):
     timer = threading.Timer(0.3, connection.cancel)
     timer.start()
@@ -196,5 +218,5 @@ def backup(connection):
 with psycopg.connect("", autocommit=True) as connection:
     connection.execute("CREATE DATABASE psycopg")
 with psycopg.connect("dbname=psycopg", autocommit=True) as connection:
-    for step in (types, statements, errors, diagnosis, copy, cursors, cancel, backup):
+    for step in (types, statements, errors, diagnosis, copy, cursors, zones, cancel, backup):
         step(connection)

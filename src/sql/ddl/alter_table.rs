@@ -304,7 +304,7 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
     generated::settle(context, &mut table, &[position]).await?;
     let mut has_values = is_empty(context, &table).await?;
     if !has_values && table.columns[position].generated.is_some() {
-        let computed = generated::computed(context, &old, &table)?;
+        let computed = generated::computed(context, &old, &table).await?;
         build::rebuild(context, &old, &mut table, &computed).await?;
         has_values = true;
     }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::Array;
 use futures::TryStreamExt;
 
-use super::super::arrays::{assign, batch_of_rows};
+use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
 use super::super::dml::Row;
 use super::super::dml::bulk::BulkSorter;
@@ -100,11 +99,7 @@ fn compute(
     let types: Vec<ColumnType> = old.columns.iter().map(|column| column.column_type.clone()).collect();
     let batch = batch_of_rows(&row_schema(old), &types, rows)?;
     let column = |Computed { position, value }: &Computed| {
-        let values = value.evaluate(&batch)?;
-        if values.data_type().is_null() {
-            return Ok((*position, vec![Datum::Null; rows.len()]));
-        }
-        Ok((*position, assign(&values, &value.column_type, &new.columns[*position].column_type)?))
+        Ok((*position, value.assigned(&batch, &new.columns[*position].column_type)?))
     };
     computed.iter().map(column).collect()
 }

@@ -13,7 +13,7 @@ use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::{
     Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, named_column, new_index,
-    parameter, refuse_taken, serial,
+    parameter, refuse_taken, serial, stored,
 };
 use crate::catalog::{
     Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index,
@@ -326,7 +326,7 @@ pub async fn add_unique(
 /// Adds a check constraint.
 pub async fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
     let mut condition = (*check.expr).clone();
-    enumeration::qualify(context, table.database, &mut condition).await?;
+    stored::settle(context, table.database, &mut condition).await?;
     let condition = sql_text(&condition);
     let compiled = compile(context, expression::parse(&condition)?, &row_schema(table))?;
     if compiled.column_type != ColumnType::Bool {

@@ -10,7 +10,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::parse_name;
 use super::super::query::expression::{compile, value_for};
-use super::enumeration;
+use super::stored;
 use crate::catalog::{ColumnType, Descriptor, DescriptorId};
 use crate::parser::{quote_ident_in_sql, sql_text};
 
@@ -41,13 +41,19 @@ pub async fn normalize(
     }
     let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };
     let _ = expression.visit(&mut rename);
-    enumeration::qualify(context, database, &mut expression).await?;
+    stored::settle(context, database, &mut expression).await?;
     match &expression {
         // A literal is of the type of the column, or none.
         Expr::Value(_) => match value_for(context, &expression, column_type) {
             // Of how long it may be, PostgreSQL speaks when it is used.
             Err(error) if error.sqlstate != code::STRING_TOO_LONG => return Err(error),
-            _ => {}
+            _ => {
+                if let (Expr::Value(value), ColumnType::TimestampTz) = (&mut expression, column_type)
+                    && let Value::SingleQuotedString(literal) = &mut value.value
+                {
+                    *literal = stored::settled_instant(literal, context.zone());
+                }
+            }
         },
         _ => drop(compile(context, expression.clone(), &Arc::new(Schema::empty()))?),
     }

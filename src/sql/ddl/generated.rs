@@ -12,7 +12,7 @@ use super::super::query::has_subquery;
 use super::super::types::pg_name;
 use super::alter_column::can_assign;
 use super::build::Computed;
-use super::{enumeration, named_column};
+use super::{named_column, stored};
 use crate::catalog::{Column, ColumnId, ColumnType, TableDescriptor};
 use crate::parser::sql_text;
 
@@ -64,7 +64,7 @@ async fn settled(
     while let Expr::Nested(inner) = expression {
         expression = *inner;
     }
-    enumeration::qualify(context, table.database, &mut expression).await?;
+    stored::settle(context, table.database, &mut expression).await?;
     let sql = sql_text(&expression);
     if purpose == Purpose::Column {
         let named = columns_named(&sql);
@@ -77,7 +77,7 @@ async fn settled(
         }
     }
     let schema = row_schema(table);
-    let context = &context.inside_database(table.database).await?;
+    let context = &context.for_stored_values(table.database).await?;
     let compiled = compile(context, expression.clone(), &schema)?;
     if !is_immutable(context, expression, &schema)? {
         let message = match purpose {
@@ -115,7 +115,8 @@ pub async fn hidden(
 }
 
 /// How to compute the columns of `new` that `old` does not have, from the rows of `old`.
-pub fn computed(context: &Context, old: &TableDescriptor, new: &TableDescriptor) -> Result<Vec<Computed>> {
+pub async fn computed(context: &Context, old: &TableDescriptor, new: &TableDescriptor) -> Result<Vec<Computed>> {
+    let context = &context.for_stored_values(new.database).await?;
     let mut computed = Vec::new();
     for (position, column) in new.columns.iter().enumerate() {
         if let (None, Some(sql)) = (old.column(column.id), &column.generated) {

@@ -106,7 +106,7 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
     if table.columns.len() == old.columns.len() {
         build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
     } else {
-        let computed = generated::computed(context, &old, &table)?;
+        let computed = generated::computed(context, &old, &table).await?;
         build::rebuild(context, &old, &mut table, &computed).await?;
     }
     context.catalog().write(&Descriptor::Table(table))?;

@@ -17,6 +17,7 @@ mod parameter;
 mod roles;
 mod sequence;
 mod serial;
+mod stored;
 mod truncate;
 
 pub use create_table_as::create as create_table_as;

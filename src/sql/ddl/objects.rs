@@ -14,7 +14,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
-use super::{Outcome, enumeration};
+use super::{Outcome, enumeration, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
 use crate::parser::sql_text;
@@ -96,7 +96,7 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
     }
     let mut query = (*create.query).clone();
     let depends_on = qualify_names(context, database, &mut query).await?;
-    let types = enumeration::qualify(context, database, &mut query).await?.into_iter().collect();
+    let types = stored::settle(context, database, &mut query).await?.into_iter().collect();
     let identity = new_identity(context, &name).await?;
     let id = identity.id;
     let mut columns_below = Vec::new();

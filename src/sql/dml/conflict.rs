@@ -15,7 +15,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::super::arrays::{assign, batch_of_rows};
+use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
@@ -151,11 +151,7 @@ impl ConflictRule {
     }
 
     fn value(&self, expression: &Compiled, batch: &RecordBatch, position: usize) -> Result<Datum<'static>> {
-        let array = expression.evaluate(batch)?;
-        if array.data_type().is_null() {
-            return Ok(Datum::Null);
-        }
-        let values = assign(&array, &expression.column_type, &self.table.columns[position].column_type)?;
+        let values = expression.assigned(batch, &self.table.columns[position].column_type)?;
         values.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
     }
 

@@ -14,6 +14,7 @@ use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::query::OutputColumn;
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::Row;
 use super::insert::{positions_of, table_named};
 use super::writer::{OnConflict, TableWriter};
@@ -42,11 +43,13 @@ pub struct CopyFormat {
     pub quote: u8,
     /// Before a quote inside a CSV value.
     pub escape: u8,
+    /// Where an instant without an offset is, and how instants are written.
+    pub zone: TimeZone,
 }
 
 impl CopyFormat {
     /// From the options of a statement.
-    pub fn from_options(options: &[CopyOption]) -> Result<CopyFormat> {
+    pub fn from_options(options: &[CopyOption], zone: TimeZone) -> Result<CopyFormat> {
         let is_format = |wanted: &str| {
             options
                 .iter()
@@ -61,6 +64,7 @@ impl CopyFormat {
             header: false,
             quote: b'"',
             escape: b'"',
+            zone,
         };
         let mut escape = None;
         for option in options {
@@ -285,7 +289,9 @@ impl CopyIn {
             let place = || format!("COPY {}, line {}, column {}", self.table.identity.name, self.line, column.name);
             match value {
                 None => Ok(Datum::Null),
-                Some(value) => text::parse(&value, &column.column_type).map_err(|error| error.detail(place())),
+                Some(value) => {
+                    text::parse(&value, &column.column_type, self.format.zone).map_err(|error| error.detail(place()))
+                }
             }
         };
         let row = values.into_iter().zip(&self.positions).map(parse).collect::<Result<Row>>()?;
@@ -454,7 +460,7 @@ pub fn write_batch(
                 line.push_str(&format.null);
             } else {
                 let mut value = String::new();
-                text::format(&mut value, &datum, column_type);
+                text::format(&mut value, &datum, column_type, format.zone);
                 push_value(&mut line, format, &value);
             }
         }
@@ -514,7 +520,7 @@ mod tests {
 
     #[test]
     fn text_lines_are_split_and_unescaped() {
-        let format = CopyFormat::from_options(&[]).unwrap();
+        let format = CopyFormat::from_options(&[], TimeZone::UTC).unwrap();
         assert_eq!(split_text(&format, "1\t\\N\ta\\tb\t").unwrap(), some(&["1", "NULL", "a\tb", ""]));
         assert_eq!(split_text(&format, "\\\\\\x41\\101\\q").unwrap(), some(&["\\AAq"]));
         assert_eq!(split_text(&format, "").unwrap(), some(&[""]));
@@ -523,7 +529,7 @@ mod tests {
 
     #[test]
     fn csv_lines_may_hold_quotes_delimiters_and_newlines() {
-        let format = CopyFormat::from_options(&[CopyOption::Format(Ident::new("csv"))]).unwrap();
+        let format = CopyFormat::from_options(&[CopyOption::Format(Ident::new("csv"))], TimeZone::UTC).unwrap();
         assert_eq!(split_csv(&format, "1,,\"\",\"a \"\"b\"\", c\"").unwrap(), some(&["1", "NULL", "", "a \"b\", c"]));
         assert_eq!(split_csv(&format, "\"open"), None);
         assert_eq!(line_end(&format, b"\"a\nb\"\nc"), Some(5));
@@ -533,7 +539,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         for csv in [false, true] {
             let options = if csv { vec![CopyOption::Format(Ident::new("csv"))] } else { vec![] };
-            let format = CopyFormat::from_options(&options).unwrap();
+            let format = CopyFormat::from_options(&options, TimeZone::UTC).unwrap();
             for value in ["plain", "", "\\N", "tab\tnewline\nreturn\r", "quote\" comma, \\back", "\\.", "é"] {
                 let mut line = String::new();
                 push_value(&mut line, &format, value);

@@ -11,6 +11,7 @@ use super::super::deferred::{KeyId, Suspect};
 use super::super::error::{Error, Result, code};
 use super::super::query::{expression, primary_key_of_entry};
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::Row;
 use super::writer::TableWriter;
 use crate::catalog::{
@@ -302,7 +303,7 @@ fn shown_key(table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Str
     let mut shown = Vec::new();
     for (column, datum) in columns.iter().filter_map(|id| table.column(*id)).zip(values) {
         let mut value = String::new();
-        text::format(&mut value, datum, &column.column_type);
+        text::format(&mut value, datum, &column.column_type, TimeZone::UTC);
         names.push(column.name.clone());
         shown.push(value);
     }

@@ -9,6 +9,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::{self, ExtraTables, OutputColumn, Visibility, expression};
+use super::super::time_zone::TimeZone;
 use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
@@ -129,7 +130,7 @@ pub async fn insert(
                 }
                 let (columns, mut batches) = planned.run().await?;
                 while let Some(batch) = batches.try_next().await? {
-                    let mut rows = rows_of(&table, positions, &columns, &batch)?;
+                    let mut rows = rows_of(&table, positions, &columns, &batch, context.zone())?;
                     let ignored = |position: &usize| own.ignores(&table.columns[*position]);
                     let kept: Vec<bool> = positions.iter().map(|position| !ignored(position)).collect();
                     for row in &mut rows {
@@ -159,7 +160,7 @@ pub async fn load(context: &Context, table: Arc<TableDescriptor>, planned: query
     let (columns, mut batches) = planned.run().await?;
     let mut loaded = 0;
     while let Some(batch) = batches.try_next().await? {
-        let rows = writer.complete(&positions, rows_of(&table, &positions, &columns, &batch)?)?;
+        let rows = writer.complete(&positions, rows_of(&table, &positions, &columns, &batch, context.zone())?)?;
         loaded += writer.insert(rows, &OnConflict::Fail).await?.len() as u64;
     }
     writer.finish().await?;
@@ -172,12 +173,13 @@ fn rows_of(
     positions: &[usize],
     columns: &[OutputColumn],
     batch: &RecordBatch,
+    zone: TimeZone,
 ) -> Result<Vec<Row>> {
     let converted = positions.iter().zip(columns).zip(batch.columns()).map(|((&position, column), array)| {
         if array.data_type().is_null() {
             return Ok(vec![Datum::Null; array.len()]);
         }
-        assign(array, &column.column_type, &table.columns[position].column_type)
+        assign(array, &column.column_type, &table.columns[position].column_type, zone)
     });
     Ok(transpose(converted.collect::<Result<Vec<_>>>()?, batch.num_rows()))
 }

@@ -147,7 +147,7 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
             let to = &table.columns[*position].column_type;
             values.push(match array.data_type().is_null() {
                 true => vec![Datum::Null; batch.num_rows()],
-                false => assign(array, &columns[width + index].column_type, to)?,
+                false => assign(array, &columns[width + index].column_type, to, context.zone())?,
             });
         }
         for index in 0..batch.num_rows() {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::super::arrays::{assign, batch_of_rows};
+use super::super::arrays::batch_of_rows;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, Compiled, compile, row_schema, rows_without_columns};
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::Row;
 use super::bulk::BulkSorter;
 use super::foreign::ForeignKeys;
@@ -59,10 +59,11 @@ impl TableWriter {
             Ok((check.name.clone(), compile(context, condition, &schema)?))
         };
         let checks = table.checks.iter().map(check).collect::<Result<_>>()?;
+        let stored = context.for_stored_values(table.database).await?;
         let mut generated = Vec::new();
         for (position, column) in table.columns.iter().enumerate() {
             if let Some(sql) = &column.generated {
-                generated.push((position, compile(context, expression::parse(sql)?, &schema)?));
+                generated.push((position, compile(&stored, expression::parse(sql)?, &schema)?));
             }
         }
         generated.sort_by_key(|(position, _)| table.columns[*position].hidden);
@@ -115,11 +116,7 @@ impl TableWriter {
             }
             let batch = batch_of_rows(&self.schema, &self.types, rows)?;
             for (position, value) in now {
-                let values = value.evaluate(&batch)?;
-                let values = match values.data_type().is_null() {
-                    true => vec![Datum::Null; rows.len()],
-                    false => assign(&values, &value.column_type, &self.types[*position])?,
-                };
+                let values = value.assigned(&batch, &self.types[*position])?;
                 rows.iter_mut().zip(values).for_each(|(row, value)| row[*position] = value);
             }
         }
@@ -133,11 +130,7 @@ impl TableWriter {
         }
         let empty = Arc::new(datafusion::arrow::datatypes::Schema::empty());
         let compiled = compile(&self.context, expression::parse(default)?, &empty)?;
-        let array = compiled.evaluate(&rows_without_columns(count)?)?;
-        if array.data_type().is_null() {
-            return Ok(vec![Datum::Null; count]);
-        }
-        assign(&array, &compiled.column_type, &column.column_type)
+        compiled.assigned(&rows_without_columns(count)?, &column.column_type)
     }
 
     /// Checks that rows have values where they must, and fulfil the conditions of the table.
@@ -369,7 +362,7 @@ fn failing_row(table: &TableDescriptor, row: &[Datum<'_>]) -> String {
         let mut value = String::new();
         match datum {
             Datum::Null => value.push_str("null"),
-            datum => text::format(&mut value, datum, &column.column_type),
+            datum => text::format(&mut value, datum, &column.column_type, TimeZone::UTC),
         }
         match value.char_indices().nth(SHOWN_CHARACTERS) {
             Some((end, _)) => format!("{}...", &value[..end]),
@@ -387,7 +380,7 @@ pub fn duplicate_key(table: &TableDescriptor, index: &Index, row: &[Datum<'_>]) 
         if let Some(position) = table.position(part.column) {
             let column = &table.columns[position];
             let mut value = String::new();
-            text::format(&mut value, &row[position], &column.column_type);
+            text::format(&mut value, &row[position], &column.column_type, TimeZone::UTC);
             let expression = column.generated.as_ref().filter(|_| column.hidden);
             names.push(expression.unwrap_or(&column.name).clone());
             values.push(value);

@@ -11,6 +11,7 @@ use crate::catalog::{
 };
 use crate::kv::SpaceId;
 use crate::parser::quote_ident_in_sql;
+use crate::time::Timestamp;
 
 /// The owner of what comes with every database.
 const BOOTSTRAP_ROLE: i64 = 10;
@@ -96,6 +97,8 @@ pub struct Objects {
     pub types: Vec<MadeType>,
     /// Users and roles.
     pub roles: Vec<Role>,
+    /// The time the statement looks at the catalog.
+    pub now: Timestamp,
     /// The settings of the session, by name.
     pub settings: Vec<(String, String)>,
     /// The cursors of the session.
@@ -138,6 +141,7 @@ impl Objects {
             types,
             database,
             roles: roles.map(role).collect(),
+            now: context.txn().snapshot(),
             settings: context.session().settings.all(),
             cursors: context.session().cursors.clone(),
             search_path: context.session().search_path.clone(),

@@ -26,6 +26,8 @@ pub enum Kind {
     Letter,
     /// Text; NULL.
     Text,
+    /// A length of time; NULL.
+    Interval,
     /// Arrays; NULL.
     TextArray,
     Int2Array,
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Float4 => ColumnType::Float4,
             Kind::Bool => ColumnType::Bool,
             Kind::Letter | Kind::Text => ColumnType::Text,
+            Kind::Interval => ColumnType::Interval,
             Kind::TextArray => array(ColumnType::Text),
             Kind::Int2Array => array(ColumnType::Int2),
             Kind::OidArray => array(ColumnType::Int8),
@@ -54,7 +57,7 @@ impl Kind {
             Kind::Float4 => Datum::Float(0.0),
             Kind::Bool => Datum::Bool(false),
             Kind::Letter => Datum::text(""),
-            Kind::Text | Kind::TextArray | Kind::Int2Array | Kind::OidArray => Datum::Null,
+            Kind::Text | Kind::Interval | Kind::TextArray | Kind::Int2Array | Kind::OidArray => Datum::Null,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::super::arrays::{ColumnBuilder, assign};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::super::types::{field, of_field};
 use super::provider::Planner;
 use super::rewrite::{normalized, rewrite_expression};
@@ -25,6 +26,7 @@ pub struct Compiled {
     expression: Arc<dyn PhysicalExpr>,
     /// The type of its values.
     pub column_type: ColumnType,
+    zone: TimeZone,
 }
 
 /// Compiles an expression over the columns of `schema`.
@@ -49,13 +51,22 @@ pub fn compile_qualified(context: &Context, mut expression: Expr, schema: &DFSch
     rewrite_expression(&mut expression)?;
     let expression = Planner::new(context).compile(expression, schema)?;
     let field = expression.return_field(schema.as_arrow())?;
-    Ok(Compiled { column_type: of_field(&field), expression })
+    Ok(Compiled { column_type: of_field(&field), expression, zone: context.zone() })
 }
 
 impl Compiled {
     /// Its value for each row.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         Ok(self.expression.evaluate(batch)?.into_array(batch.num_rows())?)
+    }
+
+    /// Its value for each row, as it is assigned to a column of a type.
+    pub fn assigned(&self, batch: &RecordBatch, to: &ColumnType) -> Result<Vec<Datum<'static>>> {
+        let array = self.evaluate(batch)?;
+        match array.data_type().is_null() {
+            true => Ok(vec![Datum::Null; batch.num_rows()]),
+            false => assign(&array, &self.column_type, to, self.zone),
+        }
     }
 
     /// The first row for which a condition is false; NULL is not.
@@ -80,7 +91,8 @@ pub fn constant(context: &Context, expression: Expr) -> Result<(ColumnType, Datu
     if array.data_type().is_null() {
         return Ok((ColumnType::Text, Datum::Null));
     }
-    let mut values = super::super::arrays::explicit_cast(&array, &compiled.column_type, &compiled.column_type)?;
+    let mut values =
+        super::super::arrays::explicit_cast(&array, &compiled.column_type, &compiled.column_type, context.zone())?;
     let value = values.pop().ok_or_else(|| Error::internal("an expression without a value"))?;
     Ok((compiled.column_type, value))
 }
@@ -91,7 +103,7 @@ pub fn value_for(context: &Context, expression: &Expr, to: &ColumnType) -> Resul
         match &value.value {
             Value::Null => return Ok(Datum::Null),
             Value::SingleQuotedString(literal) | Value::EscapedStringLiteral(literal) => {
-                return text::parse(literal, to);
+                return text::parse(literal, to, context.zone());
             }
             Value::Number(digits, _)
                 if matches!(
@@ -101,7 +113,7 @@ pub fn value_for(context: &Context, expression: &Expr, to: &ColumnType) -> Resul
             {
                 let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
                 if is_whole || matches!(to, ColumnType::Decimal { .. }) {
-                    return text::parse(digits, to);
+                    return text::parse(digits, to, context.zone());
                 }
             }
             Value::Boolean(value) if *to == ColumnType::Bool => return Ok(Datum::Bool(*value)),
@@ -114,7 +126,7 @@ pub fn value_for(context: &Context, expression: &Expr, to: &ColumnType) -> Resul
     }
     let mut builder = ColumnBuilder::new(&from);
     builder.push(&datum)?;
-    let assigned = assign(&builder.finish()?, &from, to)?;
+    let assigned = assign(&builder.finish()?, &from, to, context.zone())?;
     assigned.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
 }
 

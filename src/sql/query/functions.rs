@@ -20,6 +20,7 @@ use super::super::arrays::{ColumnBuilder, explicit_cast, only_value};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::settings::is_planner_setting;
+use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, arrow_type, of_field};
 use super::sequences;
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
@@ -31,8 +32,14 @@ pub fn cast_by_name(context: &Context, name: &str) -> Option<Arc<ScalarUDF>> {
     let sql_type =
         Parser::new(&PostgreSqlDialect {}).try_with_sql(name.strip_prefix("cast:")?).ok()?.parse_data_type().ok()?;
     let target = context.column_type(&sql_type).map_err(|error| error.message);
-    let cast = Cast { name: name.into(), target, signature: Signature::any(1, Volatility::Immutable) };
-    Some(Arc::new(ScalarUDF::from(cast)))
+    let signature = Signature::any(1, Volatility::Immutable);
+    Some(Arc::new(ScalarUDF::from(Cast { name: name.into(), target, zone: context.zone(), signature })))
+}
+
+/// The same for a type that is known.
+pub fn cast_to(target: ColumnType, zone: TimeZone) -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::from(Cast { name: format!("cast:{target}"), target: Ok(target), zone, signature }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -40,6 +47,7 @@ struct Cast {
     name: String,
     /// Or why there is no such type.
     target: Result<ColumnType, String>,
+    zone: TimeZone,
     signature: Signature,
 }
 
@@ -76,7 +84,7 @@ impl ScalarUDFImpl for Cast {
         if array.data_type() == &DataType::Null {
             (0..array.len()).try_for_each(|_| builder.push(&crate::catalog::Datum::Null))?;
         } else {
-            explicit_cast(&array, &from, target)?.iter().try_for_each(|datum| builder.push(datum))?;
+            explicit_cast(&array, &from, target, self.zone)?.iter().try_for_each(|datum| builder.push(datum))?;
         }
         let cast = builder.finish()?;
         if is_scalar {
@@ -260,8 +268,13 @@ fn transaction_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<Ar
     Ok(Arc::new(times.with_timezone("+00:00")))
 }
 
+/// What clocks show where the session is, at the time of the transaction.
+fn local_now(context: &Context) -> i64 {
+    context.zone().local(context.txn().snapshot().micros())
+}
+
 fn local_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    Ok(Arc::new(TimestampMicrosecondArray::from(vec![context.txn().snapshot().micros(); rows])))
+    Ok(Arc::new(TimestampMicrosecondArray::from(vec![local_now(context); rows])))
 }
 
 fn clock_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
@@ -270,7 +283,7 @@ fn clock_time(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef
 }
 
 fn current_date(context: &Context, _: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    let days = context.txn().snapshot().micros().div_euclid(86_400_000_000) as i32;
+    let days = local_now(context).div_euclid(86_400_000_000) as i32;
     Ok(Arc::new(Date32Array::from(vec![days; rows])))
 }
 

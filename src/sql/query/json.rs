@@ -8,7 +8,8 @@ use sqlparser::ast::BinaryOperator;
 
 use super::super::error::{Error, Result, code};
 use super::super::text::{self, format_json};
-use super::row_function::{Argument, Takes, functions};
+use super::super::time_zone::TimeZone;
+use super::row_function::{Argument, Definition, Takes, named};
 use crate::catalog::{ColumnType, Datum};
 
 impl Argument<'_> {
@@ -23,7 +24,7 @@ impl Argument<'_> {
         let items = match &self.datum {
             Datum::Array(items) => items,
             Datum::Text(text) => {
-                parsed = text::parse(text, &ColumnType::Array(Box::new(ColumnType::Text)))?;
+                parsed = text::parse(text, &ColumnType::Array(Box::new(ColumnType::Text)), self.zone)?;
                 let Datum::Array(items) = &parsed else { return Err(mismatch(self.column_type)) };
                 items
             }
@@ -42,8 +43,16 @@ impl Argument<'_> {
             (Datum::Float(value), _) => Value::from(*value),
             (Datum::Decimal(_), _) => serde_json::from_str(&self.text()).unwrap_or_else(|_| Value::from(self.text())),
             (Datum::Array(items), ColumnType::Array(element)) => {
-                let item = |item: &Datum<'_>| Argument { datum: item.clone(), column_type: element }.to_json();
+                let zone = self.zone;
+                let item = |item: &Datum<'_>| Argument { datum: item.clone(), column_type: element, zone }.to_json();
                 Value::Array(items.iter().map(item).collect::<Result<_>>()?)
+            }
+            // As ISO 8601 has it.
+            (_, ColumnType::Timestamp) => Value::from(self.text().replacen(' ', "T", 1)),
+            (_, ColumnType::TimestampTz) => {
+                let text = self.text().replacen(' ', "T", 1);
+                let hours_only = text.len().checked_sub(3).is_some_and(|at| text[at..].starts_with(['+', '-']));
+                Value::from(if hours_only { text + ":00" } else { text })
             }
             _ => Value::from(self.text()),
         })
@@ -257,72 +266,76 @@ fn texts(values: impl Iterator<Item = Datum<'static>>) -> Datum<'static> {
     Datum::Array(values.collect())
 }
 
-fn all() -> Vec<Arc<ScalarUDF>> {
+fn all() -> Vec<Definition> {
     use ColumnType::{Bool, Int4, Json, Text};
     use Takes::{Any, Between, Exactly};
     let list = |element: ColumnType| ColumnType::Array(Box::new(element));
-    functions(vec![
-        ("->", Exactly(2), Json, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, json))),
-        ("->>", Exactly(2), Text, |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, shown))),
-        ("#>", Exactly(2), Json, |args| Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, json))),
-        ("#>>", Exactly(2), Text, |args| Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, shown))),
-        ("@>", Exactly(2), Bool, |args| Ok(Datum::Bool(contains(&args[0].json()?, &args[1].json()?)))),
-        ("<@", Exactly(2), Bool, |args| Ok(Datum::Bool(contains(&args[1].json()?, &args[0].json()?)))),
-        ("?", Exactly(2), Bool, |args| Ok(Datum::Bool(has(&args[0].json()?, &args[1].text())))),
-        ("?|", Exactly(2), Bool, |args| {
+    vec![
+        ("->", Exactly(2), Json.into(), |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, json))),
+        ("->>", Exactly(2), Text.into(), |args| Ok(member(&args[0].json()?, &args[1]).map_or(Datum::Null, shown))),
+        ("#>", Exactly(2), Json.into(), |args| {
+            Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, json))
+        }),
+        ("#>>", Exactly(2), Text.into(), |args| {
+            Ok(at_path(&args[0].json()?, &args[1].path()?).map_or(Datum::Null, shown))
+        }),
+        ("@>", Exactly(2), Bool.into(), |args| Ok(Datum::Bool(contains(&args[0].json()?, &args[1].json()?)))),
+        ("<@", Exactly(2), Bool.into(), |args| Ok(Datum::Bool(contains(&args[1].json()?, &args[0].json()?)))),
+        ("?", Exactly(2), Bool.into(), |args| Ok(Datum::Bool(has(&args[0].json()?, &args[1].text())))),
+        ("?|", Exactly(2), Bool.into(), |args| {
             let value = args[0].json()?;
             Ok(Datum::Bool(args[1].path()?.iter().any(|key| has(&value, key))))
         }),
-        ("?&", Exactly(2), Bool, |args| {
+        ("?&", Exactly(2), Bool.into(), |args| {
             let value = args[0].json()?;
             Ok(Datum::Bool(args[1].path()?.iter().all(|key| has(&value, key))))
         }),
-        ("jsonb_concat", Exactly(2), Json, |args| Ok(json(&concatenated(args[0].json()?, args[1].json()?)))),
-        ("jsonb_delete", Exactly(2), Json, |args| Ok(json(&without(args[0].json()?, &args[1])?))),
-        ("jsonb_pretty", Exactly(1), Text, |args| {
+        ("jsonb_concat", Exactly(2), Json.into(), |args| Ok(json(&concatenated(args[0].json()?, args[1].json()?)))),
+        ("jsonb_delete", Exactly(2), Json.into(), |args| Ok(json(&without(args[0].json()?, &args[1])?))),
+        ("jsonb_pretty", Exactly(1), Text.into(), |args| {
             let mut out = String::new();
             pretty(&args[0].json()?, 0, &mut out);
             Ok(Datum::from(out))
         }),
-        ("jsonb_typeof", Exactly(1), Text, |args| Ok(Datum::text(kind(&args[0].json()?)))),
-        ("jsonb_array_length", Exactly(1), Int4, |args| {
+        ("jsonb_typeof", Exactly(1), Text.into(), |args| Ok(Datum::text(kind(&args[0].json()?)))),
+        ("jsonb_array_length", Exactly(1), Int4.into(), |args| {
             Ok(Datum::Int(elements(args[0].json()?, "get array length of")?.len() as i64))
         }),
         // As text: `unnest` would forget what they are in any case.
-        ("jsonb_array_elements", Exactly(1), list(Text), |args| {
+        ("jsonb_array_elements", Exactly(1), list(Text).into(), |args| {
             Ok(texts(elements(args[0].json()?, "extract elements from")?.iter().map(json)))
         }),
-        ("jsonb_array_elements_text", Exactly(1), list(Text), |args| {
+        ("jsonb_array_elements_text", Exactly(1), list(Text).into(), |args| {
             Ok(texts(elements(args[0].json()?, "extract elements from")?.iter().map(shown)))
         }),
-        ("jsonb_object_keys", Exactly(1), list(Text), |args| match args[0].json()? {
+        ("jsonb_object_keys", Exactly(1), list(Text).into(), |args| match args[0].json()? {
             Value::Object(map) => Ok(texts(text::json_keys(&map).into_iter().map(|key| Datum::from(key.clone())))),
             other => {
                 let message = format!("cannot call jsonb_object_keys on a value of kind {}", kind(&other));
                 Err(Error::new(code::INVALID_PARAMETER, message))
             }
         }),
-        ("jsonb_set", Between(3, 4), Json, |args| {
+        ("jsonb_set", Between(3, 4), Json.into(), |args| {
             let mut value = args[0].json()?;
             let create = args.get(3).is_none_or(|create| create.datum == Datum::Bool(true));
             set(&mut value, &args[1].path()?, args[2].json()?, create);
             Ok(json(&value))
         }),
-        ("jsonb_strip_nulls", Exactly(1), Json, |args| Ok(json(&strip_nulls(args[0].json()?)))),
-        ("to_jsonb", Exactly(1), Json, |args| Ok(json(&args[0].to_json()?))),
-        ("jsonb_build_object", Any, Json, built_object),
-        ("json_build_object", Any, Json, built_object),
-        ("jsonb_build_array", Any, Json, |args| {
+        ("jsonb_strip_nulls", Exactly(1), Json.into(), |args| Ok(json(&strip_nulls(args[0].json()?)))),
+        ("to_jsonb", Exactly(1), Json.into(), |args| Ok(json(&args[0].to_json()?))),
+        ("jsonb_build_object", Any, Json.into(), built_object),
+        ("json_build_object", Any, Json.into(), built_object),
+        ("jsonb_build_array", Any, Json.into(), |args| {
             Ok(json(&Value::Array(args.iter().map(Argument::to_json).collect::<Result<_>>()?)))
         }),
-        ("jsonb_extract_path", Any, Json, |args| extracted(args, json)),
-        ("jsonb_extract_path_text", Any, Text, |args| extracted(args, shown)),
+        ("jsonb_extract_path", Any, Json.into(), |args| extracted(args, json)),
+        ("jsonb_extract_path_text", Any, Text.into(), |args| extracted(args, shown)),
         // What `jsonb_agg` and `jsonb_object_agg` have collected: JSON as text.
-        ("json:array", Exactly(1), Json, |args| match &args[0].datum {
+        ("json:array", Exactly(1), Json.into(), |args| match &args[0].datum {
             Datum::Array(items) => Ok(json(&Value::Array(items.iter().map(parsed).collect::<Result<_>>()?))),
             _ => Err(mismatch(args[0].column_type)),
         }),
-        ("json:object", Exactly(2), Json, |args| {
+        ("json:object", Exactly(2), Json.into(), |args| {
             let (Datum::Array(keys), Datum::Array(values)) = (&args[0].datum, &args[1].datum) else {
                 return Err(mismatch(args[0].column_type));
             };
@@ -333,12 +346,12 @@ fn all() -> Vec<Arc<ScalarUDF>> {
             }
             Ok(json(&Value::Object(object)))
         }),
-        ("jsonb_delete_path", Exactly(2), Json, |args| {
+        ("jsonb_delete_path", Exactly(2), Json.into(), |args| {
             let mut value = args[0].json()?;
             delete_path(&mut value, &args[1].path()?);
             Ok(json(&value))
         }),
-    ])
+    ]
 }
 
 /// A value that was collected as text.
@@ -378,11 +391,11 @@ fn extracted(args: &[Argument<'_>], shown: fn(&Value) -> Datum<'static>) -> Resu
     Ok(at_path(&value.json()?, &path).map_or(Datum::Null, shown))
 }
 
-static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(all);
+static FUNCTIONS: LazyLock<Vec<Definition>> = LazyLock::new(all);
 
 /// A function on JSONB; those on `json` are the same.
-pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
-    let find = |name: &str| FUNCTIONS.iter().find(|function| function.name() == name).cloned();
+pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
+    let find = |name: &str| named(&FUNCTIONS, name, zone);
     let name = name.strip_prefix(AS_LIST).unwrap_or(name);
     find(name).or_else(|| find(&name.strip_prefix("json_").map(|rest| format!("jsonb_{rest}"))?))
 }
@@ -397,11 +410,11 @@ pub fn is_set_function(name: &str) -> bool {
 }
 
 /// The function that an operator stands for when its operands are of these types.
-pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> Option<Arc<ScalarUDF>> {
+pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
     let is_json = *left == ColumnType::Json;
     // What `unnest` gives has lost its type.
     let may_be_json = is_json || *left == ColumnType::Text;
-    by_name(match op {
+    let name = match op {
         BinaryOperator::Arrow if may_be_json => "->",
         BinaryOperator::LongArrow if may_be_json => "->>",
         BinaryOperator::HashArrow if may_be_json => "#>",
@@ -415,5 +428,6 @@ pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType) -> O
         BinaryOperator::Minus if is_json => "jsonb_delete",
         BinaryOperator::HashMinus if is_json => "jsonb_delete_path",
         _ => return None,
-    })
+    };
+    by_name(name, zone)
 }

@@ -16,9 +16,11 @@ mod enums;
 pub mod expression;
 mod extremes;
 mod functions;
+mod implicit;
 mod json;
 mod lateral;
 mod literals;
+mod local;
 mod operators;
 mod origin;
 mod patterns;
@@ -30,6 +32,7 @@ mod scan;
 pub mod sequences;
 mod spans;
 mod table;
+mod times;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -227,7 +230,7 @@ async fn computed(
     if table.columns.iter().all(|column| !column.hidden || column.generated.is_none()) {
         return Ok(computed);
     }
-    let context = &context.inside_database(table.database).await?;
+    let context = &context.for_stored_values(table.database).await?;
     for column in table.columns.iter().filter(|column| column.hidden) {
         if let Some(sql) = &column.generated {
             let planned = expression::planned(context, expression::parse(sql)?, &expression::row_schema(table))?;

@@ -22,6 +22,7 @@ use sqlparser::ast::BinaryOperator;
 use super::super::arrays::{ColumnBuilder, only_value};
 use super::super::error::{Error, code};
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, of_field};
 use super::{enums, json, scalars};
 use crate::catalog::ColumnType;
@@ -33,7 +34,10 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// Plans binary operators.
 #[derive(Debug)]
-pub struct Operators;
+pub struct Operators {
+    /// The session's time zone.
+    pub zone: TimeZone,
+}
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
@@ -46,7 +50,7 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
         if is_comparison(&op) {
-            let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
             let (left, right) = match op {
                 BinaryOperator::Eq | BinaryOperator::NotEq => (left, right),
                 _ => enums::ordered(left, &left_field, right, &right_field),
@@ -54,12 +58,12 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
         if op == is_any() {
-            return Ok(PlannerResult::Planned(any(left, &left_field, right, &right_field)?));
+            return Ok(PlannerResult::Planned(any((left, &left_field), (right, &right_field), self.zone)?));
         }
         if let Some((name, swapped)) = array_operator(&op, left_field.data_type(), right_field.data_type())
-            && let Some(function) = scalars::by_name(name)
+            && let Some(function) = scalars::by_name(name, self.zone)
         {
-            let (left, right) = (adopt(left, &right_field)?, adopt(right, &left_field)?);
+            let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
             let types = (enums::field_of(&left, schema)?, enums::field_of(&right, schema)?);
             if of_field(&types.0) != of_field(&types.1) {
                 // DataFusion brings them to one type.
@@ -73,12 +77,12 @@ impl ExprPlanner for Operators {
             Expr::Literal(ScalarValue::Utf8(Some(_)), _) if op == BinaryOperator::StringConcat => of_field(&left_field),
             _ => of_field(&right_field),
         };
-        if let Some(function) = json::operator(&op, &of_field(&left_field), &right_type) {
-            let right = if is_json_operand(&op) { adopt(right, &left_field)? } else { right };
+        if let Some(function) = json::operator(&op, &of_field(&left_field), &right_type, self.zone) {
+            let right = if is_json_operand(&op) { adopt(right, &left_field, self.zone)? } else { right };
             return Ok(PlannerResult::Planned(function.call(vec![left, right])));
         }
         if let Some((name, swapped)) = named_operator(&op, left_field.data_type(), right_field.data_type())
-            && let Some(function) = scalars::by_name(name)
+            && let Some(function) = scalars::by_name(name, self.zone)
         {
             let operands = if swapped { vec![right, left] } else { vec![left, right] };
             return Ok(PlannerResult::Planned(function.call(operands)));
@@ -97,7 +101,11 @@ pub fn is_any() -> BinaryOperator {
 }
 
 /// Whether one of the elements of an array is a value; not known if none is and some are NULL.
-fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef) -> DfResult<Expr> {
+fn any(
+    (value, value_field): (Expr, &FieldRef),
+    (array, array_field): (Expr, &FieldRef),
+    zone: TimeZone,
+) -> DfResult<Expr> {
     let is_array = matches!(array_field.data_type(), DataType::List(_));
     // A parameter is an array of what it is compared with.
     if let Expr::Placeholder(Placeholder { id, field: None }) = array {
@@ -108,9 +116,9 @@ fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef)
         return Err(Error::new(code::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
     }
     let (value, array) = match of_field(array_field) {
-        ColumnType::Array(element) if is_array => (adopt(value, &anonymous_field(&element))?, array),
+        ColumnType::Array(element) if is_array => (adopt(value, &anonymous_field(&element), zone)?, array),
         // A literal is an array of the value's type.
-        _ => (value, adopt(array, &anonymous_field(&ColumnType::Array(Box::new(of_field(value_field)))))?),
+        _ => (value, adopt(array, &anonymous_field(&ColumnType::Array(Box::new(of_field(value_field)))), zone)?),
     };
     let (value, array) = match (array_field.data_type(), value_field.data_type()) {
         // What `array_has` does not bring to one type.
@@ -127,7 +135,8 @@ fn any(value: Expr, value_field: &FieldRef, array: Expr, array_field: &FieldRef)
         }
         _ => (value, array),
     };
-    let lacks = scalars::by_name("array_lacks_null").ok_or_else(|| Error::internal("array_lacks_null is missing"))?;
+    let lacks =
+        scalars::by_name("array_lacks_null", zone).ok_or_else(|| Error::internal("array_lacks_null is missing"))?;
     Ok(array_has(array.clone(), value).or(lacks.call(vec![array])))
 }
 
@@ -150,7 +159,17 @@ fn array_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Opt
 /// The function of keepsafe's own that an operator stands for, and whether it takes the right operand first.
 fn named_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Option<(&'static str, bool)> {
     let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    let is_instant = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, Some(_)));
+    let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
+    let is_day = |data_type: &DataType| matches!(data_type, DataType::Date32);
     match op {
+        BinaryOperator::Minus if is_time(left) && (is_time(right) || is_day(right)) => {
+            Some(("timestamps_apart", false))
+        }
+        BinaryOperator::Minus if is_day(left) && is_time(right) => Some(("timestamps_apart", false)),
+        BinaryOperator::Plus if is_instant(left) && is_interval(right) => Some(("timestamptz_plus", false)),
+        BinaryOperator::Plus if is_interval(left) && is_instant(right) => Some(("timestamptz_plus", true)),
+        BinaryOperator::Minus if is_instant(left) && is_interval(right) => Some(("timestamptz_minus", false)),
         BinaryOperator::Multiply if is_interval(left) && right.is_numeric() => Some(("interval_times", false)),
         BinaryOperator::Multiply if left.is_numeric() && is_interval(right) => Some(("interval_times", true)),
         BinaryOperator::Divide if is_interval(left) && right.is_numeric() => Some(("interval_over", false)),
@@ -169,7 +188,7 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 }
 
 /// A string literal beside a value of another type takes that type.
-fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
+fn adopt(expression: Expr, beside: &FieldRef, zone: TimeZone) -> DfResult<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(literal)), _) = &expression else { return Ok(expression) };
     let column_type = of_field(beside);
     if let ColumnType::Char(_) = column_type {
@@ -182,7 +201,7 @@ fn adopt(expression: Expr, beside: &FieldRef) -> DfResult<Expr> {
         return Ok(expression);
     }
     let mut builder = ColumnBuilder::new(&column_type);
-    builder.push(&text::parse(literal, &column_type)?)?;
+    builder.push(&text::parse(literal, &column_type, zone)?)?;
     // What is said of its type goes with it.
     let metadata = anonymous_field(&column_type).metadata().clone();
     let metadata = (!metadata.is_empty()).then(|| FieldMetadata::from(metadata));

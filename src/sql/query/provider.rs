@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, TableReference};
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
@@ -25,15 +26,22 @@ use sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as A
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
-use super::super::types::anonymous_field;
+use super::super::time_zone::TimeZone;
+use super::super::types::{anonymous_field, field, of_field};
 use super::coalesce;
 use super::collected;
 use super::enums;
 use super::extremes;
 use super::functions;
+use super::implicit::ImplicitCasts;
 use super::json;
+use super::local;
 use super::operators::Operators;
 use super::scalars;
+use crate::catalog::ColumnType;
+
+/// Functions that do the same with instants in every time zone.
+const OF_ANY_ZONE: [&str; 5] = ["timezone", "coalesce", "nullif", "greatest", "least"];
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -53,8 +61,9 @@ impl Planner {
     pub fn new(context: &Context) -> Planner {
         let mut state = context.engine().query_state().clone();
         state.mark_start_execution();
+        state.add_analyzer_rule(Arc::new(ImplicitCasts { zone: context.zone() }));
         state.execution_props_mut().query_execution_start_time = Some(context.txn().snapshot().to_utc());
-        let own: Arc<dyn ExprPlanner> = Arc::new(Operators);
+        let own: Arc<dyn ExprPlanner> = Arc::new(Operators { zone: context.zone() });
         let expressions = std::iter::once(own).chain(state.expr_planners().iter().cloned()).collect();
         let functions = functions::of_session(context);
         let snapshot = Arc::new(Snapshot::new(context.clone()));
@@ -96,14 +105,24 @@ impl Planner {
     pub fn simplified(&self, expression: SqlExpr, schema: &DFSchema) -> Result<Expr> {
         let planned = self.sql_to_rel().sql_to_expr(expression, schema, &mut PlannerContext::new())?;
         let simplifier = self.simplifier(Some(schema));
-        Ok(simplifier.simplify(simplifier.coerce(planned, schema)?)?)
+        let casts = ImplicitCasts { zone: self.context.zone() };
+        let coerced = casts.replace(simplifier.coerce(planned, schema)?, schema)?.data;
+        Ok(simplifier.simplify(coerced)?)
     }
 
     /// Whether all functions in an expression give the same for the same arguments.
     pub fn is_immutable(&self, expression: SqlExpr, schema: &DFSchema) -> Result<bool> {
         let planned = self.sql_to_rel().sql_to_expr(expression, schema, &mut PlannerContext::new())?;
+        // What becomes of an instant depends on the session's time zone, with few exceptions.
+        let has_instants = |part: &Expr| part.to_field(schema).is_ok_and(|(_, field)| of_field(&field).has_instants());
+        let is_literal = |part: &Expr| matches!(part, Expr::Literal(..));
         let changes = |part: &Expr| match part {
-            Expr::ScalarFunction(call) => Ok(call.func.signature().volatility != Volatility::Immutable),
+            Expr::ScalarFunction(call) => {
+                let is_zoned = !OF_ANY_ZONE.contains(&call.name())
+                    && !call.args.iter().all(is_literal)
+                    && (has_instants(part) || call.args.iter().any(has_instants));
+                Ok(is_zoned || call.func.signature().volatility != Volatility::Immutable)
+            }
             _ => Ok(false),
         };
         Ok(!planned.exists(changes)?)
@@ -117,6 +136,26 @@ impl Planner {
             context = context.with_schema(Arc::new(schema.clone()));
         }
         ExprSimplifier::new(context.build())
+    }
+
+    /// The rows of a `generate_series` whose steps depend on the calendar of the session's time zone.
+    fn series_of_instants(&self, args: &[Expr]) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let is_zoned = match args.first().map(|start| start.get_type(&DFSchema::empty())).transpose()? {
+            Some(DataType::Date32) => true,
+            Some(DataType::Timestamp(_, Some(_))) => self.context.zone() != TimeZone::UTC,
+            _ => false,
+        };
+        let Some(function) = scalars::by_name("timestamptz_series", self.context.zone()).filter(|_| is_zoned) else {
+            return Ok(None);
+        };
+        let Expr::Literal(ScalarValue::List(list), _) = self.simplifier(None).simplify(function.call(args.to_vec()))?
+        else {
+            return Ok(None);
+        };
+        let field = field("value", &ColumnType::TimestampTz, true);
+        let schema = Arc::new(Schema::new(vec![field]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![list.values().clone()])?;
+        Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?)))
     }
 
     /// The state to run what was planned with.
@@ -147,6 +186,11 @@ impl ContextProvider for Planner {
             })
         };
         let args = args.into_iter().map(constant).collect::<DfResult<Vec<_>>>()?;
+        if name == "generate_series"
+            && let Some(table) = self.series_of_instants(&args)?
+        {
+            return Ok(provider_as_source(table));
+        }
         let table = function.create_table_provider_with_args(TableFunctionArgs::new(&args, &self.state))?;
         Ok(provider_as_source(table))
     }
@@ -170,12 +214,18 @@ impl ContextProvider for Planner {
             .get(name)
             .cloned()
             .or_else(|| functions::cast_by_name(&self.context, name))
-            .or_else(|| json::by_name(name));
-        let own = own.or_else(|| scalars::by_name(name));
+            .or_else(|| json::by_name(name, self.context.zone()));
+        let own = own.or_else(|| scalars::by_name(name, self.context.zone()));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
         let own = own.or_else(|| collected::by_name(name)).or_else(|| enums::by_name(name));
         let theirs = || self.state.scalar_functions().get(name).cloned();
-        own.or_else(|| if name == "coalesce" { theirs().map(coalesce::typing) } else { theirs() })
+        own.or_else(|| {
+            if name == "coalesce" {
+                theirs().map(coalesce::typing)
+            } else {
+                theirs().map(|theirs| local::zoned(theirs, self.context.zone()))
+            }
+        })
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

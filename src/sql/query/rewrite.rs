@@ -13,6 +13,7 @@ use sqlparser::ast::{
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
+use super::super::time_zone::TimeZone;
 use super::super::types::{from_sql, resolve};
 use super::operators::is_any;
 use super::{catalog_forms, correlated, json, lateral, literals, patterns};
@@ -325,6 +326,13 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             };
             Some(call(name, vec![string_literal(field), (**expr).clone()]))
         }
+        Expr::Extract { field, expr, .. } => Some(call(
+            "date_part",
+            vec![string_literal(field.to_string().trim_matches('\'').to_lowercase()), (**expr).clone()],
+        )),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
+        }
         // Rows are compared value by value, and may be so in part that it is not known.
         Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
             let (Expr::Tuple(left), Expr::Tuple(right)) = (&**left, &**right) else { return Ok(None) };
@@ -473,7 +481,17 @@ fn collected_json(function: &Function, value: &Expr) -> Expr {
 
 /// Whether a field of a date or time is one that DataFusion does not have, or cuts.
 fn is_own_field(field: &str) -> bool {
-    let fields = ["second", "milliseconds", "epoch", "decade", "century", "millennium"];
+    let fields = [
+        "second",
+        "milliseconds",
+        "epoch",
+        "decade",
+        "century",
+        "millennium",
+        "timezone",
+        "timezone_hour",
+        "timezone_minute",
+    ];
     fields.contains(&field.trim_matches('\'').to_lowercase().as_str())
 }
 
@@ -608,6 +626,7 @@ pub fn output_name(expression: &Expr) -> String {
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
         Expr::Case { .. } => "case".into(),
         Expr::Exists { .. } => "exists".into(),
+        Expr::AtTimeZone { .. } => "timezone".into(),
         Expr::Array(_) => "array".into(),
         Expr::Interval(_) => "interval".into(),
         Expr::Extract { .. } => "extract".into(),
@@ -824,7 +843,7 @@ fn literal((column_type, datum): &Parameter) -> Expr {
         (Datum::Null, _) => call(&format!("cast:{column_type}"), vec![Expr::Value(Value::Null.into())]),
         (datum, column_type) => {
             let mut text = String::new();
-            text::format(&mut text, datum, column_type);
+            text::format(&mut text, datum, column_type, TimeZone::UTC);
             call(&format!("cast:{column_type}"), vec![string_literal(text)])
         }
     }

@@ -10,7 +10,8 @@ use datafusion::logical_expr::{
 use super::super::arrays::row_by_row;
 use super::super::error::{Error, Result, code};
 use super::super::text;
-use super::super::types::{anonymous_field, arrow_type};
+use super::super::time_zone::TimeZone;
+use super::super::types::{anonymous_field, arrow_type, from_arrow, of_field};
 use crate::catalog::{ColumnType, Datum};
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -19,7 +20,22 @@ type DfResult<T> = datafusion::error::Result<T>;
 pub type Body = fn(&[Argument<'_>]) -> Result<Datum<'static>>;
 
 /// Name, arguments, type of the result, body.
-pub type Definition = (&'static str, Takes, ColumnType, Body);
+pub type Definition = (&'static str, Takes, Returns, Body);
+
+/// The type of a function's result.
+#[derive(Clone)]
+pub enum Returns {
+    /// Always the same.
+    Always(ColumnType),
+    /// It depends on those of the arguments.
+    By(fn(&[ColumnType]) -> Result<ColumnType>),
+}
+
+impl From<ColumnType> for Returns {
+    fn from(column_type: ColumnType) -> Returns {
+        Returns::Always(column_type)
+    }
+}
 
 /// One argument, and its type.
 pub struct Argument<'a> {
@@ -27,13 +43,15 @@ pub struct Argument<'a> {
     pub datum: Datum<'a>,
     /// Its type.
     pub column_type: &'a ColumnType,
+    /// The session's time zone.
+    pub zone: TimeZone,
 }
 
 impl Argument<'_> {
     /// The value as it prints.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        text::format(&mut out, &self.datum, self.column_type);
+        text::format(&mut out, &self.datum, self.column_type, self.zone);
         out
     }
 }
@@ -49,25 +67,43 @@ pub enum Takes {
     Any,
 }
 
-/// The functions of a list.
-pub fn functions(list: Vec<Definition>) -> Vec<Arc<ScalarUDF>> {
-    let function = |(name, takes, returns, body): Definition| {
-        let signature = match takes {
-            Takes::Exactly(count) => Signature::any(count, Volatility::Immutable),
-            _ => Signature::variadic_any(Volatility::Immutable),
-        };
-        Arc::new(ScalarUDF::from(RowFunction { name, takes, returns, body, signature }))
+/// The function of a list with a name, in a time zone.
+pub fn named(list: &[Definition], name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
+    let (name, takes, returns, body) = list.iter().find(|(known, ..)| *known == name)?.clone();
+    let signature = match takes {
+        Takes::Exactly(count) => Signature::any(count, Volatility::Immutable),
+        _ => Signature::variadic_any(Volatility::Immutable),
     };
-    list.into_iter().map(function).collect()
+    Some(Arc::new(ScalarUDF::from(RowFunction { name, takes, returns, body, signature, zone })))
 }
 
 #[derive(Clone)]
 struct RowFunction {
     name: &'static str,
     takes: Takes,
-    returns: ColumnType,
+    returns: Returns,
     body: Body,
     signature: Signature,
+    zone: TimeZone,
+}
+
+impl RowFunction {
+    fn returned(&self, types: &[ColumnType]) -> Result<ColumnType> {
+        let count = types.len();
+        let fits = match self.takes {
+            Takes::Exactly(wanted) => count == wanted,
+            Takes::Between(least, most) => (least..=most).contains(&count),
+            Takes::Any => true,
+        };
+        if !fits {
+            let message = format!("function {} does not take {count} arguments", self.name);
+            return Err(Error::new(code::UNDEFINED_FUNCTION, message));
+        }
+        match &self.returns {
+            Returns::Always(column_type) => Ok(column_type.clone()),
+            Returns::By(rule) => rule(types),
+        }
+    }
 }
 
 impl std::fmt::Debug for RowFunction {
@@ -78,7 +114,7 @@ impl std::fmt::Debug for RowFunction {
 
 impl PartialEq for RowFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.name == other.name && self.zone == other.zone
     }
 }
 
@@ -99,31 +135,25 @@ impl ScalarUDFImpl for RowFunction {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(arrow_type(&self.returns))
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        let types: Vec<ColumnType> = types.iter().map(from_arrow).collect();
+        Ok(arrow_type(&self.returned(&types)?))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
-        let count = args.arg_fields.len();
-        let fits = match self.takes {
-            Takes::Exactly(wanted) => count == wanted,
-            Takes::Between(least, most) => (least..=most).contains(&count),
-            Takes::Any => true,
-        };
-        if !fits {
-            let message = format!("function {} does not take {count} arguments", self.name);
-            return Err(Error::new(code::UNDEFINED_FUNCTION, message).into());
-        }
-        Ok(Arc::new(anonymous_field(&self.returns).as_ref().clone().with_name(self.name)))
+        let types: Vec<ColumnType> = args.arg_fields.iter().map(|field| of_field(field)).collect();
+        let returned = anonymous_field(&self.returned(&types)?);
+        Ok(Arc::new(returned.as_ref().clone().with_name(self.name)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let strict = self.takes != Takes::Any;
-        let value = row_by_row(&args, &self.returns, |datums, types| {
+        let returned = of_field(&args.return_field);
+        let value = row_by_row(&args, &returned, |datums, types| {
             if strict && datums.iter().any(Datum::is_null) {
                 return Ok(Datum::Null);
             }
-            let argument = |(datum, column_type)| Argument { datum, column_type };
+            let argument = |(datum, column_type)| Argument { datum, column_type, zone: self.zone };
             let arguments: Vec<Argument<'_>> = datums.into_iter().zip(types).map(argument).collect();
             (self.body)(&arguments)
         })?;

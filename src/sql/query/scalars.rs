@@ -10,9 +10,11 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::super::error::{Error, Result, code};
 use super::super::text::quoted;
+use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
 use super::patterns;
-use super::row_function::{Argument, Takes, functions};
+use super::row_function::{Argument, Definition, Takes, named};
+use super::times;
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -23,17 +25,17 @@ const DAYS_PER_MONTH: i64 = 30;
 const SECOND_DIGITS: u8 = 6;
 
 /// The function with a name.
-pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
-    static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(all);
-    FUNCTIONS.iter().find(|function| function.name() == name).cloned()
+pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
+    static FUNCTIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| [all(), times::definitions()].concat());
+    named(&FUNCTIONS, name, zone)
 }
 
-fn all() -> Vec<Arc<ScalarUDF>> {
-    use ColumnType::{Bool, Date, Float8, Int4, Int8, Text, Timestamp, TimestampTz};
+fn all() -> Vec<Definition> {
+    use ColumnType::{Bool, Date, Float8, Int4, Int8, Text, TimestampTz};
     use Takes::{Any, Between, Exactly};
     let decimal = |scale| ColumnType::Decimal { precision: Some(38), scale };
-    functions(vec![
-        ("pg_typeof", Any, Text, |args| match args {
+    vec![
+        ("pg_typeof", Any, Text.into(), |args| match args {
             [arg] => Ok(match arg.column_type {
                 ColumnType::Time => "time without time zone".into(),
                 ColumnType::Timestamp => "timestamp without time zone".into(),
@@ -41,56 +43,58 @@ fn all() -> Vec<Arc<ScalarUDF>> {
             }),
             _ => Err(Error::new(code::UNDEFINED_FUNCTION, "pg_typeof takes one argument")),
         }),
-        ("concat", Any, Text, |args| Ok(joined("", args).into())),
-        ("concat_ws", Any, Text, |args| match args.split_first() {
+        ("concat", Any, Text.into(), |args| Ok(joined("", args).into())),
+        ("concat_ws", Any, Text.into(), |args| match args.split_first() {
             Some((separator, rest)) if !separator.datum.is_null() => Ok(joined(&separator.text(), rest).into()),
             _ => Ok(Datum::Null),
         }),
-        ("format", Any, Text, formatted),
-        ("num_nulls", Any, Int4, |args| Ok(Datum::Int(args.iter().filter(|arg| arg.datum.is_null()).count() as i64))),
-        ("num_nonnulls", Any, Int4, |args| {
+        ("format", Any, Text.into(), formatted),
+        ("num_nulls", Any, Int4.into(), |args| {
+            Ok(Datum::Int(args.iter().filter(|arg| arg.datum.is_null()).count() as i64))
+        }),
+        ("num_nonnulls", Any, Int4.into(), |args| {
             Ok(Datum::Int(args.iter().filter(|arg| !arg.datum.is_null()).count() as i64))
         }),
-        ("encode", Exactly(2), Text, encoded),
-        ("get_byte", Exactly(2), Int4, |args| {
+        ("encode", Exactly(2), Text.into(), encoded),
+        ("get_byte", Exactly(2), Int4.into(), |args| {
             let (bytes, index) = (bytes_of(&args[0])?, args[1].datum.as_int().unwrap_or_default());
             let byte = usize::try_from(index).ok().and_then(|index| bytes.get(index));
             let message = || format!("index {index} out of valid range, 0..{}", bytes.len().saturating_sub(1));
             byte.map(|byte| Datum::Int((*byte).into())).ok_or_else(|| Error::new("2202E", message()))
         }),
-        ("array_length", Exactly(2), Int4, |args| match (&args[0].datum, args[1].datum.as_int()) {
+        ("array_length", Exactly(2), Int4.into(), |args| match (&args[0].datum, args[1].datum.as_int()) {
             (Datum::Array(items), Some(1)) if !items.is_empty() => Ok(Datum::Int(items.len() as i64)),
             (Datum::Array(_), _) => Ok(Datum::Null),
             _ => Err(no_array(&args[0])),
         }),
-        ("array_ndims", Exactly(1), Int4, |args| match &args[0].datum {
+        ("array_ndims", Exactly(1), Int4.into(), |args| match &args[0].datum {
             Datum::Array(items) => Ok(if items.is_empty() { Datum::Null } else { Datum::Int(1) }),
             _ => Err(no_array(&args[0])),
         }),
-        ("array_overlap", Exactly(2), Bool, |args| match (&args[0].datum, &args[1].datum) {
+        ("array_overlap", Exactly(2), Bool.into(), |args| match (&args[0].datum, &args[1].datum) {
             (Datum::Array(left), Datum::Array(right)) => {
                 Ok(Datum::Bool(left.iter().any(|item| !item.is_null() && right.contains(item))))
             }
             _ => Err(no_array(&args[0])),
         }),
-        ("array_contains", Exactly(2), Bool, |args| match (&args[0].datum, &args[1].datum) {
+        ("array_contains", Exactly(2), Bool.into(), |args| match (&args[0].datum, &args[1].datum) {
             (Datum::Array(left), Datum::Array(right)) => {
                 Ok(Datum::Bool(right.iter().all(|item| !item.is_null() && left.contains(item))))
             }
             _ => Err(no_array(&args[0])),
         }),
         // False, or not known if there is a NULL among the elements.
-        ("array_lacks_null", Exactly(1), Bool, |args| match &args[0].datum {
+        ("array_lacks_null", Exactly(1), Bool.into(), |args| match &args[0].datum {
             Datum::Array(items) if items.iter().any(Datum::is_null) => Ok(Datum::Null),
             Datum::Array(_) => Ok(Datum::Bool(false)),
             _ => Err(no_array(&args[0])),
         }),
-        ("quote_literal", Exactly(1), Text, |args| Ok(quoted(&args[0].text()).into())),
-        ("quote_nullable", Any, Text, |args| {
+        ("quote_literal", Exactly(1), Text.into(), |args| Ok(quoted(&args[0].text()).into())),
+        ("quote_nullable", Any, Text.into(), |args| {
             Ok(if args[0].datum.is_null() { "NULL".to_string() } else { quoted(&args[0].text()) }.into())
         }),
-        ("quote_ident", Exactly(1), Text, |args| Ok(quote_ident_in_sql(&args[0].text()).into())),
-        ("width_bucket", Exactly(4), Int4, |args| {
+        ("quote_ident", Exactly(1), Text.into(), |args| Ok(quote_ident_in_sql(&args[0].text()).into())),
+        ("width_bucket", Exactly(4), Int4.into(), |args| {
             let [operand, low, high] = [&args[0], &args[1], &args[2]].map(float_of);
             let (operand, low, high) = (operand?, low?, high?);
             let count = args[3].datum.as_int().filter(|count| i32::try_from(*count).is_ok()).unwrap_or_default();
@@ -106,49 +110,37 @@ fn all() -> Vec<Arc<ScalarUDF>> {
                 (share * count as f64) as i64 + 1
             }))
         }),
-        ("age", Exactly(2), ColumnType::Interval, |args| {
-            Ok(Datum::Interval(age(micros_of(&args[0])?, micros_of(&args[1])?)))
+        ("age", Exactly(2), ColumnType::Interval.into(), |args| {
+            Ok(Datum::Interval(age(args[0].local_micros()?, args[1].local_micros()?)))
         }),
-        ("justify_days", Exactly(1), ColumnType::Interval, |args| {
+        ("justify_days", Exactly(1), ColumnType::Interval.into(), |args| {
             let Interval { months, days, micros } = interval_of(&args[0])?;
             Ok(Datum::Interval(justified(months.into(), days.into(), micros, false)))
         }),
-        ("justify_hours", Exactly(1), ColumnType::Interval, |args| {
+        ("justify_hours", Exactly(1), ColumnType::Interval.into(), |args| {
             let Interval { months, days, micros } = interval_of(&args[0])?;
             let (days, micros) = carried(i64::from(days), micros, MICROS_PER_DAY);
             Ok(Datum::Interval(Interval { months, days: days as i32, micros }))
         }),
-        ("justify_interval", Exactly(1), ColumnType::Interval, |args| {
+        ("justify_interval", Exactly(1), ColumnType::Interval.into(), |args| {
             let Interval { months, days, micros } = interval_of(&args[0])?;
             Ok(Datum::Interval(justified(months.into(), days.into(), micros, true)))
         }),
-        ("interval_times", Exactly(2), ColumnType::Interval, |args| {
+        ("interval_times", Exactly(2), ColumnType::Interval.into(), |args| {
             Ok(Datum::Interval(scaled(interval_of(&args[0])?, float_of(&args[1])?)?))
         }),
-        ("interval_over", Exactly(2), ColumnType::Interval, |args| match float_of(&args[1])? {
+        ("interval_over", Exactly(2), ColumnType::Interval.into(), |args| match float_of(&args[1])? {
             0.0 => Err(Error::new(code::DIVISION_BY_ZERO, "division by zero")),
             divisor => Ok(Datum::Interval(scaled(interval_of(&args[0])?, 1.0 / divisor)?)),
         }),
-        ("isfinite", Exactly(1), Bool, |_| Ok(Datum::Bool(true))),
-        ("make_timestamp", Exactly(6), Timestamp, |args| {
-            let whole = |index: usize| args[index].datum.as_int().and_then(|value| u32::try_from(value).ok());
-            let year = args[0].datum.as_int().and_then(|year| i32::try_from(year).ok());
-            let seconds = float_of(&args[5])?;
-            let time = (|| {
-                let day = NaiveDate::from_ymd_opt(year?, whole(1)?, whole(2)?)?;
-                Some(day.and_hms_opt(whole(3)?, whole(4)?, 0)?.and_utc().timestamp_micros())
-            })();
-            let fits = (0.0..60.0).contains(&seconds);
-            let time = time.filter(|_| fits).map(|time| time + (seconds * MICROS_PER_SECOND as f64).round() as i64);
-            time.map(Datum::Int).ok_or_else(|| Error::new(code::DATETIME_OVERFLOW, "date field value out of range"))
-        }),
-        ("to_date", Exactly(2), Date, |args| {
+        ("isfinite", Exactly(1), Bool.into(), |_| Ok(Datum::Bool(true))),
+        ("to_date", Exactly(2), Date.into(), |args| {
             let (text, pattern) = (args[0].text(), args[1].text());
             let day = NaiveDate::parse_from_str(text.trim(), &patterns::for_chrono(&pattern)?);
             let day = day.map_err(|_| unmatched(&text, &pattern))?;
             Ok(Datum::Int(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp().div_euclid(86_400)))
         }),
-        ("to_timestamp", Between(1, 2), TimestampTz, |args| {
+        ("to_timestamp", Between(1, 2), TimestampTz.into(), |args| {
             let [_, pattern] = args else {
                 let seconds = float_of(&args[0])?;
                 return Ok(Datum::Int((seconds * MICROS_PER_SECOND as f64).round() as i64));
@@ -158,17 +150,18 @@ fn all() -> Vec<Arc<ScalarUDF>> {
             let time = NaiveDateTime::parse_from_str(text.trim(), &chrono).or_else(|_| {
                 NaiveDate::parse_from_str(text.trim(), &chrono).map(|day| day.and_time(chrono::NaiveTime::MIN))
             });
-            Ok(Datum::Int(time.map_err(|_| unmatched(&text, &pattern))?.and_utc().timestamp_micros()))
+            let local = time.map_err(|_| unmatched(&text, &pattern))?.and_utc().timestamp_micros();
+            Ok(Datum::Int(args[0].zone.instant(local)))
         }),
         // `extract` and `date_part` of fields that DataFusion does not have, or cuts.
-        ("extract_fraction", Exactly(2), decimal(SECOND_DIGITS), |args| Ok(Datum::Decimal(field_of(args)?))),
-        ("extract_whole", Exactly(2), Int8, |args| {
+        ("extract_fraction", Exactly(2), decimal(SECOND_DIGITS).into(), |args| Ok(Datum::Decimal(field_of(args)?))),
+        ("extract_whole", Exactly(2), Int8.into(), |args| {
             Ok(Datum::Int((field_of(args)? / i128::from(MICROS_PER_SECOND)) as i64))
         }),
-        ("date_part_of", Exactly(2), Float8, |args| {
+        ("date_part_of", Exactly(2), Float8.into(), |args| {
             Ok(Datum::Float(field_of(args)? as f64 / MICROS_PER_SECOND as f64))
         }),
-    ])
+    ]
 }
 
 fn joined(separator: &str, args: &[Argument<'_>]) -> String {
@@ -267,7 +260,8 @@ fn bytes_of<'a>(arg: &'a Argument<'_>) -> Result<&'a [u8]> {
     }
 }
 
-fn float_of(arg: &Argument<'_>) -> Result<f64> {
+/// A number as one of the kind with a point.
+pub fn float_of(arg: &Argument<'_>) -> Result<f64> {
     match (&arg.datum, arg.column_type) {
         (Datum::Int(value), _) => Ok(*value as f64),
         (Datum::Float(value), _) => Ok(*value),
@@ -280,19 +274,6 @@ fn interval_of(arg: &Argument<'_>) -> Result<Interval> {
     match &arg.datum {
         Datum::Interval(interval) => Ok(*interval),
         _ => Err(wrong(arg, "an interval")),
-    }
-}
-
-/// A date or time in microseconds.
-fn micros_of(arg: &Argument<'_>) -> Result<i64> {
-    match (&arg.datum, arg.column_type) {
-        (Datum::Int(days), ColumnType::Date) => Ok(days.saturating_mul(MICROS_PER_DAY)),
-        (Datum::Int(micros), ColumnType::Timestamp | ColumnType::TimestampTz | ColumnType::Time) => Ok(*micros),
-        (Datum::Text(text), _) => match super::super::text::parse(text, &ColumnType::Timestamp)? {
-            Datum::Int(micros) => Ok(micros),
-            _ => Err(wrong(arg, "a date or time")),
-        },
-        _ => Err(wrong(arg, "a date or time")),
     }
 }
 
@@ -364,6 +345,25 @@ fn age(end: i64, start: i64) -> Interval {
     Interval { months: months as i32, days: days as i32, micros }
 }
 
+/// A field of an instant's distance from UTC, in millionths.
+fn offset_field(field: &str, time: &Argument<'_>, unknown: impl Fn() -> Error) -> Result<i128> {
+    if *time.column_type != ColumnType::TimestampTz {
+        let name = match time.column_type {
+            ColumnType::Timestamp => "timestamp without time zone".into(),
+            other => pg_name(other),
+        };
+        return Err(Error::unsupported(format!("unit \"{field}\" not supported for type {name}")));
+    }
+    let seconds = time.zone.offset_at(time.instant()?);
+    let value = match field {
+        "timezone" => seconds,
+        "timezone_hour" => seconds / 3600,
+        "timezone_minute" => seconds / 60 % 60,
+        _ => return Err(unknown()),
+    };
+    Ok(i128::from(value) * i128::from(MICROS_PER_SECOND))
+}
+
 /// A field of a date, time or interval, in millionths.
 fn field_of(args: &[Argument<'_>]) -> Result<i128> {
     let field = args[0].text().to_lowercase();
@@ -389,10 +389,14 @@ fn field_of(args: &[Argument<'_>]) -> Result<i128> {
             _ => return Err(unknown()),
         });
     }
-    let micros = micros_of(&args[1])?;
+    if field.starts_with("timezone") {
+        return offset_field(&field, &args[1], unknown);
+    }
+    let micros = args[1].local_micros()?;
     let in_minute = i128::from(micros.rem_euclid(60 * MICROS_PER_SECOND));
     let year = i128::from(DateTime::from_timestamp_micros(micros).unwrap_or_default().year());
     Ok(match field.as_str() {
+        "epoch" if *args[1].column_type == ColumnType::TimestampTz => i128::from(args[1].instant()?),
         "epoch" => i128::from(micros),
         "second" => in_minute,
         "milliseconds" => in_minute * 1000,

@@ -35,6 +35,7 @@ use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
 use super::settings::{reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
+use super::time_zone::TimeZone;
 use super::{control, ddl, dml, point, schedules, text, time_travel, zone};
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
 use crate::catalog::{self, ColumnType, Datum, PUBLIC_SCHEMA};
@@ -206,12 +207,17 @@ impl Session {
         self.facts.settings.timeout("transaction_timeout")
     }
 
-    /// Sets a setting as the client asks when it connects. Some drivers always send the zone that they are in: they hear that it is
-    /// another one here, and tell the offset with each time.
+    /// The time zone that the client reads and writes times in.
+    pub fn time_zone(&self) -> TimeZone {
+        self.facts.settings.zone()
+    }
+
+    /// Sets a setting as the client asks when it connects. Some drivers always send the zone that they are in: should it be none that
+    /// is known here, they hear that it is UTC, and tell the offset with each time.
     pub fn set_at_startup(&mut self, name: &str, value: &str) -> Result<()> {
         match self.set(name, Some(value)) {
             Err(error) if name.eq_ignore_ascii_case("timezone") && error.sqlstate == code::INVALID_PARAMETER => {
-                self.notices.push(format!("time zone \"{value}\" is not used: in this version it is UTC"));
+                self.notices.push(format!("time zone \"{value}\" is not known: it is UTC"));
                 Ok(())
             }
             done => done,
@@ -555,7 +561,8 @@ impl Session {
                 Ok(Response::Done(tag))
             }
             Ast::Copy { source, to, target, options, legacy_options, .. } => {
-                let format = CopyFormat::from_options(&[&options[..], &modern(legacy_options)?].concat())?;
+                let format =
+                    CopyFormat::from_options(&[&options[..], &modern(legacy_options)?].concat(), context.zone())?;
                 let binary = format.binary;
                 match what(context, source, *to, target).await? {
                     CopyWhat::In { table, columns } => {
@@ -685,7 +692,7 @@ fn statement_kind(ast: &Ast) -> String {
 fn text_values(parameters: &[Parameter]) -> Vec<Option<String>> {
     let text = |(column_type, datum): &Parameter| {
         let mut out = String::new();
-        text::format(&mut out, datum, column_type);
+        text::format(&mut out, datum, column_type, TimeZone::UTC);
         (!datum.is_null()).then_some(out)
     };
     parameters.iter().map(text).collect()

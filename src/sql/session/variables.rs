@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     ContextModifier, DiscardObject, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, Set,
-    SetExpr, Statement as Ast, TransactionAccessMode, TransactionMode, Value,
+    SetExpr, Statement as Ast, TransactionAccessMode, TransactionMode, UnaryOperator, Value,
 };
 
 use super::super::context::Context;
@@ -12,10 +12,11 @@ use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::settings::{SessionSettings, reported as reported_settings};
 use super::super::show::Shown;
+use super::super::time_zone::TimeZone;
 use super::super::{query, text};
 use super::transaction::State;
 use super::{Response, Session, Status};
-use crate::catalog::ColumnType;
+use crate::catalog::{ColumnType, Datum};
 use crate::parser::Statement;
 
 /// What the settings of a session become at the end of its transaction.
@@ -121,8 +122,13 @@ impl Session {
                 let value = Some(value.as_str()).filter(|value| !value.eq_ignore_ascii_case("default"));
                 if is_local { self.set_local(&name, value) } else { self.set(&name, value) }
             }
-            Set::SetTimeZone { local: true, value } => self.set_local("timezone", Some(&plain_value(value)?)),
-            Set::SetTimeZone { value, .. } => self.set("timezone", Some(&plain_value(value)?)),
+            Set::SetTimeZone { local, value } => {
+                let value = zone_value(value)?;
+                // That of the server.
+                let is_default = ["local", "default"].iter().any(|word| value.eq_ignore_ascii_case(word));
+                let value = (!is_default).then_some(value.as_str());
+                if *local { self.set_local("timezone", value) } else { self.set("timezone", value) }
+            }
             Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
             Set::SetNamesDefault {} => self.set("client_encoding", None),
             Set::SetTransaction { snapshot: Some(snapshot), session: false, .. } => {
@@ -256,6 +262,22 @@ fn config_to_set(query: &Query) -> Option<(String, String, bool)> {
     }
 }
 
+/// The value of `SET TIME ZONE`; an interval as hours.
+fn zone_value(value: &Expr) -> Result<String> {
+    let Expr::Interval(interval) = value else { return plain_value(value) };
+    let written = plain_value(&interval.value)?;
+    let parsed = text::parse_interval(&written);
+    let offset = parsed.filter(|parsed| parsed.months == 0 && parsed.days == 0);
+    let offset = offset.ok_or_else(|| {
+        let mut shown = String::new();
+        let datum = parsed.map_or(Datum::Null, Datum::Interval);
+        text::format(&mut shown, &datum, &ColumnType::Interval, TimeZone::UTC);
+        let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{shown}'\"");
+        Error::new(code::INVALID_PARAMETER, message)
+    })?;
+    Ok((offset.micros as f64 / 3.6e9).to_string())
+}
+
 /// The value of `SET`: a word, a string or a number.
 pub(super) fn plain_value(value: &Expr) -> Result<String> {
     match value {
@@ -267,7 +289,8 @@ pub(super) fn plain_value(value: &Expr) -> Result<String> {
             Value::Boolean(value) => Ok(if *value { "on" } else { "off" }.into()),
             other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
         },
-        Expr::UnaryOp { expr, .. } => plain_value(expr).map(|value| format!("-{value}")),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => plain_value(expr).map(|value| format!("-{value}")),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => plain_value(expr),
         other => Err(Error::new(code::INVALID_PARAMETER, format!("{other} is not a value of a setting"))),
     }
 }
@@ -278,6 +301,6 @@ pub(super) fn setting_value(context: &Context, value: &Expr) -> Result<String> {
     }
     let (column_type, datum) = query::expression::constant(context, value.clone())?;
     let mut out = String::new();
-    text::format(&mut out, &datum, &column_type);
+    text::format(&mut out, &datum, &column_type, context.zone());
     Ok(out)
 }

@@ -7,7 +7,9 @@ mod types;
 mod views;
 
 use super::objects::role_oid;
-use super::relation::Kind::{Bool, Float4, Int2, Int2Array, Int4, Int8, Letter, Oid, OidArray, Text, TextArray};
+use super::relation::Kind::{
+    Bool, Float4, Int2, Int2Array, Int4, Int8, Interval, Letter, Oid, OidArray, Text, TextArray,
+};
 use super::relation::{Kind, Relation, no_rows};
 use crate::catalog::{Datum, ROOT_USER};
 
@@ -499,6 +501,11 @@ pub const RELATIONS: &[Relation] = &[
             ("pending_restart", Bool),
         ],
         fill: views::pg_settings,
+    },
+    Relation {
+        name: "pg_timezone_names",
+        columns: &[("name", Text), ("abbrev", Text), ("utc_offset", Interval), ("is_dst", Bool)],
+        fill: views::pg_timezone_names,
     },
     // What can stand on the far side of an outer join, or be counted, although it has no rows.
     Relation {

@@ -1,12 +1,13 @@
 //! What PostgreSQL has as views over its catalog.
 
+use super::super::super::time_zone;
 use super::super::catalog_oid;
 use super::super::objects::{Objects, shown_indexes};
 use super::super::relation::Rows;
 use super::super::written;
 use super::name;
 use super::relations::each_sequence;
-use crate::catalog::{Datum, Descriptor};
+use crate::catalog::{Datum, Descriptor, Interval};
 
 pub fn pg_tables(objects: &Objects, rows: &mut Rows) {
     for relation in &objects.relations {
@@ -82,6 +83,18 @@ pub fn pg_settings(objects: &Objects, rows: &mut Rows) {
             ("context", "user".into()),
             ("vartype", "string".into()),
             ("source", "session".into()),
+        ]);
+    }
+}
+
+pub fn pg_timezone_names(objects: &Objects, rows: &mut Rows) {
+    for region in time_zone::regions(objects.now.to_utc()) {
+        let micros = i64::from(region.offset_seconds) * 1_000_000;
+        rows.push(&[
+            ("name", name(region.name)),
+            ("abbrev", region.abbreviation.into()),
+            ("utc_offset", Datum::Interval(Interval { months: 0, days: 0, micros })),
+            ("is_dst", Datum::Bool(region.is_summer_time)),
         ]);
     }
 }

@@ -1,0 +1,261 @@
+//! Functions of dates and times in the session's time zone, after <https://www.postgresql.org/docs/15/functions-datetime.html>.
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta};
+
+use super::super::error::{Error, Result, code};
+use super::super::text;
+use super::super::time_zone::TimeZone;
+use super::super::types::pg_name;
+use super::row_function::{Argument, Definition, Returns, Takes};
+use crate::catalog::{ColumnType, Datum, Interval};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Above all that a client can want to look at, below what fills the memory.
+const MAX_SERIES: usize = 10_000_000;
+
+/// The functions.
+pub fn definitions() -> Vec<Definition> {
+    use ColumnType::{Timestamp, TimestampTz};
+    use Takes::{Between, Exactly};
+    vec![
+        ("timezone", Exactly(2), Returns::By(other_kind), at_time_zone),
+        ("date_trunc", Between(2, 3), Returns::By(truncated_kind), truncated),
+        ("timestamptz_plus", Exactly(2), TimestampTz.into(), |args| moved(args, false)),
+        ("timestamptz_minus", Exactly(2), TimestampTz.into(), |args| moved(args, true)),
+        // Whole days are days, whatever the calendar says.
+        ("timestamps_apart", Exactly(2), ColumnType::Interval.into(), |args| {
+            let is_local = args.iter().all(|arg| *arg.column_type != ColumnType::TimestampTz);
+            let micros = |arg: &Argument<'_>| if is_local { arg.local_micros() } else { arg.instant() };
+            let overflow = || Error::new(code::DATETIME_OVERFLOW, "interval out of range");
+            let apart = micros(&args[0])?.checked_sub(micros(&args[1])?).ok_or_else(overflow)?;
+            let days = i32::try_from(apart / MICROS_PER_DAY).map_err(|_| overflow())?;
+            Ok(Datum::Interval(Interval { months: 0, days, micros: apart % MICROS_PER_DAY }))
+        }),
+        ("make_timestamp", Exactly(6), Timestamp.into(), |args| made(args).map(Datum::Int)),
+        ("make_timestamptz", Between(6, 7), TimestampTz.into(), |args| {
+            let zone = args.get(6).map_or(Ok(args[0].zone), |zone| TimeZone::named(&zone.text()))?;
+            Ok(Datum::Int(zone.instant(made(args)?)))
+        }),
+        ("timestamptz_series", Exactly(3), ColumnType::Array(Box::new(TimestampTz)).into(), series),
+    ]
+}
+
+impl Argument<'_> {
+    /// A date or time as clocks show it, in microseconds.
+    pub fn local_micros(&self) -> Result<i64> {
+        match (&self.datum, self.column_type) {
+            (Datum::Int(days), ColumnType::Date) => Ok(days.saturating_mul(MICROS_PER_DAY)),
+            (Datum::Int(micros), ColumnType::Timestamp | ColumnType::Time) => Ok(*micros),
+            (Datum::Int(micros), ColumnType::TimestampTz) => Ok(self.zone.local(*micros)),
+            (Datum::Text(text), _) => match text::parse(text, &ColumnType::Timestamp, self.zone)? {
+                Datum::Int(micros) => Ok(micros),
+                _ => Err(self.is_no_time()),
+            },
+            _ => Err(self.is_no_time()),
+        }
+    }
+
+    /// An instant in microseconds since 1970: a local time is one in the session's time zone.
+    pub fn instant(&self) -> Result<i64> {
+        match (&self.datum, self.column_type) {
+            (Datum::Int(micros), ColumnType::TimestampTz) => Ok(*micros),
+            (Datum::Text(text), _) => match text::parse(text, &ColumnType::TimestampTz, self.zone)? {
+                Datum::Int(micros) => Ok(micros),
+                _ => Err(self.is_no_time()),
+            },
+            _ => Ok(self.zone.instant(self.local_micros()?)),
+        }
+    }
+
+    fn interval(&self) -> Result<Interval> {
+        match &self.datum {
+            Datum::Interval(interval) => Ok(*interval),
+            _ => Err(self.is_no_time()),
+        }
+    }
+
+    fn is_no_time(&self) -> Error {
+        let message = format!("this function takes a date or time, not {}", pg_name(self.column_type));
+        Error::new(code::UNDEFINED_FUNCTION, message)
+    }
+}
+
+/// `AT TIME ZONE` makes an instant of a local time, and a local time of an instant.
+fn other_kind(types: &[ColumnType]) -> Result<ColumnType> {
+    let is_zone = matches!(types[0], ColumnType::Interval) || types[0].is_character();
+    match &types[1] {
+        ColumnType::Timestamp if is_zone => Ok(ColumnType::TimestampTz),
+        ColumnType::TimestampTz | ColumnType::Date if is_zone => Ok(ColumnType::Timestamp),
+        text if is_zone && text.is_character() => Ok(ColumnType::Timestamp),
+        other => {
+            let message =
+                format!("function pg_catalog.timezone({}, {}) does not exist", pg_name(&types[0]), pg_name(other));
+            Err(Error::new(code::UNDEFINED_FUNCTION, message))
+        }
+    }
+}
+
+fn at_time_zone(args: &[Argument<'_>]) -> Result<Datum<'static>> {
+    let zone = match &args[0].datum {
+        Datum::Interval(interval) => TimeZone::of_interval(*interval).ok_or_else(|| {
+            let message = format!("interval time zone \"{}\" must not include months or days", args[0].text());
+            Error::new(code::INVALID_PARAMETER, message)
+        })?,
+        _ => TimeZone::named(&args[0].text())?,
+    };
+    Ok(Datum::Int(match args[1].column_type {
+        ColumnType::Timestamp => zone.instant(args[1].local_micros()?),
+        _ => zone.local(args[1].instant()?),
+    }))
+}
+
+fn truncated_kind(types: &[ColumnType]) -> Result<ColumnType> {
+    Ok(match &types[1] {
+        same @ (ColumnType::Timestamp | ColumnType::Interval) => same.clone(),
+        ColumnType::Time => ColumnType::Interval,
+        ColumnType::TimestampTz | ColumnType::Date => ColumnType::TimestampTz,
+        text if text.is_character() => ColumnType::TimestampTz,
+        other => {
+            let message = format!("function date_trunc({}, {}) does not exist", pg_name(&types[0]), pg_name(other));
+            return Err(Error::new(code::UNDEFINED_FUNCTION, message));
+        }
+    })
+}
+
+fn truncated(args: &[Argument<'_>]) -> Result<Datum<'static>> {
+    let unit = args[0].text().to_lowercase();
+    let unknown = |of: &ColumnType| {
+        let name = match of {
+            ColumnType::Timestamp => "timestamp without time zone",
+            ColumnType::Interval => "interval",
+            _ => "timestamp with time zone",
+        };
+        Error::new(code::INVALID_PARAMETER, format!("unit \"{unit}\" not recognized for type {name}"))
+    };
+    let kind = truncated_kind(&[ColumnType::Text, args[1].column_type.clone()])?;
+    match (&args[1].datum, &kind) {
+        (Datum::Interval(interval), _) => {
+            truncated_interval(&unit, *interval).map(Datum::Interval).ok_or_else(|| unknown(&kind))
+        }
+        (Datum::Int(micros), ColumnType::Interval) => {
+            let time = Interval { micros: *micros, ..Interval::default() };
+            truncated_interval(&unit, time).map(Datum::Interval).ok_or_else(|| unknown(&kind))
+        }
+        (_, ColumnType::Timestamp) => {
+            truncated_local(&unit, args[1].local_micros()?).map(Datum::Int).ok_or_else(|| unknown(&kind))
+        }
+        _ => {
+            let zone = args.get(2).map_or(Ok(args[1].zone), |zone| TimeZone::named(&zone.text()))?;
+            let instant = args[1].instant()?;
+            let local = truncated_local(&unit, zone.local(instant)).ok_or_else(|| unknown(&kind))?;
+            // Less than a day stays on the same side of a change of the clocks.
+            Ok(Datum::Int(match micros_in(&unit) {
+                Some(_) => local - i64::from(zone.offset_at(instant)) * MICROS_PER_SECOND,
+                None => zone.instant(local),
+            }))
+        }
+    }
+}
+
+/// How long a unit below a day is.
+fn micros_in(unit: &str) -> Option<i64> {
+    match unit {
+        "microsecond" | "microseconds" => Some(1),
+        "millisecond" | "milliseconds" => Some(1_000),
+        "second" | "seconds" => Some(MICROS_PER_SECOND),
+        "minute" | "minutes" => Some(60 * MICROS_PER_SECOND),
+        "hour" | "hours" => Some(3600 * MICROS_PER_SECOND),
+        _ => None,
+    }
+}
+
+fn truncated_local(unit: &str, micros: i64) -> Option<i64> {
+    if let Some(length) = micros_in(unit) {
+        return Some(micros - micros.rem_euclid(length));
+    }
+    if let "day" | "days" = unit {
+        return Some(micros - micros.rem_euclid(MICROS_PER_DAY));
+    }
+    let day = DateTime::from_timestamp_micros(micros)?.date_naive();
+    // Centuries and millennia begin with the year one.
+    let since_first = |years: i32| (day.year() - 1).div_euclid(years) * years + 1;
+    let (year, month) = match unit {
+        "week" | "weeks" => {
+            let monday = day - TimeDelta::days(day.weekday().num_days_from_monday().into());
+            return Some(monday.and_time(NaiveTime::MIN).and_utc().timestamp_micros());
+        }
+        "month" | "months" => (day.year(), day.month()),
+        "quarter" => (day.year(), day.month0() / 3 * 3 + 1),
+        "year" | "years" => (day.year(), 1),
+        "decade" | "decades" => (day.year().div_euclid(10) * 10, 1),
+        "century" | "centuries" => (since_first(100), 1),
+        "millennium" | "millennia" => (since_first(1000), 1),
+        _ => return None,
+    };
+    Some(NaiveDate::from_ymd_opt(year, month, 1)?.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+}
+
+fn truncated_interval(unit: &str, interval: Interval) -> Option<Interval> {
+    let Interval { months, days, micros } = interval;
+    if let Some(length) = micros_in(unit) {
+        return Some(Interval { months, days, micros: micros - micros % length });
+    }
+    let whole = |count: i32| Interval { months: months - months % count, ..Interval::default() };
+    Some(match unit {
+        "day" | "days" => Interval { months, days, micros: 0 },
+        "month" | "months" => whole(1),
+        "quarter" => whole(3),
+        "year" | "years" => whole(12),
+        "decade" | "decades" => whole(120),
+        "century" | "centuries" => whole(1_200),
+        "millennium" | "millennia" => whole(12_000),
+        _ => return None,
+    })
+}
+
+fn moved(args: &[Argument<'_>], back: bool) -> Result<Datum<'static>> {
+    let Interval { months, days, micros } = args[1].interval()?;
+    let interval = match back {
+        true => {
+            Interval { months: months.saturating_neg(), days: days.saturating_neg(), micros: micros.saturating_neg() }
+        }
+        false => Interval { months, days, micros },
+    };
+    args[0].zone.plus(args[0].instant()?, interval).map(Datum::Int)
+}
+
+/// Year, month, day, hour, minute, and seconds with a fraction.
+fn made(args: &[Argument<'_>]) -> Result<i64> {
+    let whole = |index: usize| args[index].datum.as_int().and_then(|value| u32::try_from(value).ok());
+    let year = args[0].datum.as_int().and_then(|year| i32::try_from(year).ok());
+    let seconds = super::scalars::float_of(&args[5])?;
+    let time = (|| {
+        let day = NaiveDate::from_ymd_opt(year?, whole(1)?, whole(2)?)?;
+        Some(day.and_hms_opt(whole(3)?, whole(4)?, 0)?.and_utc().timestamp_micros())
+    })();
+    let fits = (0.0..60.0).contains(&seconds);
+    let time = time.filter(|_| fits).map(|time| time + (seconds * MICROS_PER_SECOND as f64).round() as i64);
+    time.ok_or_else(|| Error::new(code::DATETIME_OVERFLOW, "date field value out of range"))
+}
+
+/// `generate_series` of instants: days as the calendar has them.
+fn series(args: &[Argument<'_>]) -> Result<Datum<'static>> {
+    let (start, stop, step) = (args[0].instant()?, args[1].instant()?, args[2].interval()?);
+    let zone = args[0].zone;
+    let ahead = zone.plus(start, step)?.cmp(&start);
+    if ahead.is_eq() {
+        return Err(Error::new(code::INVALID_PARAMETER, "step size cannot equal zero"));
+    }
+    let mut instants = Vec::new();
+    let mut now = start;
+    while now == stop || now.cmp(&stop) != ahead {
+        if instants.len() >= MAX_SERIES {
+            let message = format!("generate_series of more than {MAX_SERIES} instants");
+            return Err(Error::new(code::LIMIT_EXCEEDED, message));
+        }
+        instants.push(Datum::Int(now));
+        now = zone.plus(now, step)?;
+    }
+    Ok(Datum::Array(instants))
+}
