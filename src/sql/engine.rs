@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::advisory::AdvisoryLocks;
 use super::error::{Error, Result};
-use super::query::EnumOrder;
 use super::query::sequences::SequenceBlocks;
+use super::query::{EnumOrder, Planning};
 use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
 use crate::kv::Store;
@@ -67,6 +67,7 @@ impl Engine {
             .with_runtime_env(runtime.build_arc()?)
             .with_default_features()
             .with_analyzer_rule(Arc::new(EnumOrder))
+            .with_query_planner(Arc::new(Planning))
             .build();
         let threads = std::thread::available_parallelism().map_or(2, usize::from) * QUERY_THREADS_PER_CORE;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -20,6 +20,7 @@ use sqlparser::ast::{
 };
 
 use super::rewrite::{call, has_subquery, normalized};
+use crate::parser::sql_text;
 
 /// The function that takes the only element of an array.
 pub const ONLY: &str = "array:only";
@@ -103,9 +104,18 @@ pub fn scalar(subquery: &Query) -> Option<Expr> {
 
 /// The expression to plan instead of `ARRAY(subquery)`, if it is one that can be planned.
 pub fn array(subquery: &Query) -> Option<Expr> {
-    let SetExpr::Select(select) = &*subquery.body else { return None };
-    let expression = (!aggregates(&select.projection)).then(|| collected(subquery, Take::All)).flatten()?;
-    Some(call(ANY_NUMBER, vec![expression]))
+    let SetExpr::Select(select) = &*subquery.body else {
+        return all_of(subquery).map(|all| call(ANY_NUMBER, vec![all]));
+    };
+    let simple = (!aggregates(&select.projection)).then(|| collected(subquery, Take::All)).flatten();
+    Some(call(ANY_NUMBER, vec![simple.or_else(|| all_of(subquery))?]))
+}
+
+/// The values of a subquery as they come, in an array.
+fn all_of(subquery: &Query) -> Option<Expr> {
+    let text =
+        format!("SELECT array_agg(\"all\".\"value\") AS \"all\" FROM ({}) AS \"all\" (\"value\")", sql_text(subquery));
+    Some(Expr::Subquery(Box::new(super::super::parse_query(&text).ok()?)))
 }
 
 /// `EXISTS` among output columns, as a count.

@@ -308,12 +308,12 @@ fn all() -> Vec<Definition> {
         ("jsonb_array_elements_text", Exactly(1), list(Text).into(), |args| {
             Ok(texts(elements(args[0].json()?, "extract elements from")?.iter().map(shown)))
         }),
-        ("jsonb_object_keys", Exactly(1), list(Text).into(), |args| match args[0].json()? {
-            Value::Object(map) => Ok(texts(text::json_keys(&map).into_iter().map(|key| Datum::from(key.clone())))),
-            other => {
-                let message = format!("cannot call jsonb_object_keys on a value of kind {}", kind(&other));
-                Err(Error::new(code::INVALID_PARAMETER, message))
-            }
+        ("jsonb_object_keys", Exactly(1), list(Text).into(), |args| {
+            members(args[0].json()?, |key, _| Datum::from(key.clone()))
+        }),
+        ("jsonb_object_values", Exactly(1), list(Text).into(), |args| members(args[0].json()?, |_, value| json(value))),
+        ("jsonb_object_values_text", Exactly(1), list(Text).into(), |args| {
+            members(args[0].json()?, |_, value| shown(value))
         }),
         ("jsonb_set", Between(3, 4), Json.into(), |args| {
             let mut value = args[0].json()?;
@@ -352,6 +352,17 @@ fn all() -> Vec<Definition> {
             Ok(json(&value))
         }),
     ]
+}
+
+/// Something of each member of an object.
+fn members(value: Value, shown: impl Fn(&String, &Value) -> Datum<'static>) -> Result<Datum<'static>> {
+    match value {
+        Value::Object(map) => Ok(texts(text::json_keys(&map).into_iter().map(|key| shown(key, &map[key])))),
+        other => {
+            let message = format!("cannot take members of a value of kind {}", kind(&other));
+            Err(Error::new(code::INVALID_PARAMETER, message))
+        }
+    }
 }
 
 /// A value that was collected as text.
@@ -402,6 +413,15 @@ pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
 
 /// Before the name of a set-returning function: the same, giving an array.
 pub const AS_LIST: &str = "list:";
+
+/// The two lists of a function that gives a row for every member of an object.
+pub fn pairs(name: &str) -> Option<[&'static str; 2]> {
+    match name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"))? {
+        "each" => Some(["jsonb_object_keys", "jsonb_object_values"]),
+        "each_text" => Some(["jsonb_object_keys", "jsonb_object_values_text"]),
+        _ => None,
+    }
+}
 
 /// Whether a function gives a row for every element.
 pub fn is_set_function(name: &str) -> bool {

@@ -20,6 +20,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::json;
 use super::rewrite::{call, normalized, string_literal};
 
 /// How the rows of the array at a position are called if nobody gave them a name. A client is to see `unnest`.
@@ -56,8 +57,12 @@ impl VisitorMut for Lateral {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        name_elements(query);
         // Each turn leaves one fewer.
         while self.reword_one(query).is_some() {}
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.from.iter_mut().for_each(settle_joins);
+        }
         let mut tables = HashMap::new();
         if let SetExpr::Select(select) = &*query.body {
             for factor in factors(select) {
@@ -78,9 +83,165 @@ impl VisitorMut for Lateral {
     }
 }
 
+/// The alias of a function of JSON's elements stands for the element, too: `SELECT e ->> 'a' FROM jsonb_array_elements(...) AS e`.
+fn name_elements(query: &mut Query) {
+    struct Elements<'a> {
+        alias: &'a str,
+        /// For each query inside: whether the name is its own there.
+        own: Vec<bool>,
+    }
+    impl VisitorMut for Elements<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            let is_own = match &mut *query.body {
+                SetExpr::Select(select) => {
+                    for item in &mut select.projection {
+                        if let SelectItem::UnnamedExpr(Expr::Identifier(name)) = item
+                            && normalized(name) == self.alias
+                        {
+                            *item =
+                                SelectItem::ExprWithAlias { expr: Expr::Identifier(name.clone()), alias: name.clone() };
+                        }
+                    }
+                    factors(select).into_iter().any(|factor| called(factor).as_deref() == Some(self.alias))
+                }
+                _ => false,
+            };
+            self.own.push(is_own && !self.own.is_empty());
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.own.pop();
+            ControlFlow::Continue(())
+        }
+        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Identifier(name) = expression
+                && normalized(name) == self.alias
+                && !self.own.contains(&true)
+            {
+                *expression = Expr::CompoundIdentifier(vec![name.clone(), Ident::new("value")]);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let SetExpr::Select(select) = &*query.body else { return };
+    let is_elements = |factor: &&TableFactor| {
+        let (name, alias) = match factor {
+            TableFactor::Table { name, alias: Some(alias), args: Some(_), .. }
+            | TableFactor::Function { name, alias: Some(alias), .. } => (last_part(name), alias),
+            _ => return false,
+        };
+        alias.columns.is_empty() && json::is_set_function(&name) && !name.ends_with("keys")
+    };
+    let aliases: Vec<String> = factors(select).into_iter().filter(is_elements).filter_map(called).collect();
+    for alias in aliases {
+        let _ = VisitMut::visit(query, &mut Elements { alias: &alias, own: Vec::new() });
+    }
+}
+
+/// What is left of functions with columns or numbers becomes subqueries; those on the far side of an outer join see nothing beside them.
+fn settle_joins(joined: &mut TableWithJoins) {
+    let factors = std::iter::once(&mut joined.relation).chain(joined.joins.iter_mut().map(|join| &mut join.relation));
+    for factor in factors {
+        if let Some(subquery) = as_subquery(factor) {
+            *factor = subquery;
+        }
+    }
+    for join in &mut joined.joins {
+        let is_far = matches!(
+            join.join_operator,
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_)
+        );
+        if let TableFactor::Derived { lateral, .. } = &mut join.relation {
+            *lateral &= !is_far;
+        }
+    }
+}
+
+/// `t, f(t.a) AS g (x)` as `t, LATERAL (SELECT unnest(f(t.a)) AS x) AS g`; `None` if the function can be planned as it is.
+fn as_subquery(factor: &TableFactor) -> Option<TableFactor> {
+    let unnested = Unnested::of(factor).or_else(|| Unnested::of_function(factor))?;
+    let is_lateral = has_columns(&unnested.arrays);
+    if !is_lateral && !unnested.numbered && unnested.arrays.len() == 1 {
+        return None;
+    }
+    let mut subquery = derived(unnested.items(), Vec::new(), unnested.called.clone())?;
+    if let TableFactor::Derived { lateral, .. } = &mut subquery {
+        *lateral = is_lateral;
+    }
+    Some(subquery)
+}
+
+fn has_columns(expressions: &Vec<Expr>) -> bool {
+    struct Columns;
+    impl Visitor for Columns {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expressions, &mut Columns).is_break()
+}
+
+/// Calls the tables of every query with subqueries something that is no column's name: `c.id` inside of one is a field of its own column
+/// `c` to DataFusion, if it has one.
+pub fn rename_outer(query: &mut Query) {
+    struct Rename(usize);
+    impl VisitorMut for Rename {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            let SetExpr::Select(select) = &*query.body else { return ControlFlow::Continue(()) };
+            for name in factors(select).into_iter().filter_map(called).collect::<Vec<_>>() {
+                self.0 += 1;
+                let renamed = Ident::with_quote('"', format!("{name}:{}", self.0));
+                if let SetExpr::Select(select) = &mut *query.body {
+                    for factor in factors_mut(select) {
+                        if called(factor).as_deref() == Some(&name) {
+                            call_it(factor, &renamed);
+                        }
+                    }
+                    requalify_wildcards(select, &name, &renamed);
+                }
+                requalify(query, &name, &renamed);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut Rename(0));
+}
+
+fn call_it(factor: &mut TableFactor, name: &Ident) {
+    let alias = match factor {
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::UNNEST { alias, .. } => alias,
+        _ => return,
+    };
+    match alias {
+        Some(alias) => alias.name = name.clone(),
+        None => *alias = Some(TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None }),
+    }
+}
+
+fn requalify_wildcards(select: &mut Select, from: &str, to: &Ident) {
+    for item in &mut select.projection {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            && last_part(name) == from
+        {
+            *name = ObjectName(vec![ObjectNamePart::Identifier(to.clone())]);
+        }
+    }
+}
+
 /// An `unnest` in `FROM`.
 struct Unnested {
     arrays: Vec<Expr>,
+    /// Whether the elements are JSON, which `unnest` forgets.
+    json: bool,
     numbered: bool,
     called: Ident,
     columns: Vec<Ident>,
@@ -111,7 +272,44 @@ impl Unnested {
             None => Ident::with_quote('"', unnamed(at)),
         };
         let columns = (0..arrays.len() + usize::from(numbered)).map(name).collect();
-        Some(Unnested { arrays, numbered, called, columns })
+        Some(Unnested { arrays, json: false, numbered, called, columns })
+    }
+
+    /// Another function that gives rows.
+    fn of_function(factor: &TableFactor) -> Option<Unnested> {
+        let (name, args, alias, numbered) = match factor {
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+                (name, arrays_of(&args.args)?, alias, *with_ordinality)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                (name, arrays_of(args)?, alias, *with_ordinality)
+            }
+            _ => return None,
+        };
+        let name = last_part(name);
+        let (lists, columns): (Vec<String>, Vec<&str>) = match name.as_str() {
+            "generate_series" => (vec![name.clone()], vec![]),
+            _ if json::is_set_function(&name) => {
+                let column = if name.ends_with("keys") { name.as_str() } else { "value" };
+                (vec![format!("{}{name}", json::AS_LIST)], vec![column])
+            }
+            _ => {
+                let lists = json::pairs(&name)?.map(|list| format!("{}{list}", json::AS_LIST));
+                (lists.to_vec(), vec!["key", "value"])
+            }
+        };
+        let called = alias.as_ref().map_or_else(|| Ident::new(name.clone()), |alias| alias.name.clone());
+        let given = alias.as_ref().map_or(&[][..], |alias| &alias.columns);
+        let own = |at: usize| match (given.get(at), columns.get(at)) {
+            (Some(column), _) => column.name.clone(),
+            _ if at == lists.len() => Ident::new("ordinality"),
+            (None, Some(column)) => Ident::new(*column),
+            (None, None) => called.clone(),
+        };
+        let columns = (0..lists.len() + usize::from(numbered)).map(own).collect();
+        let arrays = lists.iter().map(|list| call(list, args.clone())).collect();
+        let json = name.ends_with("elements") || name.ends_with("each");
+        Some(Unnested { arrays, json, numbered, called, columns })
     }
 
     /// The output columns that make its rows.
@@ -122,11 +320,14 @@ impl Unnested {
             let arrays = std::iter::once(string_literal(String::new())).chain(self.arrays.clone());
             lists.push(call("ordinals", arrays.collect()));
         }
-        let item = |(list, name): (Expr, &Ident)| SelectItem::ExprWithAlias {
-            expr: call("unnest", vec![list]),
-            alias: name.clone(),
+        // Of pairs, the second is the value.
+        let json_at = self.json.then(|| self.arrays.len() - 1);
+        let item = |(at, (list, name)): (usize, (Expr, &Ident))| {
+            let rows = call("unnest", vec![list]);
+            let expr = if Some(at) == json_at { call("cast:JSONB", vec![rows]) } else { rows };
+            SelectItem::ExprWithAlias { expr, alias: name.clone() }
         };
-        lists.into_iter().zip(&self.columns).map(item).collect()
+        lists.into_iter().zip(&self.columns).enumerate().map(item).collect()
     }
 
     /// The table that its arrays are of; `None` if they are of more than one or it cannot be told.

@@ -8,6 +8,7 @@
 //! other things DataFusion sees differently than PostgreSQL are reworded in the syntax tree ([`rewrite`]) to functions
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
+mod apply;
 mod catalog_forms;
 mod coalesce;
 mod collected;
@@ -21,6 +22,7 @@ mod json;
 mod lateral;
 mod literals;
 mod local;
+mod membership;
 mod operators;
 mod origin;
 mod patterns;
@@ -53,6 +55,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::mpsc;
 
+pub use apply::Planning;
 pub use enums::EnumOrder;
 pub use origin::Origin;
 pub use provider::Planner;
@@ -119,7 +122,15 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
     let logical = planner.plan(query)?;
     let origins: Vec<_> = (0..logical.schema().fields().len()).map(|index| origin::of(&logical, index)).collect();
     let state = planner.into_state();
-    let optimized = state.optimize(&logical)?;
+    let as_joins = if apply::may_be_unknown(&logical)? { None } else { Some(state.optimize(&logical)) };
+    let optimized = match as_joins {
+        Some(Ok(optimized)) if !apply::has_leftovers(&optimized)? => optimized,
+        // Whatever it was, the other way does without DataFusion's joins of subqueries.
+        first => match apply::plan_subqueries(logical.clone(), context.zone()) {
+            Ok(applied) if applied != logical => state.optimize(&applied)?,
+            _ => first.unwrap_or_else(|| state.optimize(&logical))?,
+        },
+    };
     let schema = Arc::new(optimized.schema().as_arrow().clone());
     let column = |((field, column_type), origin): ((&Arc<_>, ColumnType), Option<Origin>)| {
         let field: &datafusion::arrow::datatypes::Field = field;

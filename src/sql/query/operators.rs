@@ -4,19 +4,19 @@
 //! as that type, as PostgreSQL reads literals that have no type yet.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::binary::comparison_coercion;
-use datafusion::logical_expr::cast;
 use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::logical_expr::{cast, lit};
 use sqlparser::ast::BinaryOperator;
 
 use super::super::arrays::{ColumnBuilder, only_value};
@@ -37,9 +37,25 @@ type DfResult<T> = datafusion::error::Result<T>;
 pub struct Operators {
     /// The session's time zone.
     pub zone: TimeZone,
+    /// The last column that was taken for one with fields.
+    pub with_fields: Arc<Mutex<Option<String>>>,
 }
 
 impl ExprPlanner for Operators {
+    /// No column has fields: what looks like one is a column of a table outside, or a mistake.
+    fn plan_compound_identifier(
+        &self,
+        column: &Field,
+        _: Option<&TableReference>,
+        fields: &[String],
+    ) -> DfResult<PlannerResult<Vec<Expr>>> {
+        if column.data_type().is_nested() {
+            return Ok(PlannerResult::Original(fields.iter().map(lit).collect()));
+        }
+        *self.with_fields.lock().unwrap_or_else(PoisonError::into_inner) = Some(column.name().clone());
+        Ok(PlannerResult::Planned(lit(ScalarValue::Null)))
+    }
+
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
         let (Ok(left_field), Ok(right_field)) = (enums::field_of(&left, schema), enums::field_of(&right, schema))
@@ -101,7 +117,7 @@ pub fn is_any() -> BinaryOperator {
 }
 
 /// Whether one of the elements of an array is a value; not known if none is and some are NULL.
-fn any(
+pub fn any(
     (value, value_field): (Expr, &FieldRef),
     (array, array_field): (Expr, &FieldRef),
     zone: TimeZone,

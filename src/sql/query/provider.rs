@@ -1,7 +1,7 @@
 //! What DataFusion's planner asks about names.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
@@ -28,6 +28,7 @@ use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, field, of_field};
+use super::apply::plan_lateral_joins;
 use super::coalesce;
 use super::collected;
 use super::enums;
@@ -35,6 +36,7 @@ use super::extremes;
 use super::functions;
 use super::implicit::ImplicitCasts;
 use super::json;
+use super::lateral;
 use super::local;
 use super::operators::Operators;
 use super::scalars;
@@ -54,6 +56,8 @@ pub struct Planner {
     context: Context,
     types: Arc<dyn TypePlanner>,
     expressions: Vec<Arc<dyn ExprPlanner>>,
+    /// The last column that was taken for one with fields.
+    with_fields: Arc<Mutex<Option<String>>>,
 }
 
 impl Planner {
@@ -63,12 +67,22 @@ impl Planner {
         state.mark_start_execution();
         state.add_analyzer_rule(Arc::new(ImplicitCasts { zone: context.zone() }));
         state.execution_props_mut().query_execution_start_time = Some(context.txn().snapshot().to_utc());
-        let own: Arc<dyn ExprPlanner> = Arc::new(Operators { zone: context.zone() });
+        let with_fields: Arc<Mutex<Option<String>>> = Arc::default();
+        let own: Arc<dyn ExprPlanner> = Arc::new(Operators { zone: context.zone(), with_fields: with_fields.clone() });
         let expressions = std::iter::once(own).chain(state.expr_planners().iter().cloned()).collect();
         let functions = functions::of_session(context);
         let snapshot = Arc::new(Snapshot::new(context.clone()));
         let types = Arc::new(Types(context.clone()));
-        Planner { state, tables: HashMap::new(), functions, snapshot, context: context.clone(), types, expressions }
+        Planner {
+            state,
+            tables: HashMap::new(),
+            functions,
+            snapshot,
+            context: context.clone(),
+            types,
+            expressions,
+            with_fields,
+        }
     }
 
     /// The catalog as this statement sees it.
@@ -83,13 +97,28 @@ impl Planner {
 
     /// Plans a query.
     pub fn plan(&self, query: Query) -> Result<LogicalPlan> {
-        self.plan_with_parameters(query, Vec::new())
+        Ok(plan_lateral_joins(self.plan_with_parameters(query, Vec::new())?)?)
     }
 
     /// Plans a query with placeholders, of which some have known types.
     pub fn plan_with_parameters(&self, query: Query, parameters: Vec<Option<FieldRef>>) -> Result<LogicalPlan> {
-        let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
-        Ok(self.sql_to_rel().sql_statement_to_plan_with_context(Ast::Query(Box::new(query)), &mut context)?)
+        let plan = |query: Query| {
+            let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.clone());
+            self.sql_to_rel().sql_statement_to_plan_with_context(Ast::Query(Box::new(query)), &mut context)
+        };
+        let with_fields = || self.with_fields.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let planned = plan(query.clone());
+        let Some(_) = with_fields() else { return Ok(planned?) };
+        let mut renamed = query;
+        lateral::rename_outer(&mut renamed);
+        let planned = plan(renamed)?;
+        match with_fields() {
+            None => Ok(planned),
+            Some(column) => {
+                let message = format!("missing FROM-clause entry for table \"{column}\"");
+                Err(Error::new(code::UNDEFINED_TABLE, message))
+            }
+        }
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, Planner> {

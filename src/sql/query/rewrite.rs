@@ -16,7 +16,7 @@ use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{from_sql, resolve};
 use super::operators::is_any;
-use super::{catalog_forms, correlated, json, lateral, literals, patterns};
+use super::{catalog_forms, correlated, json, lateral, literals, membership, patterns};
 use crate::catalog::{ColumnType, Datum};
 use crate::parser::sql_text;
 
@@ -112,6 +112,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
+            select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
             name_subquery(select);
         }
@@ -292,12 +293,40 @@ fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
             is_in(left, right, true)
         }
         Expr::Subquery(subquery) => correlated::scalar(subquery),
+        Expr::InSubquery { expr, subquery, negated } => {
+            membership::row_of(expr).and_then(|row| membership::row_in_or_unknown(row, subquery, *negated))
+        }
+        // An aggregate without groups is one row, whatever it is of.
+        Expr::Exists { .. } => exists_anyway(expression),
         Expr::Function(function) if is_called(function, "array") => match &function.args {
             FunctionArguments::Subquery(subquery) if !catalog_forms::is_empty(subquery) => correlated::array(subquery),
             _ => None,
         },
         _ => None,
     })
+}
+
+fn exists_anyway(expression: &Expr) -> Option<Expr> {
+    let Expr::Exists { subquery, negated } = expression else { return None };
+    let counted = correlated::exists(subquery, *negated)?;
+    matches!(counted, Expr::Value(_)).then_some(counted)
+}
+
+/// Rows that have to be among those of a subquery.
+fn require_memberships(condition: &mut Expr) {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            require_memberships(left);
+            require_memberships(right);
+        }
+        Expr::Nested(inner) => require_memberships(inner),
+        Expr::InSubquery { expr, subquery, negated: false } => {
+            if let Some(instead) = membership::row_of(expr).and_then(|row| membership::row_in(row, subquery)) {
+                *condition = instead;
+            }
+        }
+        _ => {}
+    }
 }
 
 fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
@@ -330,6 +359,8 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             "date_part",
             vec![string_literal(field.to_string().trim_matches('\'').to_lowercase()), (**expr).clone()],
         )),
+        // DataFusion's planner looks for columns of elements in the innermost query only.
+        Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
@@ -549,6 +580,18 @@ fn each_of_json(function: &Function) -> Option<Expr> {
     let rows = call("unnest", vec![array]);
     // `unnest` forgets the type of the elements.
     Some(if name.ends_with("elements") { call("cast:JSONB", vec![rows]) } else { rows })
+}
+
+fn has_qualified(expression: &Expr) -> bool {
+    struct Qualified;
+    impl Visitor for Qualified {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            let is_column = matches!(expression, Expr::CompoundIdentifier(_));
+            if is_column { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    expression.visit(&mut Qualified).is_break()
 }
 
 fn is_called(function: &Function, name: &str) -> bool {

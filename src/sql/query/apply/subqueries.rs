@@ -1,0 +1,206 @@
+//! Subqueries in expressions that DataFusion cannot make joins of, as columns of an `Apply`.
+//!
+//! ```text
+//!   SELECT id, (SELECT x FROM o WHERE o.c = c.id LIMIT 2), EXISTS (SELECT 1 UNION ALL SELECT 2), id IN (SELECT c FROM o) FROM c
+//! ```
+//!
+//! Each becomes a column of its rows as an array, or of their number, and an expression of that: the only element, more than none, any.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::functions_aggregate::expr_fn::{array_agg, count};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Extension, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
+};
+
+use super::super::collected;
+use super::super::correlated::ONLY;
+use super::super::operators::any;
+use super::{Apply, substitution};
+use crate::sql::time_zone::TimeZone;
+
+type DfResult<T> = datafusion::error::Result<T>;
+
+/// Whether an optimized plan still has something in it that cannot be run, or columns that it has nowhere: some subqueries that look at
+/// queries farther outside become such joins.
+pub fn has_leftovers(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        let inputs = node.inputs();
+        let seen = merge_schema(&inputs);
+        node.apply_expressions(|expression| {
+            found |= !inputs.is_empty() && !expression.column_refs().iter().all(|column| seen.has_column(column));
+            found |= expression.exists(|part| {
+                Ok(match part {
+                    Expr::OuterReferenceColumn(..) | Expr::Exists(_) | Expr::InSubquery(_) => true,
+                    Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+                    _ => false,
+                })
+            })?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+/// Whether somewhere an `IN` that may be neither true nor false is taken for false by DataFusion's joins, where that is not the same.
+pub fn may_be_unknown(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        let is_filter = matches!(node, LogicalPlan::Filter(_));
+        node.apply_expressions(|expression| {
+            found |= if is_filter { !is_as_good_as_false(expression, true) } else { has_membership(expression) };
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+fn is_as_good_as_false(condition: &Expr, conjunct: bool) -> bool {
+    match condition {
+        Expr::BinaryExpr(both) if both.op == Operator::And => {
+            is_as_good_as_false(&both.left, conjunct) && is_as_good_as_false(&both.right, conjunct)
+        }
+        Expr::BinaryExpr(either) if either.op == Operator::Or => {
+            is_as_good_as_false(&either.left, false) && is_as_good_as_false(&either.right, false)
+        }
+        Expr::InSubquery(within) if within.negated => {
+            // It makes an anti join of these that knows of NULL.
+            conjunct && within.subquery.outer_ref_columns.is_empty() && !within.expr.column_refs().is_empty()
+        }
+        Expr::InSubquery(within) => !has_membership(&within.expr),
+        other => !has_membership(other),
+    }
+}
+
+fn has_membership(expression: &Expr) -> bool {
+    expression.exists(|part| Ok(matches!(part, Expr::InSubquery(_)))).unwrap_or(true)
+}
+
+/// Makes columns of all subqueries in the expressions of a plan.
+pub fn plan_subqueries(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
+    let mut columns = Columns { zone, made: 0 };
+    Ok(plan.transform_up(|node| columns.plan(node))?.data)
+}
+
+fn has_subquery(expression: &Expr) -> bool {
+    let is_one = |part: &Expr| Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
+    expression.exists(is_one).unwrap_or(true)
+}
+
+struct Columns {
+    zone: TimeZone,
+    made: usize,
+}
+
+impl Columns {
+    fn plan(&mut self, node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+        if let LogicalPlan::Join(join) = &node
+            && join.filter.as_ref().is_some_and(has_subquery)
+        {
+            return Ok(Transformed::yes(self.plan_join(join)?));
+        }
+        let inputs = node.inputs();
+        let [input] = &inputs[..] else { return Ok(Transformed::no(node)) };
+        let mut input = (*input).clone();
+        let names = NamePreserver::new(&node);
+        let mut changed = false;
+        let mut expressions = Vec::new();
+        for expression in node.expressions() {
+            let saved = names.save(&expression);
+            let replaced = expression.transform_up(|part| self.replace(part, &mut input))?;
+            changed |= replaced.transformed;
+            expressions.push(if replaced.transformed { saved.restore(replaced.data) } else { replaced.data });
+        }
+        if !changed {
+            return Ok(Transformed::no(node));
+        }
+        let shown: Vec<Expr> = node.schema().columns().into_iter().map(Expr::Column).collect();
+        let planned = node.with_new_exprs(expressions, vec![input])?;
+        // What passes its input on would pass the new columns on, too.
+        let planned = match planned.schema().fields().len() == shown.len() {
+            true => planned,
+            false => LogicalPlanBuilder::from(planned).project(shown)?.build()?,
+        };
+        Ok(Transformed::yes(planned))
+    }
+
+    /// A join on what subqueries say is one of all rows, filtered; or runs for each row of the left side, which may have to stay.
+    fn plan_join(&mut self, join: &Join) -> DfResult<LogicalPlan> {
+        match join.join_type {
+            JoinType::Inner => {
+                let condition = join.filter.clone().unwrap_or_else(|| lit(true));
+                let all = LogicalPlan::Join(Join { filter: None, ..join.clone() });
+                let filter = Filter::try_new(condition, Arc::new(all))?;
+                Ok(self.plan(LogicalPlan::Filter(filter))?.data)
+            }
+            JoinType::Left => {
+                let mut apply = Apply::of(join)?;
+                let inner = Arc::unwrap_or_clone(apply.inner).transform_up(|node| self.plan(node))?.data;
+                apply.inner = Arc::new(inner);
+                Ok(LogicalPlan::Extension(Extension { node: Arc::new(apply) }))
+            }
+            _ => Err(crate::sql::Error::unsupported("a subquery in the condition of a RIGHT or FULL JOIN").into()),
+        }
+    }
+
+    fn replace(&mut self, expression: Expr, input: &mut LogicalPlan) -> DfResult<Transformed<Expr>> {
+        Ok(Transformed::yes(match expression {
+            Expr::ScalarSubquery(subquery) => {
+                let array = self.collected(&subquery, input)?;
+                let only = collected::by_name(ONLY).ok_or_else(|| missing(ONLY))?;
+                only.call(vec![array])
+            }
+            Expr::Exists(Exists { subquery, negated }) => {
+                let rows = LogicalPlanBuilder::from(self.inside(&subquery)?).limit(0, Some(1))?;
+                let number = rows.aggregate(Vec::<Expr>::new(), vec![count(lit(1_i64))])?.build()?;
+                let number = self.column(number, input)?;
+                if negated { number.eq(lit(0_i64)) } else { number.gt(lit(0_i64)) }
+            }
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                let array = self.collected(&subquery, input)?;
+                let fields = (expr.to_field(input.schema())?.1, array.to_field(input.schema())?.1);
+                let found = any((*expr, &fields.0), (array.clone(), &fields.1), self.zone)?;
+                // Of no rows it is none, and known.
+                let found = when(array.is_null(), lit(ScalarValue::Boolean(Some(false)))).otherwise(found)?;
+                if negated { Expr::Not(Box::new(found)) } else { found }
+            }
+            other => return Ok(Transformed::no(other)),
+        }))
+    }
+
+    /// The plan of a subquery, without subqueries in its own expressions.
+    fn inside(&mut self, subquery: &Subquery) -> DfResult<LogicalPlan> {
+        let plan = super::plan_lateral_joins(subquery.subquery.as_ref().clone())?;
+        Ok(plan.transform_up(|node| self.plan(node))?.data)
+    }
+
+    /// A column of the rows of a subquery, as an array; NULL if there are none.
+    fn collected(&mut self, subquery: &Subquery, input: &mut LogicalPlan) -> DfResult<Expr> {
+        let plan = self.inside(subquery)?;
+        let only = Expr::Column(Column::from(plan.schema().qualified_field(0)));
+        let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), vec![array_agg(only)])?.build()?;
+        self.column(plan, input)
+    }
+
+    /// Adds the only column of a plan to the input.
+    fn column(&mut self, plan: LogicalPlan, input: &mut LogicalPlan) -> DfResult<Expr> {
+        self.made += 1;
+        let name = format!("subquery:{}", self.made);
+        let value = Expr::Column(Column::from(plan.schema().qualified_field(0))).alias(name.clone());
+        let plan = LogicalPlanBuilder::from(plan).project(vec![value])?.build()?;
+        let looked_at = substitution::outer_columns(&plan)?;
+        let apply = Apply::new(input.clone(), plan, looked_at, JoinType::Left)?;
+        *input = LogicalPlan::Extension(Extension { node: Arc::new(apply) });
+        Ok(Expr::Column(Column::new_unqualified(name)))
+    }
+}
+
+fn missing(name: &str) -> datafusion::error::DataFusionError {
+    crate::sql::Error::internal(format!("{name} is missing")).into()
+}
