@@ -23,6 +23,7 @@ mod maintenance;
 mod option;
 mod ordinary;
 mod places;
+mod precedence;
 mod redact;
 mod render;
 mod reserved;

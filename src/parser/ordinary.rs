@@ -25,6 +25,7 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 use super::cursor::{Cursor, is_word};
 use super::dialect::Postgres;
 use super::error::{Error, Result};
+use super::precedence;
 use super::render::{Render, Secrets, push_list, quote_ident_in_sql, sql_text};
 use super::statement::{self, Statement};
 use super::text::Integer;
@@ -171,9 +172,14 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let (mut tokens, as_of) = cut_as_of(tokens)?;
     // COPY ... FROM STDIN wants one.
     tokens.push(TokenWithSpan::new(Token::SemiColon, end));
+    let is_to_settle = precedence::concerns(&tokens);
     let dialect = Postgres::new(&tokens);
     let mut parser = dialect.parser(tokens);
     let ast = match parser.parse_statement() {
+        Ok(mut ast) if is_to_settle => {
+            precedence::settle(&mut ast);
+            ast
+        }
         Ok(ast) => ast,
         Err(error) => return Err(Error::from_sqlparser_on(error, &parser.into_tokens())),
     };

@@ -81,7 +81,8 @@ fn from_name(name: &str) -> Option<ColumnType> {
     Some(match lower.strip_prefix("pg_catalog.").unwrap_or(&lower) {
         "string" | "name" => ColumnType::Text,
         "bytes" => ColumnType::Bytes,
-        "bpchar" => ColumnType::Char(1),
+        // Of any length, which TEXT is, too.
+        "bpchar" => ColumnType::Text,
         "int" | "int4" => ColumnType::Int4,
         "int2" => ColumnType::Int2,
         "int8" | "oid" => ColumnType::Int8,

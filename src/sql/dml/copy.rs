@@ -313,13 +313,17 @@ fn line_end(format: &CopyFormat, data: &[u8]) -> Option<usize> {
         }
         return None;
     }
-    let mut quoted = false;
-    for (at, &byte) in data.iter().enumerate() {
-        if byte == format.quote {
+    let (mut quoted, mut at) = (false, 0);
+    while let Some(&byte) = data.get(at) {
+        let escapes = quoted && byte == format.escape && byte != format.quote;
+        if escapes && data.get(at + 1).is_some_and(|next| [format.quote, format.escape].contains(next)) {
+            at += 1;
+        } else if byte == format.quote {
             quoted = !quoted;
         } else if byte == b'\n' && !quoted {
             return Some(at);
         }
+        at += 1;
     }
     None
 }

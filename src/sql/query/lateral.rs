@@ -644,7 +644,7 @@ fn factors_mut(select: &mut Select) -> Vec<&mut TableFactor> {
 }
 
 /// What something in `FROM` is called.
-fn called(factor: &TableFactor) -> Option<String> {
+pub fn called(factor: &TableFactor) -> Option<String> {
     let alias = match factor {
         TableFactor::Table { name, alias: None, .. } | TableFactor::Function { name, alias: None, .. } => {
             return Some(last_part(name));

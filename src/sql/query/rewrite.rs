@@ -16,7 +16,10 @@ use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{from_sql, resolve};
 use super::operators::is_any;
-use super::{catalog_forms, correlated, json, lateral, literals, membership, patterns};
+use super::{
+    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, patterns, rows,
+    set_operations, similar,
+};
 use crate::catalog::{ColumnType, Datum};
 use crate::parser::sql_text;
 
@@ -95,7 +98,8 @@ fn balance(expression: &mut Expr) {
     *expression = join_balanced(operands, &op);
 }
 
-fn join_balanced(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
+/// Operands joined by `AND` or `OR`, as flat a tree as can be.
+pub fn join_balanced(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
     match operands.len() {
         1 => operands.remove(0),
         count => {
@@ -122,6 +126,8 @@ impl VisitorMut for Rewriter {
         if !self.of_catalog {
             literals::type_outputs(query, self.depth == 0);
         }
+        self.error = self.error.take().or_else(|| set_operations::reword(&mut query.body).err());
+        self.error = self.error.take().or_else(|| joins::reword(query).err());
         self.depth += 1;
         if let Some(fetch) = query.fetch.take() {
             let one = || Expr::Value(Value::Number("1".into(), false).into());
@@ -187,6 +193,7 @@ impl VisitorMut for Rewriter {
         if !self.of_catalog {
             literals::type_operands(expression);
         }
+        name_sequence(expression);
         match instead_of_subquery(expression) {
             Ok(None) => {}
             Ok(Some(instead)) => *expression = instead,
@@ -208,6 +215,21 @@ impl VisitorMut for Rewriter {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `nextval('s'::regclass)` takes the name: the number that the cast gives is none.
+fn name_sequence(expression: &mut Expr) {
+    let Expr::Function(function) = expression else { return };
+    let is_sequence = ["nextval", "currval", "setval"].iter().any(|name| is_called(function, name));
+    if is_sequence
+        && let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(sequence))) = list.args.first_mut()
+        && let Expr::Cast { expr, data_type, .. } = sequence
+        && is_string(expr)
+        && data_type.to_string().eq_ignore_ascii_case("regclass")
+    {
+        *sequence = (**expr).clone();
     }
 }
 
@@ -281,20 +303,22 @@ fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
     Ok(match expression {
         // DataFusion's planner loses the comparison of ANY and ALL with a subquery.
         Expr::AnyOp { left, compare_op, right, .. } if matches!(**right, Expr::Subquery(_)) => {
-            if *compare_op != BinaryOperator::Eq {
-                return Err(Error::unsupported("ANY with a subquery and another operator than ="));
+            match (&**right, compare_op) {
+                (Expr::Subquery(subquery), op) if *op != BinaryOperator::Eq => membership::any_of(left, op, subquery),
+                _ => is_in(left, right, false),
             }
-            is_in(left, right, false)
         }
         Expr::AllOp { left, compare_op, right } if matches!(**right, Expr::Subquery(_)) => {
-            if *compare_op != BinaryOperator::NotEq {
-                return Err(Error::unsupported("ALL with a subquery and another operator than <>"));
+            match (&**right, compare_op) {
+                (Expr::Subquery(subquery), op) if *op != BinaryOperator::NotEq => {
+                    membership::all_of(left, op, subquery)
+                }
+                _ => is_in(left, right, true),
             }
-            is_in(left, right, true)
         }
         Expr::Subquery(subquery) => correlated::scalar(subquery),
         Expr::InSubquery { expr, subquery, negated } => {
-            membership::row_of(expr).and_then(|row| membership::row_in_or_unknown(row, subquery, *negated))
+            membership::row_of(expr).and_then(|row| membership::row_in_or_unknown(&row, subquery, *negated))
         }
         // An aggregate without groups is one row, whatever it is of.
         Expr::Exists { .. } => exists_anyway(expression),
@@ -321,7 +345,7 @@ fn require_memberships(condition: &mut Expr) {
         }
         Expr::Nested(inner) => require_memberships(inner),
         Expr::InSubquery { expr, subquery, negated: false } => {
-            if let Some(instead) = membership::row_of(expr).and_then(|row| membership::row_in(row, subquery)) {
+            if let Some(instead) = membership::row_of(expr).and_then(|row| membership::row_in(&row, subquery)) {
                 *condition = instead;
             }
         }
@@ -331,6 +355,9 @@ fn require_memberships(condition: &mut Expr) {
 
 fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
     if let Some(instead) = catalog_forms::reword(expression, of_catalog)? {
+        return Ok(Some(instead));
+    }
+    if let Some(instead) = rows::reword(expression)? {
         return Ok(Some(instead));
     }
     Ok(match expression {
@@ -363,31 +390,6 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
-        }
-        // Rows are compared value by value, and may be so in part that it is not known.
-        Expr::BinaryOp { left, op: op @ (BinaryOperator::Eq | BinaryOperator::NotEq), right } => {
-            let (Expr::Tuple(left), Expr::Tuple(right)) = (&**left, &**right) else { return Ok(None) };
-            if left.len() != right.len() || left.is_empty() {
-                return Err(Error::new(code::SYNTAX_ERROR, "unequal number of entries in row expressions"));
-            }
-            let compared = |(left, right): (&Expr, &Expr)| Expr::BinaryOp {
-                left: Box::new(left.clone()),
-                op: op.clone(),
-                right: Box::new(right.clone()),
-            };
-            let all = left.iter().zip(right).map(compared).collect();
-            let joined = if *op == BinaryOperator::Eq { BinaryOperator::And } else { BinaryOperator::Or };
-            Some(Expr::Nested(Box::new(join_balanced(all, &joined))))
-        }
-        Expr::IsNull(row) | Expr::IsNotNull(row) if matches!(&**row, Expr::Tuple(values) if !values.is_empty()) => {
-            let Expr::Tuple(values) = &**row else { return Ok(None) };
-            let is_null = matches!(expression, Expr::IsNull(_));
-            let tested = |value: &Expr| match is_null {
-                true => Expr::IsNull(Box::new(value.clone())),
-                false => Expr::IsNotNull(Box::new(value.clone())),
-            };
-            let all = values.iter().map(tested).collect();
-            Some(Expr::Nested(Box::new(join_balanced(all, &BinaryOperator::And))))
         }
         // A comparison of its own finds the type of each end; what is compared has no second value.
         Expr::Between { expr, negated, low, high } if is_fixed(expr) => {
@@ -423,6 +425,9 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let any = Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() };
             Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) })
         }
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            Some(similar::reword(*negated, expr, pattern, escape_char.as_ref())?)
+        }
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             let ones = cast(string_literal("-1".into()), &SqlType::SmallInt(None))?;
             let flipped =
@@ -434,7 +439,7 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
         Expr::Function(function) => match renamed(function)? {
             Some(instead) => Some(instead),
-            None => each_of_json(function),
+            None => distinct_order::reword(function).or_else(|| each_of_json(function)),
         },
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
@@ -543,6 +548,7 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         }
         // DataFusion's removes one.
         ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
+        ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
         ("every", _) => Some(called(function, "bool_and", None)),
         ("variance", _) => Some(called(function, "var_samp", None)),
         ("jsonb_agg" | "json_agg", [value]) => Some(call("json:array", vec![collected_json(function, value)])),
@@ -594,7 +600,8 @@ fn has_qualified(expression: &Expr) -> bool {
     expression.visit(&mut Qualified).is_break()
 }
 
-fn is_called(function: &Function, name: &str) -> bool {
+/// Whether a function is the one with a name.
+pub fn is_called(function: &Function, name: &str) -> bool {
     function.name.to_string().eq_ignore_ascii_case(name)
 }
 
