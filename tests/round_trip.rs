@@ -1,6 +1,6 @@
 //! What a table is beside its rows comes back with it.
 
-use crate::harness::{Store, fail, rows, run, value};
+use crate::harness::{Server, Store, fail, rows, run, value};
 
 #[tokio::test]
 async fn serial_and_identity_columns_go_on_where_they_were() {
@@ -241,4 +241,58 @@ async fn what_is_computed_is_computed_after_a_restore() {
     assert_eq!(fail(&client, "INSERT INTO t (id, c) VALUES (5, 5)").await.0, "428C9");
     server.terminate();
     store.assert_sound();
+}
+
+#[tokio::test]
+async fn privileges_come_back_with_a_cluster_and_not_with_a_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let external = ["--external-io-dir", directory.path().to_str().unwrap()];
+    let (store, other) = (Store::new(), Store::new());
+    let server = Server::start(&store.path(), &external);
+    let client = server.connect().await;
+    run(&client, "CREATE USER ann; CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY); GRANT SELECT, UPDATE ON t TO ann WITH GRANT OPTION").await;
+    run(&client, "GRANT USAGE ON SCHEMA public TO ann; GRANT CONNECT ON DATABASE d TO PUBLIC").await;
+    let granted = "SELECT relacl FROM pg_class WHERE relname = 't'";
+    let all = "{root=arwdDxt/root,ann=r*w*/root}";
+    assert_eq!(value(&client, granted).await, all);
+    run(&client, "BACKUP INTO 'nodelocal://1/b'").await;
+    run(&client, "REVOKE UPDATE ON t FROM ann; BACKUP INTO LATEST IN 'nodelocal://1/b'").await;
+    let shown =
+        "SELECT privileges FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/b' WITH privileges] WHERE object_name = 't'";
+    assert!(rows(&client, shown).await.last().unwrap()[0].contains("GRANT SELECT ON TABLE t TO ann"));
+    // Whoever restores a database owns it, and nobody else may use it yet.
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
+    assert_eq!(value(&client, granted).await, "NULL");
+    server.terminate();
+    let server = Server::start(&other.path(), &external);
+    let client = server.connect().await;
+    run(&client, "RESTORE FROM LATEST IN 'nodelocal://1/b'").await;
+    run(&client, "USE d").await;
+    assert_eq!(value(&client, granted).await, "{root=arwdDxt/root,ann=r*/root}");
+    assert_eq!(fail(&client, "DROP USER ann").await.0, "2BP01");
+    server.terminate();
+}
+
+#[tokio::test]
+async fn instants_are_the_same_whatever_the_time_zone_of_who_restores() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d; SET TIME ZONE 'Asia/Tokyo'").await;
+    run(
+        &client,
+        "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMPTZ DEFAULT '2024-07-15 00:00', \
+         day DATE GENERATED ALWAYS AS ((at AT TIME ZONE 'UTC')::date) STORED)",
+    )
+    .await;
+    run(&client, "INSERT INTO t (id) VALUES (1); INSERT INTO t VALUES (2, '2024-07-15 12:00')").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'; SET TIME ZONE 'America/New_York'").await;
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
+    run(&client, "INSERT INTO t (id) VALUES (3)").await;
+    let shown = rows(&client, "SELECT id, at, day FROM t ORDER BY id").await;
+    assert_eq!(shown[0], ["1", "2024-07-14 11:00:00-04", "2024-07-14"]);
+    assert_eq!(shown[1], ["2", "2024-07-14 23:00:00-04", "2024-07-15"]);
+    assert_eq!(shown[2][1..], shown[0][1..]);
+    server.terminate();
 }

@@ -28,6 +28,9 @@ pub struct Grant {
     pub role: String,
     /// Privileges by name; `ALL` is every one.
     pub privileges: Vec<String>,
+    /// Those that it may pass on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grantable: Vec<String>,
 }
 
 /// Who owns an object, and who else may use it.
@@ -51,7 +54,7 @@ pub struct Identity {
 impl Identity {
     /// A new object of `owner`, with the grants every new object has.
     pub fn new(id: DescriptorId, name: impl Into<String>, owner: &str) -> Identity {
-        let all = |role: &str| Grant { role: role.into(), privileges: vec!["ALL".into()] };
+        let all = |role: &str| Grant { role: role.into(), privileges: vec!["ALL".into()], grantable: Vec::new() };
         Identity {
             format: FIRST_FORMAT,
             id,

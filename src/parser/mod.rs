@@ -11,6 +11,7 @@ mod alter_backup;
 mod backup;
 mod connection;
 mod constraints;
+mod cte;
 mod cursor;
 mod dialect;
 mod enumeration;

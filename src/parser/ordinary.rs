@@ -22,6 +22,7 @@ use sqlparser::ast::{Expr, Statement as Ast};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
+use super::cte;
 use super::cursor::{Cursor, is_word};
 use super::dialect::Postgres;
 use super::error::{Error, Result};
@@ -187,6 +188,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     if !matches!(next.token, Token::SemiColon | Token::EOF) {
         return Err(Cursor::new(&[next]).expected("the end of the statement"));
     }
+    let ast = cte::unwrapped(ast);
     Ok(Ordinary { ast, as_of, shows, upsert, indexes, sequences, overriding })
 }
 

@@ -51,12 +51,7 @@ pub struct CursorFacts {
     pub scrolls: bool,
 }
 
-impl SessionFacts {
-    /// Where objects with unqualified names are made.
-    pub fn first_schema(&self) -> &str {
-        self.search_path.first().map_or(PUBLIC_SCHEMA, String::as_str)
-    }
-}
+impl SessionFacts {}
 
 /// Spaces made by the running transaction that nothing has been written to yet: only such can be bulk loaded.
 #[derive(Clone, Default)]
@@ -252,6 +247,20 @@ impl Context {
         }
     }
 
+    /// The first schema of the search path that is there.
+    pub async fn first_schema(&self) -> Result<&str> {
+        let database = self.current_database().await?.id();
+        for schema in &self.session.search_path {
+            if self.catalog.lookup(Some(database), None, schema).await?.is_some() {
+                return Ok(schema);
+            }
+        }
+        match self.session.search_path.first() {
+            None => Ok(PUBLIC_SCHEMA),
+            Some(_) => Err(Error::new(code::INVALID_SCHEMA, "no schema has been selected to create in")),
+        }
+    }
+
     async fn find_in(&self, database: &str, schema: &str, name: &str) -> Result<Option<Arc<Descriptor>>> {
         let Some(database) = self.catalog.lookup(None, None, database).await? else { return Ok(None) };
         let Some(schema) = self.catalog.lookup(Some(database.id()), None, schema).await? else { return Ok(None) };
@@ -309,7 +318,7 @@ impl Context {
     /// Where an object with this name would be made: its database, schema and unqualified name.
     pub async fn place_for(&self, parts: &[String]) -> Result<(DescriptorId, DescriptorId, String)> {
         let (database, schema, name) = match parts {
-            [name] => (None, self.session.first_schema(), name),
+            [name] => (None, self.first_schema().await?, name),
             [schema, name] => {
                 let database = self.current_database().await?.id();
                 if self.catalog.lookup(Some(database), None, schema).await?.is_none()

@@ -59,7 +59,7 @@ const SESSION_SETTINGS: [SessionSetting; 34] = [
         "notice",
         Kind::OneOf(&["notice", "warning", "error", "log", "debug1", "debug2", "debug3", "debug4", "debug5"]),
     ),
-    reported_setting("datestyle", "ISO, MDY", Kind::OneOf(&["ISO, MDY", "ISO", "ISO, YMD", "ISO, DMY"])),
+    reported_setting("datestyle", "ISO, MDY", Kind::OneOf(&["ISO, MDY", "ISO"])),
     setting("check_function_bodies", "on", BOOLEAN),
     setting("default_table_access_method", "heap", Kind::OneOf(&["heap"])),
     setting("default_tablespace", "", Kind::OneOf(&[""])),
@@ -172,7 +172,7 @@ impl SessionSettings {
             }
             Kind::OneOf(values) if values.iter().any(|known| known.eq_ignore_ascii_case(value)) => match setting.name {
                 // Every transaction is serializable, which is at least what was asked for.
-                "transaction_isolation" | "default_transaction_isolation" => setting.default.into(),
+                "transaction_isolation" | "default_transaction_isolation" | "datestyle" => setting.default.into(),
                 _ => value.to_string(),
             },
             Kind::OneOf(_) => return Err(bad().hint(format!("In this version it is {}.", setting.default))),

@@ -423,7 +423,8 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
 
 /// Fails if a foreign key cannot compare values of two types.
 pub fn refuse_incomparable(from: &ColumnType, to: &ColumnType) -> Result<()> {
-    if from == to || (from.is_character() && to.is_character()) {
+    // Whole numbers of any width are the same in a key.
+    if from == to || (from.is_character() && to.is_character()) || (from.is_integer() && to.is_integer()) {
         return Ok(());
     }
     let message = format!("foreign key columns have different types: {from} and {to}");

@@ -14,6 +14,7 @@ mod index;
 mod objects;
 mod owner;
 mod parameter;
+pub mod privileges;
 mod roles;
 mod sequence;
 mod serial;
@@ -91,6 +92,14 @@ async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>>
         }
         Ast::CreateRole(create) => return roles::create_role(context, create).await.map(Some),
         Ast::CreateUser(create) => return roles::create_user(context, create).await.map(Some),
+        Ast::Grant(statement) => {
+            privileges::grant(context, statement).await?;
+            "GRANT"
+        }
+        Ast::Revoke(statement) => {
+            privileges::revoke(context, statement).await?;
+            "REVOKE"
+        }
         Ast::AlterTable(alter) => {
             alter_table::alter(context, alter).await?;
             "ALTER TABLE"

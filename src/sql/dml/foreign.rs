@@ -116,7 +116,9 @@ impl ForeignKeys {
                 let given = match (gone.action(key), &gone.became) {
                     (ReferentialAction::NoAction | ReferentialAction::Restrict, _) => continue,
                     (ReferentialAction::Cascade, None) => None,
-                    (ReferentialAction::Cascade, Some(became)) => Some(became.clone()),
+                    (ReferentialAction::Cascade, Some(became)) => {
+                        Some(fitting(&reference.other, &key.columns, became)?)
+                    }
                     (ReferentialAction::SetNull, _) => Some(vec![Datum::Null; key.columns.len()]),
                     (ReferentialAction::SetDefault, _) => {
                         Some(defaults(context, &reference.other, &key.columns).await?)
@@ -333,6 +335,20 @@ async fn table_with_id(
         Descriptor::Table(table) => Ok(Arc::new(table.clone())),
         other => Err(Error::internal(format!("a foreign key refers to {} {}", other.kind(), other.name()))),
     }
+}
+
+/// Values as columns that refer to them take them: those may be narrower.
+fn fitting(table: &TableDescriptor, columns: &[ColumnId], values: &Row) -> Result<Row> {
+    let fit = |(id, value): (&ColumnId, &Datum<'static>)| match (table.column(*id), value) {
+        (Some(column), Datum::Int(number)) if column.column_type.is_integer() => {
+            text::fit_int(*number, &column.column_type)
+        }
+        (Some(column), Datum::Text(given)) if column.column_type.is_character() => {
+            text::fit_text(given.to_string(), &column.column_type, false)
+        }
+        _ => Ok(value.clone()),
+    };
+    columns.iter().zip(values).map(fit).collect()
 }
 
 /// The defaults of some columns.

@@ -228,7 +228,7 @@ fn simple_values(source: &Query) -> Option<&Values> {
     let plain =
         source.with.is_none() && source.order_by.is_none() && source.limit_clause.is_none() && source.fetch.is_none();
     match &*source.body {
-        SetExpr::Values(values) if plain => Some(values),
+        SetExpr::Values(values) if plain && !query::has_subquery(values) => Some(values),
         _ => None,
     }
 }

@@ -52,7 +52,7 @@ const PLAIN: [Definition<Plain>; 6] = [
     ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
 ];
 
-const OF_CATALOG: [Definition<OfCatalog>; 48] = [
+const OF_CATALOG: [Definition<OfCatalog>; 51] = [
     ("format_type", 2..=2, TEXT, |objects, args| {
         Ok(number(&args[0]).map(|oid| written::type_name(objects, oid, number(&args[1]))).into())
     }),
@@ -86,6 +86,9 @@ const OF_CATALOG: [Definition<OfCatalog>; 48] = [
         };
         Ok(Datum::Bool(made.is_none_or(is_found)))
     }),
+    ("pg_collation_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("pg_operator_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("pg_opclass_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("pg_function_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("pg_relation_is_publishable", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
     ("pg_is_in_recovery", 0..=0, BOOL, |_, _| Ok(Datum::Bool(false))),

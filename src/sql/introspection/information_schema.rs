@@ -1,11 +1,23 @@
 //! The views of the SQL standard that clients read, after <https://www.postgresql.org/docs/15/information-schema.html>, with the
 //! columns that say something here.
 
+use super::super::ddl::privileges;
 use super::super::types::{pg_name, pg_type};
 use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_key};
 use super::relation::Kind::{Int4, Int8, Text};
-use super::relation::{Relation, Rows};
+use super::relation::{Kind, Relation, Rows};
 use crate::catalog::{Checked, ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
+
+const TABLE_PRIVILEGES: &[(&str, Kind)] = &[
+    ("grantor", Text),
+    ("grantee", Text),
+    ("table_catalog", Text),
+    ("table_schema", Text),
+    ("table_name", Text),
+    ("privilege_type", Text),
+    ("is_grantable", Text),
+    ("with_hierarchy", Text),
+];
 
 /// The relations.
 pub const RELATIONS: &[Relation] = &[
@@ -14,6 +26,8 @@ pub const RELATIONS: &[Relation] = &[
         columns: &[("catalog_name", Text), ("schema_name", Text), ("schema_owner", Text)],
         fill: schemata,
     },
+    Relation { name: "table_privileges", columns: TABLE_PRIVILEGES, fill: table_privileges },
+    Relation { name: "role_table_grants", columns: TABLE_PRIVILEGES, fill: table_privileges },
     Relation {
         name: "tables",
         columns: &[
@@ -178,6 +192,31 @@ fn schemata(objects: &Objects, rows: &mut Rows) {
             ("schema_name", text(schema.name())),
             ("schema_owner", text(&schema.identity().owner)),
         ]);
+    }
+}
+
+fn table_privileges(objects: &Objects, rows: &mut Rows) {
+    let is_table =
+        |object: &&std::sync::Arc<Descriptor>| matches!(***object, Descriptor::Table(_) | Descriptor::View(_));
+    for relation in objects.relations.iter().filter(is_table) {
+        let owner = &relation.identity().owner;
+        let own = privileges::of_kind(relation).iter().map(|(name, _)| (*name, true)).collect();
+        let granted = privileges::granted(relation);
+        for (role, list) in std::iter::once((owner.as_str(), own)).chain(granted) {
+            let grantee = if role == privileges::PUBLIC { "PUBLIC" } else { role };
+            for (privilege, grantable) in list {
+                rows.push(&[
+                    ("grantor", owner.clone().into()),
+                    ("grantee", grantee.to_string().into()),
+                    ("table_catalog", objects.database.name().to_string().into()),
+                    ("table_schema", objects.schema_of(relation).to_string().into()),
+                    ("table_name", relation.name().to_string().into()),
+                    ("privilege_type", privilege.into()),
+                    ("is_grantable", if grantable { "YES" } else { "NO" }.into()),
+                    ("with_hierarchy", if privilege == "SELECT" { "YES" } else { "NO" }.into()),
+                ]);
+            }
+        }
     }
 }
 

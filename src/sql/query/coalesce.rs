@@ -43,6 +43,16 @@ impl ScalarUDFImpl for Coalesce {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        // A date beside an instant is one.
+        if let Some(instant) = types.iter().find(|data_type| matches!(data_type, DataType::Timestamp(_, Some(_)))) {
+            let fits = |data_type: &DataType| {
+                let is_time = matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
+                is_time || data_type.is_string() || data_type.is_null()
+            };
+            if types.iter().all(fits) {
+                return Ok(vec![instant.clone(); types.len()]);
+            }
+        }
         let is_open = |data_type: &DataType| data_type.is_string() || data_type.is_null();
         let typed: Vec<DataType> = types.iter().filter(|data_type| !is_open(data_type)).cloned().collect();
         let has_text = types.iter().any(DataType::is_string);

@@ -184,7 +184,10 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ("cluster_logical_timestamp", none(), logical, logical_timestamp),
         ("current_database", none(), DataType::Utf8, |context, _, rows| texts(&context.session().database, rows)),
         ("current_catalog", none(), DataType::Utf8, |context, _, rows| texts(&context.session().database, rows)),
-        ("current_schema", none(), DataType::Utf8, |context, _, rows| texts(context.session().first_schema(), rows)),
+        ("current_schema", none(), DataType::Utf8, |context, _, rows| {
+            let first = context.wait_for(context.first_schema())?.ok();
+            Ok(Arc::new(StringArray::from(vec![first; rows])))
+        }),
         ("current_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
         ("session_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
         ("user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),

@@ -625,7 +625,7 @@ fn requalify(query: &mut Query, from: &str, to: &Ident) {
 }
 
 /// What stands in `FROM`, in order.
-fn factors(select: &Select) -> Vec<&TableFactor> {
+pub fn factors(select: &Select) -> Vec<&TableFactor> {
     let mut all = Vec::new();
     for joined in &select.from {
         all.push(&joined.relation);

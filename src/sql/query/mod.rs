@@ -124,18 +124,21 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
     let is_of_catalog = catalog_forms::is_of_catalog(&query);
     let names = rewrite(&mut query)?;
     let planner = prepare(context, &query, extra, visibility).await?;
+    // It may take long, and other sessions are not to wait for it.
+    tokio::task::block_in_place(|| optimized(context, planner, query, &names, is_of_catalog))
+}
+
+fn optimized(
+    context: &Context,
+    planner: Planner,
+    query: Query,
+    names: &rewrite::OutputNames,
+    is_of_catalog: bool,
+) -> Result<Planned> {
     let logical = planner.plan(query)?;
     let origins: Vec<_> = (0..logical.schema().fields().len()).map(|index| origin::of(&logical, index)).collect();
     let state = planner.into_state();
-    let as_joins = if apply::may_be_unknown(&logical)? { None } else { Some(state.optimize(&logical)) };
-    let optimized = match as_joins {
-        Some(Ok(optimized)) if !apply::has_leftovers(&optimized)? => optimized,
-        // Whatever it was, the other way does without DataFusion's joins of subqueries.
-        first => match apply::plan_subqueries(logical.clone(), context.zone()) {
-            Ok(applied) if applied != logical => state.optimize(&applied)?,
-            _ => first.unwrap_or_else(|| state.optimize(&logical))?,
-        },
-    };
+    let optimized = apply::optimize(&state, &logical, context.zone())?;
     let schema = Arc::new(optimized.schema().as_arrow().clone());
     let column = |((field, column_type), origin): ((&Arc<_>, ColumnType), Option<Origin>)| {
         let field: &datafusion::arrow::datatypes::Field = field;

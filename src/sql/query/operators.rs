@@ -6,8 +6,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::binary::comparison_coercion;
@@ -97,11 +98,29 @@ impl ExprPlanner for Operators {
             let right = if is_json_operand(&op) { adopt(right, &left_field, self.zone)? } else { right };
             return Ok(PlannerResult::Planned(function.call(vec![left, right])));
         }
+        // A date with a time on top is no date any more.
+        let is_interval = |field: &FieldRef| matches!(field.data_type(), DataType::Interval(_));
+        let is_day = |field: &FieldRef| *field.data_type() == DataType::Date32;
+        if matches!(op, BinaryOperator::Plus | BinaryOperator::Minus) {
+            let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+            if is_day(&left_field) && is_interval(&right_field) {
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left: cast(left, time), right }));
+            }
+            if is_interval(&left_field) && is_day(&right_field) {
+                return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right: cast(right, time) }));
+            }
+        }
         if let Some((name, swapped)) = named_operator(&op, left_field.data_type(), right_field.data_type())
             && let Some(function) = scalars::by_name(name, self.zone)
         {
             let operands = if swapped { vec![right, left] } else { vec![left, right] };
             return Ok(PlannerResult::Planned(function.call(operands)));
+        }
+        if op == BinaryOperator::Divide && is_number(left_field.data_type()) && is_number(right_field.data_type()) {
+            let is_float = |field: &FieldRef| field.data_type().is_floating();
+            if is_float(&left_field) || is_float(&right_field) {
+                return Ok(PlannerResult::Planned(float_over().call(vec![left, right])));
+            }
         }
         let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
         match function_for(&op) {
@@ -224,6 +243,10 @@ fn adopt(expression: Expr, beside: &FieldRef, zone: TimeZone) -> DfResult<Expr> 
     Ok(Expr::Literal(only_value(&builder.finish()?)?, metadata))
 }
 
+fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+}
+
 fn function_for(op: &BinaryOperator) -> Option<&'static Arc<ScalarUDF>> {
     static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
         [("+", Arithmetic::Add), ("-", Arithmetic::Subtract), ("*", Arithmetic::Multiply)]
@@ -234,6 +257,59 @@ fn function_for(op: &BinaryOperator) -> Option<&'static Arc<ScalarUDF>> {
         BinaryOperator::Minus => Some(&FUNCTIONS[1]),
         BinaryOperator::Multiply => Some(&FUNCTIONS[2]),
         _ => None,
+    }
+}
+
+/// Division of floats that notices a zero below and a result that is none.
+fn float_over() -> &'static Arc<ScalarUDF> {
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+        let signature = Signature::exact(vec![DataType::Float64, DataType::Float64], Volatility::Immutable);
+        Arc::new(ScalarUDF::from(FloatOver { signature }))
+    });
+    &FUNCTION
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FloatOver {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for FloatOver {
+    fn name(&self) -> &str {
+        "/"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(format!("/({})", args.iter().map(operand_name).collect::<Vec<_>>().join(",")))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let (dividends, divisors) = (arrays[0].as_primitive::<Float64Type>(), arrays[1].as_primitive::<Float64Type>());
+        let over = |(dividend, divisor): (Option<f64>, Option<f64>)| -> Result<Option<f64>, Error> {
+            let (Some(dividend), Some(divisor)) = (dividend, divisor) else { return Ok(None) };
+            if divisor == 0.0 && !dividend.is_nan() {
+                return Err(Error::new(code::DIVISION_BY_ZERO, "division by zero"));
+            }
+            let quotient = dividend / divisor;
+            if quotient.is_infinite() && dividend.is_finite() {
+                return Err(Error::new(code::NUMERIC_OUT_OF_RANGE, "value out of range: overflow"));
+            }
+            Ok(Some(quotient))
+        };
+        let quotients = dividends.iter().zip(divisors).map(over).collect::<Result<Float64Array, Error>>()?;
+        let result: ArrayRef = Arc::new(quotients);
+        Ok(if is_scalar { ColumnarValue::Scalar(only_value(&result)?) } else { ColumnarValue::Array(result) })
     }
 }
 
@@ -263,13 +339,17 @@ fn wider(types: &[DataType]) -> DataType {
     types.iter().max_by_key(|data_type| width(data_type)).cloned().unwrap_or(DataType::Int64)
 }
 
-/// A long name by its hash: still another name for another expression.
-fn shortened(name: String) -> String {
-    if name.len() <= MAX_OPERAND_NAME {
-        return name;
+/// The name of an operand; of one that is arithmetic itself, or has a long name, a hash, which is still another for another expression.
+fn operand_name(operand: &Expr) -> String {
+    let is_arithmetic = |name: &str| ["+", "-", "*"].contains(&name);
+    if !matches!(operand, Expr::ScalarFunction(call) if is_arithmetic(call.name())) {
+        let name = operand.schema_name().to_string();
+        if name.len() <= MAX_OPERAND_NAME {
+            return name;
+        }
     }
     let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
+    operand.hash(&mut hasher);
     format!("#{:016x}", hasher.finish())
 }
 
@@ -288,7 +368,7 @@ impl ScalarUDFImpl for Checked {
 
     /// Names of results are spelled out at every level of an expression, over and over: those of long operands are cut.
     fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
-        let operands: Vec<String> = args.iter().map(|arg| shortened(arg.schema_name().to_string())).collect();
+        let operands: Vec<String> = args.iter().map(operand_name).collect();
         Ok(format!("{}({})", self.name, operands.join(",")))
     }
 

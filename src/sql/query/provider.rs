@@ -97,7 +97,7 @@ impl Planner {
 
     /// Plans a query.
     pub fn plan(&self, query: Query) -> Result<LogicalPlan> {
-        Ok(plan_lateral_joins(self.plan_with_parameters(query, Vec::new())?)?)
+        Ok(plan_lateral_joins(self.plan_with_parameters(query, Vec::new())?, self.context.zone())?)
     }
 
     /// Plans a query with placeholders, of which some have known types.

@@ -7,8 +7,8 @@ use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableAliasColumnDef, TableFactor,
+    UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result, code};
@@ -28,8 +28,14 @@ const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
 /// Others that give tables.
 const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
+/// In the name of a column of a subquery that is called as another one is.
+const AGAIN: &str = ":again:";
+
 /// A list of strings up to this length is compared one by one.
 const MAX_COMPARED: usize = 32;
+
+/// A sum of more operands is added up in another order.
+const MAX_SUM_DEPTH: usize = 48;
 
 /// How many arrays without a name may stand side by side in one `unnest`.
 const MAX_ARRAYS: usize = 8;
@@ -43,7 +49,9 @@ pub struct OutputNames {
 impl OutputNames {
     /// The name a client sees for a planned column.
     pub fn shown(&self, planned: &str) -> String {
-        self.shown.get(planned).cloned().unwrap_or_else(|| planned.to_string())
+        let known = self.shown.get(planned).map(String::as_str);
+        let (name, _) = known.unwrap_or(planned).split_once(AGAIN).unwrap_or((known.unwrap_or(planned), ""));
+        name.to_string()
     }
 }
 
@@ -78,8 +86,15 @@ struct Rewriter {
 
 /// `a OR b OR c OR d` as `(a OR b) OR (c OR d)`: planning goes over a tree again for every level of it.
 fn balance(expression: &mut Expr) {
-    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expression else { return };
+    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Plus), .. } = expression
+    else {
+        return;
+    };
     let op = op.clone();
+    // Of sums only those that would take seconds: what overflows in between depends on the order.
+    if op == BinaryOperator::Plus && !is_long_chain(expression) {
+        return;
+    }
     let mut operands = Vec::new();
     let mut rest = std::mem::replace(expression, Expr::Wildcard(AttachedToken::empty()));
     loop {
@@ -96,6 +111,18 @@ fn balance(expression: &mut Expr) {
     }
     operands.reverse();
     *expression = join_balanced(operands, &op);
+}
+
+/// Whether a chain of sums has more than some dozens of operands.
+fn is_long_chain(expression: &Expr) -> bool {
+    let mut rest = expression;
+    for _ in 0..MAX_SUM_DEPTH {
+        match rest {
+            Expr::BinaryOp { left, op: BinaryOperator::Plus, .. } => rest = left,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Operands joined by `AND` or `OR`, as flat a tree as can be.
@@ -121,7 +148,10 @@ impl VisitorMut for Rewriter {
             name_subquery(select);
         }
         if let SetExpr::Values(values) = &mut *query.body {
-            literals::type_values(values);
+            match has_subquery(values).then(|| selects_of(values)) {
+                Some(Some(selects)) => *query.body = selects,
+                _ => literals::type_values(values),
+            }
         }
         if !self.of_catalog {
             literals::type_outputs(query, self.depth == 0);
@@ -231,6 +261,28 @@ fn name_sequence(expression: &mut Expr) {
     {
         *sequence = (**expr).clone();
     }
+}
+
+/// `VALUES` with subqueries, as `SELECT`s.
+fn selects_of(values: &Values) -> Option<SetExpr> {
+    let select = |row: &sqlparser::ast::Parens<Vec<Expr>>| {
+        let item = |(at, value): (usize, &Expr)| SelectItem::ExprWithAlias {
+            expr: value.clone(),
+            alias: Ident::new(format!("column{}", at + 1)),
+        };
+        let mut query = super::super::parse_query("SELECT 1").ok()?;
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.projection = row.content.iter().enumerate().map(item).collect();
+        }
+        Some(*query.body)
+    };
+    let selects = values.rows.iter().map(select).collect::<Option<Vec<SetExpr>>>()?;
+    selects.into_iter().reduce(|left, right| SetExpr::SetOperation {
+        op: SetOperator::Union,
+        set_quantifier: SetQuantifier::All,
+        left: Box::new(left),
+        right: Box::new(right),
+    })
 }
 
 /// DataFusion plans `EXISTS` in conditions only.
@@ -789,6 +841,23 @@ fn qualify_wildcards(select: &mut Select) {
 }
 
 fn name_subquery(select: &mut Select) {
+    name_outer_columns(select);
+    let mut seen: HashSet<String> = HashSet::new();
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => {
+                (expr.clone(), output_name(expr))
+            }
+            SelectItem::ExprWithAlias { alias, .. } => {
+                seen.insert(normalized(alias));
+                continue;
+            }
+            _ => continue,
+        };
+        if !seen.insert(name.clone()) {
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("{name}{AGAIN}{at}")) };
+        }
+    }
     let mut taken: HashSet<String> = select
         .projection
         .iter()
@@ -808,6 +877,20 @@ fn name_subquery(select: &mut Select) {
         if name != "?column?" && taken.insert(name.clone()) {
             let expr = unnest_set_function(expression.clone());
             *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+    }
+}
+
+/// A column of a query outside, which DataFusion would not call so.
+fn name_outer_columns(select: &mut Select) {
+    let own: Vec<String> = lateral::factors(select).into_iter().filter_map(lateral::called).collect();
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = item
+            && let [table, column] = &parts[..]
+            && !own.contains(&normalized(table))
+        {
+            let (expr, alias) = (Expr::CompoundIdentifier(parts.clone()), column.clone());
+            *item = SelectItem::ExprWithAlias { expr, alias };
         }
     }
 }

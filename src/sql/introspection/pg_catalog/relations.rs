@@ -2,6 +2,7 @@
 
 use postgres_types::Type;
 
+use super::super::super::ddl::privileges;
 use super::super::objects::{
     Objects, Rule, attnum, constraints, declared_primary, default_oid, index_oid, oid, referenced_key, role_oid,
     shown_indexes,
@@ -25,6 +26,7 @@ pub fn pg_database(objects: &Objects, rows: &mut Rows) {
         rows.push(&[
             ("oid", oid(database.id()).into()),
             ("datname", name(database.name())),
+            ("datacl", acl(database)),
             ("datdba", role_oid(&database.identity().owner).into()),
             ("encoding", UTF8.into()),
             ("datlocprovider", "c".into()),
@@ -47,14 +49,53 @@ pub fn pg_namespace(objects: &Objects, rows: &mut Rows) {
         ];
         // Everybody may use this one, which is there from the beginning.
         if schema.name() == PUBLIC_SCHEMA {
-            let grants = [format!("{owner}=UC/{owner}"), format!("=U/{owner}")];
-            row.push(("nspacl", Datum::Array(grants.into_iter().map(Datum::from).collect())));
+            let own = [format!("{}=UC/{}", role(owner), role(owner)), format!("=U/{}", role(owner))];
+            let grants = own.into_iter().chain(grants(schema));
+            row.push(("nspacl", Datum::Array(grants.map(Datum::from).collect())));
+        } else {
+            row.push(("nspacl", acl(schema)));
         }
         rows.push(&row);
     }
     for (oid, schema) in [(PG_CATALOG, "pg_catalog"), (INFORMATION_SCHEMA, "information_schema")] {
         rows.push(&[("oid", oid.into()), ("nspname", schema.into()), ("nspowner", role_oid("root").into())]);
     }
+}
+
+/// A role as an access control list has it.
+fn role(name: &str) -> String {
+    let is_plain = name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    if is_plain { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// What was granted of an object, as PostgreSQL writes it.
+fn grants(object: &Descriptor) -> Vec<String> {
+    let owner = role(&object.identity().owner);
+    let letters = |privileges: &[(&str, bool)]| {
+        let letter = |(name, grantable): &(&str, bool)| {
+            let letter = privileges::of_kind(object).iter().find(|(known, _)| known == name).map(|(_, letter)| *letter);
+            letter.into_iter().chain(grantable.then_some('*')).collect::<String>()
+        };
+        privileges.iter().map(letter).collect::<String>()
+    };
+    let grant = |(grantee, privileges): (&str, Vec<(&str, bool)>)| {
+        let grantee = if grantee == privileges::PUBLIC { String::new() } else { role(grantee) };
+        format!("{grantee}={}/{owner}", letters(&privileges))
+    };
+    privileges::granted(object).into_iter().map(grant).collect()
+}
+
+/// The access control list of an object; NULL if it is what every new one has.
+fn acl(object: &Descriptor) -> Datum<'static> {
+    let granted = grants(object);
+    if granted.is_empty() {
+        return Datum::Null;
+    }
+    let owner = role(&object.identity().owner);
+    let all: String = privileges::of_kind(object).iter().map(|(_, letter)| letter).collect();
+    let public = matches!(object, Descriptor::Database(_)).then(|| format!("=Tc/{owner}"));
+    let own = std::iter::once(format!("{owner}={all}/{owner}"));
+    Datum::Array(public.into_iter().chain(own).chain(granted).map(Datum::from).collect())
 }
 
 pub fn pg_class(objects: &Objects, rows: &mut Rows) {
@@ -84,6 +125,7 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
             ("relkind", letter.into()),
             ("relnatts", (columns as i64).into()),
             ("relchecks", (checks as i64).into()),
+            ("relacl", acl(relation)),
             ("relhasrules", Datum::Bool(letter == "v")),
             ("relhastriggers", Datum::Bool(has_triggers)),
             ("relispopulated", Datum::Bool(true)),

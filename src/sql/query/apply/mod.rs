@@ -35,15 +35,20 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use self::operator::ApplyOperator;
-pub use self::subqueries::{has_leftovers, may_be_unknown, plan_subqueries};
+pub use self::subqueries::optimize;
+use crate::sql::time_zone::TimeZone;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
 /// Makes `Apply` of the lateral joins in a plan that need it.
-pub fn plan_lateral_joins(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let planned = plan.transform_up_with_subqueries(plan_one)?.data;
-    // What is left looks at nothing beside it.
-    let alone = planned.transform_up_with_subqueries(|node| {
+pub fn plan_lateral_joins(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
+    let planned = plan.transform_up_with_subqueries(|plan| plan_one(plan, zone))?.data;
+    alone(planned)
+}
+
+/// Takes the marks of lateral subqueries away that look at nothing beside them.
+fn alone(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let alone = plan.transform_up_with_subqueries(|node| {
         node.map_children(|input| {
             Ok(match input {
                 LogicalPlan::Subquery(subquery) => Transformed::yes(Arc::unwrap_or_clone(subquery.subquery)),
@@ -54,24 +59,26 @@ pub fn plan_lateral_joins(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     Ok(alone.data)
 }
 
-fn plan_one(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+fn plan_one(plan: LogicalPlan, zone: TimeZone) -> DfResult<Transformed<LogicalPlan>> {
     let LogicalPlan::Join(join) = &plan else { return Ok(Transformed::no(plan)) };
     if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
         return Ok(Transformed::no(plan));
     }
-    let Some(inner) = lateral_side(&join.right) else { return Ok(Transformed::no(plan)) };
-    let looked_at = substitution::outer_columns(inner)?;
-    if looked_at.is_empty() {
+    let inner = lateral_side(&join.right);
+    let looked_at = substitution::outer_columns(inner.unwrap_or(&join.right))?;
+    let is_near = |(column, _): &(Column, _)| join.left.schema().has_column(column);
+    // It has no mark if only subqueries inside of it look outside.
+    if looked_at.is_empty() || (inner.is_none() && !looked_at.iter().any(is_near)) {
         return Ok(Transformed::no(plan));
     }
-    let is_near = |(column, _): &(Column, _)| join.left.schema().has_column(column);
+    let inner = inner.unwrap_or(&join.right);
     if looked_at.iter().all(is_near) && is_simple(inner) {
         let joined = DecorrelateLateralJoin::new().rewrite(plan.clone(), &OptimizerContext::new())?;
         if joined.transformed && substitution::outer_columns(&joined.data)?.is_empty() {
             return Ok(Transformed::yes(joined.data));
         }
     }
-    Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(Apply::of(join)?) })))
+    Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(Apply::of(join, zone)?) })))
 }
 
 /// The subquery that a lateral join has on its right.
@@ -127,6 +134,8 @@ struct Apply {
     values: Vec<Expr>,
     /// Whether rows without a partner stay.
     keeps_left: bool,
+    /// The session's.
+    zone: TimeZone,
     schema: DFSchemaRef,
 }
 
@@ -137,16 +146,16 @@ impl PartialOrd for Apply {
 }
 
 impl Apply {
-    fn of(join: &Join) -> DfResult<Apply> {
+    fn of(join: &Join, zone: TimeZone) -> DfResult<Apply> {
         let left = join.left.schema();
-        let mut inner = unmarked(&join.right)?;
+        let mut inner = alone(unmarked(&join.right)?)?;
         let on = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
         for condition in on.chain(join.filter.clone()) {
             let condition = outside(condition, left, inner.schema())?;
             inner = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(inner))?);
         }
         let looked_at = substitution::outer_columns(&inner)?;
-        Apply::new(join.left.as_ref().clone(), inner, looked_at, join.join_type)
+        Apply::new(join.left.as_ref().clone(), inner, looked_at, join.join_type, zone)
     }
 
     fn new(
@@ -154,6 +163,7 @@ impl Apply {
         inner: LogicalPlan,
         looked_at: Vec<(Column, FieldRef)>,
         join_type: JoinType,
+        zone: TimeZone,
     ) -> DfResult<Apply> {
         let value = |(column, field): (Column, FieldRef)| match input.schema().has_column(&column) {
             true => (column.clone(), Expr::Column(column)),
@@ -162,7 +172,7 @@ impl Apply {
         let (columns, values) = looked_at.into_iter().map(value).unzip();
         let schema = Arc::new(build_join_schema(input.schema(), inner.schema(), &join_type)?);
         let keeps_left = join_type == JoinType::Left;
-        Ok(Apply { input, inner: Arc::new(inner), columns, values, keeps_left, schema })
+        Ok(Apply { input, inner: Arc::new(inner), columns, values, keeps_left, zone, schema })
     }
 }
 

@@ -20,9 +20,10 @@ use datafusion::physical_plan::{
 use futures::TryStreamExt;
 use tokio::sync::mpsc::Sender;
 
-use super::Apply;
 use super::substitution::{Values, substitute};
+use super::{Apply, optimize};
 use crate::sql::arrays::only_value;
+use crate::sql::time_zone::TimeZone;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -39,6 +40,7 @@ pub struct ApplyOperator {
     columns: Vec<Column>,
     values: Vec<Arc<dyn PhysicalExpr>>,
     keeps_left: bool,
+    zone: TimeZone,
     state: Arc<SessionState>,
     properties: Arc<PlanProperties>,
 }
@@ -62,6 +64,7 @@ impl ApplyOperator {
             columns: apply.columns.clone(),
             values,
             keeps_left: apply.keeps_left,
+            zone: apply.zone,
             state: Arc::new(state),
             properties: Arc::new(properties),
         }
@@ -115,7 +118,7 @@ impl ApplyOperator {
     /// The rows of the right side for some values.
     async fn partners(&self, values: &[ScalarValue]) -> DfResult<SendableRecordBatchStream> {
         let values: Values = self.columns.iter().cloned().zip(values.iter().cloned()).collect();
-        let plan = self.state.optimize(&substitute(self.inner.as_ref().clone(), &values)?)?;
+        let plan = optimize(&self.state, &substitute(self.inner.as_ref().clone(), &values)?, self.zone)?;
         let plan = self.state.query_planner().create_physical_plan(&plan, self.state.as_ref()).await?;
         execute_stream(plan, self.state.task_ctx())
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::{array_agg, count};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -26,9 +27,22 @@ use crate::sql::time_zone::TimeZone;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
+/// Optimizes a plan: with DataFusion's joins of subqueries where they are right, without them elsewhere.
+pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
+    let as_joins = if needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
+    match as_joins {
+        Some(Ok(optimized)) if !has_leftovers(&optimized)? => Ok(optimized),
+        // Whatever it was, the other way does without.
+        first => match plan_subqueries(plan.clone(), zone) {
+            Ok(applied) if applied != *plan => state.optimize(&applied),
+            _ => first.unwrap_or_else(|| state.optimize(plan)),
+        },
+    }
+}
+
 /// Whether an optimized plan still has something in it that cannot be run, or columns that it has nowhere: some subqueries that look at
 /// queries farther outside become such joins.
-pub fn has_leftovers(plan: &LogicalPlan) -> DfResult<bool> {
+fn has_leftovers(plan: &LogicalPlan) -> DfResult<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
@@ -48,17 +62,39 @@ pub fn has_leftovers(plan: &LogicalPlan) -> DfResult<bool> {
     Ok(found)
 }
 
-/// Whether somewhere an `IN` that may be neither true nor false is taken for false by DataFusion's joins, where that is not the same.
-pub fn may_be_unknown(plan: &LogicalPlan) -> DfResult<bool> {
+/// Whether DataFusion's joins of subqueries would be wrong: somewhere an `IN` that may be neither true nor false is taken for false where that
+/// is not the same, or a subquery that looks outside has rows that depend on more than a condition.
+fn needs_columns(plan: &LogicalPlan) -> DfResult<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         let is_filter = matches!(node, LogicalPlan::Filter(_));
         node.apply_expressions(|expression| {
             found |= if is_filter { !is_as_good_as_false(expression, true) } else { has_membership(expression) };
+            found |= expression.exists(|part| {
+                let correlated = substitution::subquery_of(part).filter(|inside| !inside.outer_ref_columns.is_empty());
+                // Of no rows it is NULL, which DataFusion's column of a count cannot be.
+                let is_certain = match part {
+                    Expr::ScalarSubquery(inside) => {
+                        !inside.subquery.schema().field(0).is_nullable() && !has_one_row(&inside.subquery)
+                    }
+                    _ => false,
+                };
+                Ok(is_certain || correlated.is_some_and(|inside| !super::is_simple(&inside.subquery)))
+            })?;
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })
     })?;
     Ok(found)
+}
+
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
 }
 
 fn is_as_good_as_false(condition: &Expr, conjunct: bool) -> bool {
@@ -83,7 +119,7 @@ fn has_membership(expression: &Expr) -> bool {
 }
 
 /// Makes columns of all subqueries in the expressions of a plan.
-pub fn plan_subqueries(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
+fn plan_subqueries(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
     let mut columns = Columns { zone, made: 0 };
     Ok(plan.transform_up(|node| columns.plan(node))?.data)
 }
@@ -140,7 +176,7 @@ impl Columns {
                 Ok(self.plan(LogicalPlan::Filter(filter))?.data)
             }
             JoinType::Left => {
-                let mut apply = Apply::of(join)?;
+                let mut apply = Apply::of(join, self.zone)?;
                 let inner = Arc::unwrap_or_clone(apply.inner).transform_up(|node| self.plan(node))?.data;
                 apply.inner = Arc::new(inner);
                 Ok(LogicalPlan::Extension(Extension { node: Arc::new(apply) }))
@@ -176,7 +212,7 @@ impl Columns {
 
     /// The plan of a subquery, without subqueries in its own expressions.
     fn inside(&mut self, subquery: &Subquery) -> DfResult<LogicalPlan> {
-        let plan = super::plan_lateral_joins(subquery.subquery.as_ref().clone())?;
+        let plan = super::plan_lateral_joins(subquery.subquery.as_ref().clone(), self.zone)?;
         Ok(plan.transform_up(|node| self.plan(node))?.data)
     }
 
@@ -195,7 +231,7 @@ impl Columns {
         let value = Expr::Column(Column::from(plan.schema().qualified_field(0))).alias(name.clone());
         let plan = LogicalPlanBuilder::from(plan).project(vec![value])?.build()?;
         let looked_at = substitution::outer_columns(&plan)?;
-        let apply = Apply::new(input.clone(), plan, looked_at, JoinType::Left)?;
+        let apply = Apply::new(input.clone(), plan, looked_at, JoinType::Left, self.zone)?;
         *input = LogicalPlan::Extension(Extension { node: Arc::new(apply) });
         Ok(Expr::Column(Column::new_unqualified(name)))
     }

@@ -45,7 +45,8 @@ fn collect(plan: &LogicalPlan, between: &[DFSchema], found: &mut Vec<(Column, Fi
     Ok(())
 }
 
-fn subquery_of(expression: &Expr) -> Option<&Subquery> {
+/// The subquery that an expression is.
+pub fn subquery_of(expression: &Expr) -> Option<&Subquery> {
     match expression {
         Expr::ScalarSubquery(subquery) => Some(subquery),
         Expr::Exists(exists) => Some(&exists.subquery),
