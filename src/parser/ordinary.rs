@@ -14,6 +14,7 @@
 //! Tokens are only removed or replaced, never moved, so every position in an error is one in the source. [`respell`]
 //! does the reverse on what `sqlparser` writes.
 
+pub mod like;
 mod respell;
 
 use std::fmt;
@@ -166,6 +167,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let tokens = reword_phrases(tokens);
     let (tokens, sequences) = order_identity_options(tokens)?;
     let tokens = name_conflict_target(tokens)?;
+    let tokens = like::name_clauses(tokens)?;
     let (tokens, overriding) = cut_overriding(tokens);
     let (tokens, indexes) = cut_inline_indexes(tokens)?;
     // First what has a time of its own.
@@ -268,6 +270,10 @@ fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         {
             // No table inherits from another.
             index += 1;
+        } else if index == 0 && words(&["DROP", "INDEX", "CONCURRENTLY"]) {
+            // Nothing waits for it longer than for any other.
+            reworded.extend_from_slice(&tokens[..2]);
+            index += 3;
         } else if words(&["FOR", "NO", "KEY", "UPDATE"]) {
             reworded.push(tokens[index].clone());
             index += 3;

@@ -321,7 +321,10 @@ pub fn from_pg(pg_type: &PgType) -> Option<ColumnType> {
         PgType::FLOAT8_ARRAY => element(ColumnType::Float8),
         PgType::TEXT_ARRAY | PgType::VARCHAR_ARRAY => element(ColumnType::Text),
         PgType::UUID_ARRAY => element(ColumnType::Uuid),
-        _ => None,
+        _ => match pg_type.kind() {
+            PgKind::Array(of) => from_pg(of).and_then(element),
+            _ => None,
+        },
     }
 }
 

@@ -9,10 +9,13 @@ use super::super::cursor::is_word;
 use super::super::places::Places;
 use super::super::render::{Render, Secrets, quote_literal, sql_text};
 use super::super::text::HIDDEN_LITERAL;
-use super::{Ordinary, Overriding, conflict_target};
+use super::{Ordinary, Overriding, conflict_target, like};
 
 /// How a conflict target begins that was made a name.
 const NAMED_TARGET: &str = "ON CONFLICT ON CONSTRAINT \"(";
+
+/// How a `LIKE` begins that was made a column.
+const LIKE_CLAUSE: &str = "\"\u{1}LIKE ";
 
 /// The canonical text of a statement, its `AS OF SYSTEM TIME` apart.
 pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
@@ -23,7 +26,8 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
         && statement.overriding.is_none()
         && statement.shows.is_empty()
         && statement.indexes.is_empty()
-        && !text.contains(NAMED_TARGET);
+        && !text.contains(NAMED_TARGET)
+        && !text.contains(LIKE_CLAUSE);
     if !may_have_secrets && is_one_line && as_it_was {
         return text;
     }
@@ -67,6 +71,11 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
             {
                 let target = conflict_target(&word.value).unwrap_or_default();
                 edits.push((tokens[index - 2].0.start..range.end, target));
+            }
+            Token::Word(word) if word.quote_style == Some('"') && like::spelled(&word.value).is_some() => {
+                // With the type that it was given.
+                let end = tokens.get(index + 1).map_or(range.end, |(next, _)| next.end);
+                edits.push((range.start..end, like::spelled(&word.value).unwrap_or_default()));
             }
             Token::Word(word) if word.quote_style == Some('"') && !statement.shows.is_empty() => {
                 if let Some(show) = statement.shows.iter().find(|show| show.placeholder == word.value) {

@@ -17,15 +17,17 @@ use super::super::query::mentions;
 use super::alter_column::alter_column;
 use super::build::{self, Computed, contains_null};
 use super::create_table::{
-    add_check, add_column, add_foreign_key, add_unique, keys_of, make_primary, refuse_deferrable,
+    add_check, add_column, add_foreign_key, add_row_id, add_unique, keys_of, make_primary, refuse_deferrable,
     refuse_unsupported_unique,
 };
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{enumeration, free_name, generated, locked_table, named_column, owner, parameter};
+use super::{ROW_ID_DEFAULT, enumeration, free_name, generated, locked_table, named_column, owner, parameter};
 use crate::catalog::row::RowWriter;
-use crate::catalog::{Check, ColumnId, ColumnType, Datum, Descriptor, ForeignKey, TableDescriptor, decode_row};
+use crate::catalog::{
+    Check, ColumnId, ColumnType, Datum, Descriptor, ForeignKey, IndexColumn, TableDescriptor, decode_row,
+};
 use crate::kv::{Direction, LockMode, Span};
 use crate::parser::{quote_ident_in_sql, sql_text};
 
@@ -348,16 +350,22 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
         let message = format!("cannot drop column {name} because it is part of the primary key");
         return Err(Error::new(code::DEPENDENT_OBJECTS, message));
     }
-    let in_key = table.foreign_keys.iter().any(|key| {
-        key.columns.contains(&id) || (key.referenced_table == table.identity.id && key.referenced_columns.contains(&id))
-    });
-    let mentioned = table.checks.iter().any(|check| expression::columns_named(&check.condition).contains(name));
-    let indexed_for_others =
-        table.indexes.iter().any(|index| table.is_key(index) && index.columns.iter().any(|part| part.column == id))
-            && !table.referenced_by.is_empty();
-    if in_key || mentioned || indexed_for_others {
+    let referred_to = |key: &ForeignKey| {
+        key.referenced_table == table.identity.id && key.referenced_columns.contains(&id) && !key.columns.contains(&id)
+    };
+    let in_key = table.foreign_keys.iter().any(referred_to);
+    for index in table.indexes.iter().filter(|index| index.columns.iter().any(|part| part.column == id)) {
+        super::drop::refuse_needed_index(context, table, index).await?;
+    }
+    if in_key {
         let message = format!("cannot drop column {name} because a constraint depends on it");
         return Err(Error::new(code::DEPENDENT_OBJECTS, message).hint("Drop the constraint first."));
+    }
+    // Constraints of the table that involve the column go with it.
+    table.checks.retain(|check| !expression::columns_named(&check.condition).contains(name));
+    let keys = table.foreign_keys.iter().filter(|key| key.columns.contains(&id)).map(|key| key.name.clone());
+    for key in keys.collect::<Vec<_>>() {
+        drop_constraint(context, table, &key).await?;
     }
     let hidden: HashSet<ColumnId> =
         generated::computed_from(table, name).iter().filter(|column| column.hidden).map(|column| column.id).collect();
@@ -418,9 +426,20 @@ async fn drop_constraint(context: &Context, table: &mut TableDescriptor, name: &
         return Ok(true);
     }
     if let Some(at) = table.indexes.iter().position(|index| table.is_key(index) && index.name == name) {
-        super::drop::refuse_needed_index(context, table, at).await?;
+        super::drop::refuse_needed_index(context, table, &table.indexes[at]).await?;
         let index = table.indexes.remove(at);
         context.catalog().drop_space(table, index.space)?;
+        return Ok(true);
+    }
+    let is_shown = |part: &IndexColumn| table.column(part.column).is_some_and(|column| !column.hidden);
+    if table.primary.name == name && table.primary.columns.iter().any(is_shown) {
+        super::drop::refuse_needed_index(context, table, &table.primary).await?;
+        let old = table.clone();
+        table.primary.name = String::new();
+        add_row_id(context, table).await?;
+        let position = table.columns.len() - 1;
+        let value = compile(context, expression::parse(ROW_ID_DEFAULT)?, &row_schema(&old))?;
+        build::rebuild(context, &old, table, &[Computed { position, value }]).await?;
         return Ok(true);
     }
     let Some(at) = table.foreign_keys.iter().position(|key| key.name == name) else { return Ok(false) };

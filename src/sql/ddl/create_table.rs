@@ -12,7 +12,7 @@ use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::{
-    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, named_column, new_index,
+    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, like, named_column, new_index,
     parameter, refuse_taken, serial, stored,
 };
 use crate::catalog::{
@@ -20,7 +20,7 @@ use crate::catalog::{
     ReferentialAction, TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
-use crate::parser::{InlineIndex, sql_text};
+use crate::parser::{InlineIndex, LikeClause, sql_text};
 
 /// `CREATE TABLE`
 pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
@@ -46,10 +46,15 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     let identity = Identity::new(id, name, &context.session().user);
     let mut table = TableDescriptor::new(identity, database, schema, no_index);
     let mut constraints = create.constraints.clone();
+    let mut copied = Vec::new();
     for definition in &create.columns {
-        add_column(context, &mut table, definition, &mut constraints).await?;
+        match LikeClause::of_column(&definition.name.value) {
+            Some(clause) => like::copy(context, &mut table, &clause, &mut constraints, &mut copied).await?,
+            None => add_column(context, &mut table, definition, &mut constraints).await?,
+        }
     }
-    generated::settle(context, &mut table, &(0..create.columns.len()).collect::<Vec<_>>()).await?;
+    let columns: Vec<usize> = (0..table.columns.len()).collect();
+    generated::settle(context, &mut table, &columns).await?;
     set_primary_key(context, &mut table, &constraints).await?;
     for constraint in &constraints {
         if let TableConstraint::Unique(unique) = constraint {
@@ -80,6 +85,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     let table = Descriptor::Table(table);
     enumeration::link(context, None, Some(&table)).await?;
     context.catalog().create(&table).await?;
+    like::make_indexes(context, &name_parts(&create.name)?, copied).await?;
     Ok(Outcome::done("CREATE TABLE"))
 }
 
@@ -214,7 +220,8 @@ pub async fn make_primary(context: &Context, table: &mut TableDescriptor, name: 
     Ok(())
 }
 
-async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()> {
+/// Gives a table without a primary key a hidden one.
+pub async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Result<()> {
     if table.column_named(ROW_ID).is_some() {
         let message = format!("a table with a column \"{ROW_ID}\" needs a primary key of its own");
         return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));

@@ -7,7 +7,7 @@ use super::super::error::{Error, Result, code};
 use super::alter_table::drop_column;
 use super::serial::owned_sequences;
 use super::{enumeration, refuse_system, roles};
-use crate::catalog::{ColumnType, Descriptor, DescriptorId, TableDescriptor, TypeDescriptor};
+use crate::catalog::{ColumnType, Descriptor, DescriptorId, Index, TableDescriptor, TypeDescriptor};
 use crate::kv::LockMode;
 use crate::parser::quote_ident_in_sql;
 
@@ -270,7 +270,7 @@ async fn drop_index(context: &Context, parts: &[String]) -> Result<()> {
             format!("cannot drop index {name} because it is the primary key of table {}", table.identity.name);
         return Err(Error::new(code::DEPENDENT_OBJECTS, message));
     };
-    refuse_needed_index(context, &table, position).await?;
+    refuse_needed_index(context, &table, &table.indexes[position]).await?;
     let index = table.indexes.remove(position);
     super::generated::drop_unused(&mut table);
     context.catalog().drop_space(&table, index.space)?;
@@ -278,8 +278,7 @@ async fn drop_index(context: &Context, parts: &[String]) -> Result<()> {
 }
 
 /// Fails if a foreign key of another table needs the index at `position`.
-pub async fn refuse_needed_index(context: &Context, table: &TableDescriptor, position: usize) -> Result<()> {
-    let index = &table.indexes[position];
+pub async fn refuse_needed_index(context: &Context, table: &TableDescriptor, index: &Index) -> Result<()> {
     for id in &table.referenced_by {
         let Descriptor::Table(other) = &*context.catalog().get(*id).await? else { continue };
         for key in other.foreign_keys.iter().filter(|key| key.referenced_table == table.identity.id) {

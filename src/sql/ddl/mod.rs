@@ -11,6 +11,7 @@ mod drop;
 mod enumeration;
 mod generated;
 mod index;
+mod like;
 mod objects;
 mod owner;
 mod parameter;

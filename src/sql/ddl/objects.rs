@@ -14,6 +14,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
+use super::super::types::pg_name;
 use super::{Outcome, enumeration, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
@@ -66,18 +67,28 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
 
 /// `CREATE VIEW`
 pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outcome> {
-    if create.materialized || create.temporary || create.or_replace {
-        return Err(Error::unsupported("CREATE VIEW with MATERIALIZED, TEMPORARY or OR REPLACE"));
+    if create.materialized || create.temporary {
+        return Err(Error::unsupported("CREATE VIEW with MATERIALIZED or TEMPORARY"));
     }
     let (database, schema, name) = context.place_for(&name_parts(&create.name)?).await?;
     context.catalog().lock_name(Some(database), Some(schema), &name).await?;
-    if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
-        let message = format!("relation \"{name}\" already exists");
-        return match create.if_not_exists {
-            true => Ok(Outcome::skipped("CREATE VIEW", message)),
-            false => Err(Error::new(code::DUPLICATE_TABLE, message)),
-        };
-    }
+    let before = match context.catalog().lookup(Some(database), Some(schema), &name).await?.as_deref() {
+        None => None,
+        Some(Descriptor::View(view)) if create.or_replace => {
+            context.catalog().lock(view.identity.id, LockMode::Exclusive).await?;
+            Some(view.clone())
+        }
+        Some(_) if create.or_replace => {
+            return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a view")));
+        }
+        Some(_) => {
+            let message = format!("relation \"{name}\" already exists");
+            return match create.if_not_exists {
+                true => Ok(Outcome::skipped("CREATE VIEW", message)),
+                false => Err(Error::new(code::DUPLICATE_TABLE, message)),
+            };
+        }
+    };
     let planned = query::plan(context, &create.query, &ExtraTables::new(), Visibility::AsNamed).await?;
     if create.columns.len() > planned.columns.len() {
         return Err(Error::new(code::SYNTAX_ERROR, "CREATE VIEW specifies more column names than columns"));
@@ -97,7 +108,18 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
     let mut query = (*create.query).clone();
     let depends_on = qualify_names(context, database, &mut query).await?;
     let types = stored::settle(context, database, &mut query).await?.into_iter().collect();
-    let identity = new_identity(context, &name).await?;
+    let identity = match &before {
+        Some(before) => {
+            keep_columns(before, &mut columns)?;
+            if depends_on.contains(&before.identity.id) {
+                let message = format!("infinite recursion detected in view \"{name}\"");
+                return Err(Error::new(code::INVALID_OBJECT_DEFINITION, message));
+            }
+            forget_view(context, before).await?;
+            before.identity.clone()
+        }
+        None => new_identity(context, &name).await?,
+    };
     let id = identity.id;
     let mut columns_below = Vec::new();
     for source in &depends_on {
@@ -113,12 +135,52 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
         columns_below.push(below);
         context.catalog().write(&changed)?;
     }
-    let (query, views) = (sql_text(&query), Vec::new());
+    let (query, views) = (sql_text(&query), before.as_ref().map(|before| before.views.clone()).unwrap_or_default());
     let view = ViewDescriptor { identity, database, schema, query, columns, depends_on, columns_below, types, views };
     let view = Descriptor::View(view);
-    enumeration::link(context, None, Some(&view)).await?;
-    context.catalog().create(&view).await?;
+    let before = before.map(Descriptor::View);
+    enumeration::link(context, before.as_ref(), Some(&view)).await?;
+    match before {
+        Some(_) => context.catalog().write(&view)?,
+        None => context.catalog().create(&view).await?,
+    }
     Ok(Outcome::done("CREATE VIEW"))
+}
+
+/// Fails unless the columns of a view that is replaced are still there, as they were and in their order; more may follow.
+fn keep_columns(before: &ViewDescriptor, columns: &mut [ViewColumn]) -> Result<()> {
+    let fail = |message: String| Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
+    if columns.len() < before.columns.len() {
+        return fail("cannot drop columns from view".into());
+    }
+    for (old, new) in before.columns.iter().zip(columns) {
+        if old.name != new.name {
+            return fail(format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name));
+        }
+        if old.column_type != new.column_type {
+            let (from, to) = (pg_name(&old.column_type), pg_name(&new.column_type));
+            return fail(format!("cannot change data type of view column \"{}\" from {from} to {to}", old.name));
+        }
+        new.comment.clone_from(&old.comment);
+    }
+    Ok(())
+}
+
+/// Takes a view out of what it reads.
+async fn forget_view(context: &Context, view: &ViewDescriptor) -> Result<()> {
+    for source in &view.depends_on {
+        context.catalog().lock(*source, LockMode::Exclusive).await?;
+        let mut changed = (*context.catalog().get(*source).await?).clone();
+        let views = match &mut changed {
+            Descriptor::Table(table) => &mut table.views,
+            Descriptor::View(view) => &mut view.views,
+            Descriptor::Sequence(sequence) => &mut sequence.views,
+            _ => continue,
+        };
+        views.retain(|id| *id != view.identity.id);
+        context.catalog().write(&changed)?;
+    }
+    Ok(())
 }
 
 /// Writes every name in a query with its schema, and with its database if that is not `home`; returns what is named.

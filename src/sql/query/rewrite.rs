@@ -263,20 +263,35 @@ fn name_sequence(expression: &mut Expr) {
     }
 }
 
-/// `VALUES` with subqueries, as `SELECT`s.
+/// `VALUES` with subqueries, as `SELECT`s in their order.
 fn selects_of(values: &Values) -> Option<SetExpr> {
-    let select = |row: &sqlparser::ast::Parens<Vec<Expr>>| {
+    let width = values.rows.first()?.content.len();
+    let columns: Vec<String> = (1..=width).map(|at| format!("column{at}")).collect();
+    let ordered = format!("SELECT {} FROM (SELECT 1) AS \"values\" ORDER BY \"values:at\"", columns.join(", "));
+    let mut ordered = super::super::parse_query(&ordered).ok()?;
+    let SetExpr::Select(select) = &mut *ordered.body else { return None };
+    let TableFactor::Derived { subquery, .. } = &mut select.from.first_mut()?.relation else { return None };
+    *subquery.body = union_of(values)?;
+    Some(SetExpr::Query(Box::new(ordered)))
+}
+
+fn union_of(values: &Values) -> Option<SetExpr> {
+    let select = |(number, row): (usize, &sqlparser::ast::Parens<Vec<Expr>>)| {
         let item = |(at, value): (usize, &Expr)| SelectItem::ExprWithAlias {
             expr: value.clone(),
             alias: Ident::new(format!("column{}", at + 1)),
         };
         let mut query = super::super::parse_query("SELECT 1").ok()?;
         if let SetExpr::Select(select) = &mut *query.body {
-            select.projection = row.content.iter().enumerate().map(item).collect();
+            let number = SelectItem::ExprWithAlias {
+                expr: Expr::Value(Value::Number(number.to_string(), false).into()),
+                alias: Ident::with_quote('"', "values:at"),
+            };
+            select.projection = std::iter::once(number).chain(row.content.iter().enumerate().map(item)).collect();
         }
         Some(*query.body)
     };
-    let selects = values.rows.iter().map(select).collect::<Option<Vec<SetExpr>>>()?;
+    let selects = values.rows.iter().enumerate().map(select).collect::<Option<Vec<SetExpr>>>()?;
     selects.into_iter().reduce(|left, right| SetExpr::SetOperation {
         op: SetOperator::Union,
         set_quantifier: SetQuantifier::All,
@@ -438,6 +453,10 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             "date_part",
             vec![string_literal(field.to_string().trim_matches('\'').to_lowercase()), (**expr).clone()],
         )),
+        // It needs no parentheses, and no column can be called so.
+        Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") => {
+            Some(call("current_schema", Vec::new()))
+        }
         // DataFusion's planner looks for columns of elements in the innermost query only.
         Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),
         Expr::AtTimeZone { timestamp, time_zone } => {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     ContextModifier, DiscardObject, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, Set,
-    SetExpr, Statement as Ast, TransactionAccessMode, TransactionMode, UnaryOperator, Value,
+    SetExpr, SetSessionAuthorizationParam, SetSessionAuthorizationParamKind, Statement as Ast, TransactionAccessMode,
+    TransactionMode, UnaryOperator, Value,
 };
 
 use super::super::context::Context;
@@ -130,6 +131,12 @@ impl Session {
                 if *local { self.set_local("timezone", value) } else { self.set("timezone", value) }
             }
             Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
+            // Of a role that nobody has taken on.
+            Set::SetRole { role_name: None, .. } => Ok(()),
+            Set::SetSessionAuthorization(SetSessionAuthorizationParam {
+                kind: SetSessionAuthorizationParamKind::Default,
+                ..
+            }) => Ok(()),
             Set::SetNamesDefault {} => self.set("client_encoding", None),
             Set::SetTransaction { snapshot: Some(snapshot), session: false, .. } => {
                 self.read_snapshot(&snapshot.value).await
