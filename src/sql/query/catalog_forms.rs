@@ -12,7 +12,8 @@ use sqlparser::ast::{
 use super::super::error::{Error, Result};
 use super::super::introspection::{catalog_columns, catalog_oid, never_has_rows};
 use super::correlated;
-use super::rewrite::{call, normalized, output_name, string_literal};
+use super::output_names::output_name;
+use super::rewrite::{call, normalized, string_literal};
 
 /// Types whose values are object identifiers that print as names.
 const NAMED_OIDS: [&str; 5] = ["regclass", "regtype", "regnamespace", "regrole", "regproc"];

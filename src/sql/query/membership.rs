@@ -19,18 +19,10 @@ pub fn row_in(row: &[Expr], subquery: &Query) -> Option<Expr> {
 
 /// Whether a row is one of a subquery's; NULL if that is not known.
 pub fn row_in_or_unknown(row: &[Expr], subquery: &Query, negated: bool) -> Option<Expr> {
-    let boolean = |value: bool| Box::new(Expr::Value(Value::Boolean(value).into()));
     let found = exists(row, &BinaryOperator::Eq, subquery, |equal| equal)?;
     let unknown =
         exists(row, &BinaryOperator::Eq, subquery, |equal| Expr::IsNull(Box::new(Expr::Nested(Box::new(equal)))))?;
-    let when = |condition: Expr, result: Expr| CaseWhen { condition, result };
-    Some(Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![when(found, *boolean(!negated)), when(unknown, Expr::Value(Value::Null.into()))],
-        else_result: Some(boolean(negated)),
-    })
+    Some(answer(found, unknown, !negated))
 }
 
 fn exists(row: &[Expr], op: &BinaryOperator, subquery: &Query, condition: impl Fn(Expr) -> Expr) -> Option<Expr> {
@@ -61,7 +53,6 @@ pub fn all_of(value: &Expr, op: &BinaryOperator, subquery: &Query) -> Option<Exp
 }
 
 fn decided(value: &Expr, op: &BinaryOperator, subquery: &Query, by_false: bool) -> Option<Expr> {
-    let boolean = |value: bool| Box::new(Expr::Value(Value::Boolean(value).into()));
     let nested = |inner: Expr| Box::new(Expr::Nested(Box::new(inner)));
     let row = std::slice::from_ref(value);
     let deciding = |compared: Expr| match by_false {
@@ -70,14 +61,20 @@ fn decided(value: &Expr, op: &BinaryOperator, subquery: &Query, by_false: bool) 
     };
     let found = exists(row, op, subquery, deciding)?;
     let unknown = exists(row, op, subquery, |compared| Expr::IsNull(nested(compared)))?;
+    Some(answer(found, unknown, !by_false))
+}
+
+/// One thing if something is found, NULL if it may be there, the other if it is not.
+fn answer(found: Expr, unknown: Expr, if_found: bool) -> Expr {
+    let boolean = |value: bool| Expr::Value(Value::Boolean(value).into());
     let when = |condition: Expr, result: Expr| CaseWhen { condition, result };
-    Some(Expr::Case {
+    Expr::Case {
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![when(found, *boolean(!by_false)), when(unknown, Expr::Value(Value::Null.into()))],
-        else_result: Some(boolean(by_false)),
-    })
+        conditions: vec![when(found, boolean(if_found)), when(unknown, Expr::Value(Value::Null.into()))],
+        else_result: Some(Box::new(boolean(!if_found))),
+    }
 }
 
 /// The row that is looked for, if it is one.

@@ -27,6 +27,8 @@ mod local;
 mod membership;
 mod operators;
 mod origin;
+mod output_names;
+mod parameters;
 mod patterns;
 mod provider;
 mod rewrite;
@@ -63,8 +65,9 @@ use tokio::sync::mpsc;
 pub use apply::Planning;
 pub use enums::EnumOrder;
 pub use origin::Origin;
+pub use parameters::{bind, parameter_hints, placeholder};
 pub use provider::Planner;
-pub use rewrite::{bind, has_subquery, mentions, parameter_hints, placeholder, rewrite};
+pub use rewrite::{has_subquery, mentions, rewrite};
 pub use scan::primary_key_of_entry;
 pub use spans::point_keys;
 pub use table::StoreTable;
@@ -132,7 +135,7 @@ fn optimized(
     context: &Context,
     planner: Planner,
     query: Query,
-    names: &rewrite::OutputNames,
+    names: &output_names::OutputNames,
     is_of_catalog: bool,
 ) -> Result<Planned> {
     let logical = planner.plan(query)?;

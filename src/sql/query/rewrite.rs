@@ -1,6 +1,5 @@
 //! Rewording syntax trees where DataFusion sees something else than PostgreSQL.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
@@ -12,15 +11,14 @@ use sqlparser::ast::{
 };
 
 use super::super::error::{Error, Result, code};
-use super::super::text;
-use super::super::time_zone::TimeZone;
-use super::super::types::{from_sql, resolve};
+use super::super::types::resolve;
 use super::operators::is_any;
+use super::output_names::{OutputNames, output_name};
 use super::{
-    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, patterns, rows,
-    set_operations, similar,
+    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, output_names, patterns,
+    rows, set_operations, similar,
 };
-use crate::catalog::{ColumnType, Datum};
+use crate::catalog::ColumnType;
 use crate::parser::sql_text;
 
 /// Functions that return rows when they stand in `FROM`.
@@ -28,40 +26,18 @@ const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
 /// Others that give tables.
 const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
-/// In the name of a column of a subquery that is called as another one is.
-const AGAIN: &str = ":again:";
-
 /// A list of strings up to this length is compared one by one.
 const MAX_COMPARED: usize = 32;
 
 /// A sum of more operands is added up in another order.
 const MAX_SUM_DEPTH: usize = 48;
 
-/// How many arrays without a name may stand side by side in one `unnest`.
-const MAX_ARRAYS: usize = 8;
-
-/// The names a client sees, for output columns that had to be called something else.
-#[derive(Default)]
-pub struct OutputNames {
-    shown: HashMap<String, String>,
-}
-
-impl OutputNames {
-    /// The name a client sees for a planned column.
-    pub fn shown(&self, planned: &str) -> String {
-        let known = self.shown.get(planned).map(String::as_str);
-        let (name, _) = known.unwrap_or(planned).split_once(AGAIN).unwrap_or((known.unwrap_or(planned), ""));
-        name.to_string()
-    }
-}
-
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
     lateral::rewrite(query);
     let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query), depth: 0 };
     catalog_forms::empty_selects(query, rewriter.of_catalog);
-    let mut names = name_outputs(query);
-    names.shown.extend((0..MAX_ARRAYS).map(|at| (lateral::unnamed(at), "unnest".into())));
+    let names = output_names::name_outputs(query);
     let _ = query.visit(&mut rewriter);
     match rewriter.error {
         Some(error) => Err(error),
@@ -145,7 +121,7 @@ impl VisitorMut for Rewriter {
             count_existing(select);
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
-            name_subquery(select);
+            output_names::name_subquery(select);
         }
         if let SetExpr::Values(values) = &mut *query.body {
             match has_subquery(values).then(|| selects_of(values)) {
@@ -728,106 +704,13 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-/// The name PostgreSQL gives an output column.
-pub fn output_name(expression: &Expr) -> String {
-    match expression {
-        Expr::Identifier(ident) => normalized(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().map_or("?column?".into(), normalized),
-        Expr::Function(function) => match function.name.0.last() {
-            // The type of a parameter.
-            Some(ObjectNamePart::Identifier(ident)) if ident.value.starts_with("cast:") => "?column?".into(),
-            Some(ObjectNamePart::Identifier(ident)) => normalized(ident),
-            _ => "?column?".into(),
-        },
-        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
-            name if name != "?column?" => name,
-            _ => type_output_name(data_type),
-        },
-        Expr::TypedString(typed) => type_output_name(&typed.data_type),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => output_name(inner),
-        Expr::Case { .. } => "case".into(),
-        Expr::Exists { .. } => "exists".into(),
-        Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::Array(_) => "array".into(),
-        Expr::Interval(_) => "interval".into(),
-        Expr::Extract { .. } => "extract".into(),
-        Expr::Substring { .. } => "substring".into(),
-        Expr::Position { .. } => "position".into(),
-        Expr::Trim { .. } => "btrim".into(),
-        Expr::Ceil { .. } => "ceil".into(),
-        Expr::Floor { .. } => "floor".into(),
-        Expr::Subquery(query) => match &*query.body {
-            SetExpr::Select(select) => match select.projection.first() {
-                Some(SelectItem::UnnamedExpr(expression)) => output_name(expression),
-                Some(SelectItem::ExprWithAlias { alias, .. }) => normalized(alias),
-                _ => "?column?".into(),
-            },
-            _ => "?column?".into(),
-        },
-        _ => "?column?".into(),
-    }
-}
-
-/// The name of an output column that a cast to this type has, if nothing else names it.
-fn type_output_name(data_type: &SqlType) -> String {
-    match from_sql(data_type) {
-        Ok(column_type) => type_name(&column_type),
-        Err(_) => match data_type {
-            SqlType::Custom(name, _) => name.0.last().and_then(ObjectNamePart::as_ident).map(normalized),
-            _ => None,
-        }
-        .unwrap_or_else(|| "?column?".into()),
-    }
-}
-
-fn type_name(column_type: &ColumnType) -> String {
-    match column_type {
-        ColumnType::Int2 => "int2".into(),
-        ColumnType::Int4 => "int4".into(),
-        ColumnType::Int8 => "int8".into(),
-        ColumnType::Float4 => "float4".into(),
-        ColumnType::Float8 => "float8".into(),
-        ColumnType::Bool => "bool".into(),
-        ColumnType::TimestampTz => "timestamptz".into(),
-        ColumnType::Array(element) => type_name(element),
-        other => super::super::types::pg_name(other).split(['(', ' ']).next().unwrap_or_default().into(),
-    }
-}
-
 /// A name as it is folded.
 pub fn normalized(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// Names every output column of the whole query, uniquely, and remembers what a client is to see.
-fn name_outputs(query: &mut Query) -> OutputNames {
-    let mut names = OutputNames::default();
-    let Some(select) = leftmost_select(&mut query.body) else { return names };
-    let mut taken = HashSet::new();
-    let wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-    let has_wildcard = select.projection.iter().any(wild);
-    for (index, item) in select.projection.iter_mut().enumerate() {
-        let (expression, name) = match item {
-            SelectItem::UnnamedExpr(expression) => (expression.clone(), output_name(expression)),
-            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), normalized(alias)),
-            _ => continue,
-        };
-        let is_plain = matches!(item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
-        let unique = taken.insert(name.clone());
-        let is_named = is_plain || matches!(item, SelectItem::ExprWithAlias { .. });
-        if unique && is_named && !(is_plain && has_wildcard) {
-            continue;
-        }
-        let planned = if unique && !is_named && name != "?column?" { name.clone() } else { format!("{name}:{index}") };
-        names.shown.insert(planned.clone(), name);
-        let expr = unnest_set_function(expression);
-        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned) };
-    }
-    names
-}
-
 /// A set-returning function in a select list gives rows.
-fn unnest_set_function(expression: Expr) -> Expr {
+pub fn unnest_set_function(expression: Expr) -> Expr {
     match &expression {
         Expr::Function(function) if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) => {
             call("unnest", vec![expression])
@@ -836,7 +719,6 @@ fn unnest_set_function(expression: Expr) -> Expr {
     }
 }
 
-/// Names the output columns of a subquery as far as that cannot clash.
 /// `t.*` of `FROM schema.t` is `schema.t.*` to DataFusion.
 fn qualify_wildcards(select: &mut Select) {
     let factors = select
@@ -856,70 +738,6 @@ fn qualify_wildcards(select: &mut Select) {
         {
             *name = found.clone();
         }
-    }
-}
-
-fn name_subquery(select: &mut Select) {
-    name_outer_columns(select);
-    let mut seen: HashSet<String> = HashSet::new();
-    for (at, item) in select.projection.iter_mut().enumerate() {
-        let (expr, name) = match item {
-            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => {
-                (expr.clone(), output_name(expr))
-            }
-            SelectItem::ExprWithAlias { alias, .. } => {
-                seen.insert(normalized(alias));
-                continue;
-            }
-            _ => continue,
-        };
-        if !seen.insert(name.clone()) {
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("{name}{AGAIN}{at}")) };
-        }
-    }
-    let mut taken: HashSet<String> = select
-        .projection
-        .iter()
-        .filter_map(|item| match item {
-            SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
-            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(normalized(ident)),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(normalized),
-            _ => None,
-        })
-        .collect();
-    for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expression) = item else { continue };
-        if matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
-            continue;
-        }
-        let name = output_name(expression);
-        if name != "?column?" && taken.insert(name.clone()) {
-            let expr = unnest_set_function(expression.clone());
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
-        }
-    }
-}
-
-/// A column of a query outside, which DataFusion would not call so.
-fn name_outer_columns(select: &mut Select) {
-    let own: Vec<String> = lateral::factors(select).into_iter().filter_map(lateral::called).collect();
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = item
-            && let [table, column] = &parts[..]
-            && !own.contains(&normalized(table))
-        {
-            let (expr, alias) = (Expr::CompoundIdentifier(parts.clone()), column.clone());
-            *item = SelectItem::ExprWithAlias { expr, alias };
-        }
-    }
-}
-
-fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
-    match body {
-        SetExpr::Select(select) => Some(select),
-        SetExpr::Query(query) => leftmost_select(&mut query.body),
-        SetExpr::SetOperation { left, .. } => leftmost_select(left),
-        _ => None,
     }
 }
 
@@ -950,96 +768,4 @@ pub fn mentions(query: &Query, column: &str) -> bool {
         }
     }
     query.visit(&mut Mentions(column)).is_break()
-}
-
-/// A value given for a placeholder.
-pub type Parameter = (ColumnType, Datum<'static>);
-
-/// Puts values in the place of placeholders.
-pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
-    struct Bind<'a> {
-        parameters: &'a [Parameter],
-        error: Option<Error>,
-    }
-    impl VisitorMut for Bind<'_> {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Value(value) = expression
-                && let Value::Placeholder(name) = &value.value
-            {
-                let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
-                match index.checked_sub(1).and_then(|index| self.parameters.get(index)) {
-                    Some(parameter) => *expression = literal(parameter),
-                    None => {
-                        let message = format!("there is no parameter {name}");
-                        self.error = Some(Error::new(code::PROTOCOL_VIOLATION, message));
-                        return ControlFlow::Break(());
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut visitor = Bind { parameters, error: None };
-    let _ = tree.visit(&mut visitor);
-    visitor.error.map_or(Ok(()), Err)
-}
-
-/// A literal that has exactly the parameter's type.
-fn literal((column_type, datum): &Parameter) -> Expr {
-    // Marked as long: it stays of eight bytes.
-    let number = |text: String| Expr::Value(Value::Number(text, true).into());
-    match (datum, column_type) {
-        (Datum::Int(value), ColumnType::Int8) if *value >= 0 => number(value.to_string()),
-        (Datum::Text(text), ColumnType::Text) => string_literal(text.to_string()),
-        (Datum::Null, _) => call(&format!("cast:{column_type}"), vec![Expr::Value(Value::Null.into())]),
-        (datum, column_type) => {
-            let mut text = String::new();
-            text::format(&mut text, datum, column_type, TimeZone::UTC);
-            call(&format!("cast:{column_type}"), vec![string_literal(text)])
-        }
-    }
-}
-
-/// Types of placeholders that can be seen in the syntax: those under a cast, and in `LIMIT` and `OFFSET`.
-pub fn parameter_hints<T: Visit>(tree: &T, hints: &mut HashMap<usize, ColumnType>) {
-    struct Hints<'a>(&'a mut HashMap<usize, ColumnType>);
-    impl Hints<'_> {
-        fn add(&mut self, expression: &Expr, column_type: ColumnType) {
-            if let Some(index) = placeholder(expression) {
-                self.0.entry(index).or_insert(column_type);
-            }
-        }
-    }
-    impl Visitor for Hints<'_> {
-        type Break = ();
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
-                let offset = offset.as_ref().map(|offset| &offset.value);
-                limit.iter().chain(offset).for_each(|expression| self.add(expression, ColumnType::Int8));
-            }
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            if let Expr::Cast { expr, data_type, .. } = expression
-                && let Ok(column_type) = from_sql(data_type)
-            {
-                self.add(expr, column_type);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = tree.visit(&mut Hints(hints));
-}
-
-/// The index, from 0, of the placeholder that an expression is.
-pub fn placeholder(expression: &Expr) -> Option<usize> {
-    match expression {
-        Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => name.trim_start_matches('$').parse::<usize>().ok()?.checked_sub(1),
-            _ => None,
-        },
-        Expr::Nested(inner) => placeholder(inner),
-        _ => None,
-    }
 }

@@ -43,7 +43,7 @@ fn columns(side: &SetExpr) -> Result<Vec<String>> {
     match side {
         SetExpr::Select(select) => {
             let name = |item: &SelectItem| match item {
-                SelectItem::UnnamedExpr(expression) => Ok(super::rewrite::output_name(expression)),
+                SelectItem::UnnamedExpr(expression) => Ok(super::output_names::output_name(expression)),
                 SelectItem::ExprWithAlias { alias, .. } => Ok(super::rewrite::normalized(alias)),
                 _ => Err(unknown()),
             };
