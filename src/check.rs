@@ -262,6 +262,7 @@ mod tests {
         let schema = crate::catalog::SchemaDescriptor {
             identity: Identity::new(DescriptorId(1001), "public", "root"),
             database: DATABASE,
+            temporary: false,
         };
         let database = crate::catalog::DatabaseDescriptor { identity: Identity::new(DATABASE, "d", "root") };
         for descriptor in [Descriptor::Database(database), Descriptor::Schema(schema), Descriptor::Table(table.clone())]

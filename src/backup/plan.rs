@@ -553,11 +553,14 @@ fn describe(targets: &TargetSpec) -> String {
     }
 }
 
-/// Every descriptor of a catalog.
+/// Every descriptor of a catalog but what is temporary.
 pub async fn all_descriptors(catalog: &Catalog) -> Result<Vec<Arc<Descriptor>>> {
     let mut all = Vec::new();
     for database in catalog.list(None, None).await? {
         for schema in catalog.list(Some(database.id()), None).await? {
+            if schema.is_temporary() {
+                continue;
+            }
             all.extend(catalog.list(Some(database.id()), Some(schema.id())).await?);
             all.push(schema);
         }

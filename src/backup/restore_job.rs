@@ -625,7 +625,7 @@ async fn places(
             Some(found) => found.id(),
             None => {
                 let identity = Identity::new(id(old_schema.id()), old_schema.name(), &payload.owner);
-                let schema = SchemaDescriptor { identity, database: target };
+                let schema = SchemaDescriptor { identity, database: target, temporary: false };
                 let fresh = schema.identity.id;
                 places.new_schemas.push(Descriptor::Schema(schema));
                 fresh

@@ -86,5 +86,11 @@ fn keep_targets(changes: &mut Vec<Revision>, payload: &BackupPayload) {
             kept.extend(schemas);
         }
     }
+    let temporary: BTreeSet<DescriptorId> =
+        descriptors().filter(|found| found.is_temporary()).map(Descriptor::id).collect();
+    let inside = descriptors().filter(|found| found.parents().1.is_some_and(|schema| temporary.contains(&schema)));
+    for id in inside.map(Descriptor::id).chain(temporary.iter().copied()).collect::<Vec<_>>() {
+        kept.remove(&id);
+    }
     changes.retain(|revision| kept.contains(&revision.id));
 }

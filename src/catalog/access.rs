@@ -289,7 +289,7 @@ pub async fn create_database(catalog: &Catalog, store: &dyn Store, identity: Ide
     let schema_id = DescriptorId(store.create_space().await?.0);
     let schema = Identity::new(schema_id, PUBLIC_SCHEMA, super::ADMIN_ROLE);
     catalog.create(&Descriptor::Database(DatabaseDescriptor { identity })).await?;
-    catalog.create(&Descriptor::Schema(SchemaDescriptor { identity: schema, database })).await
+    catalog.create(&Descriptor::Schema(SchemaDescriptor { identity: schema, database, temporary: false })).await
 }
 
 /// The key of a row in an index, up to but not including what makes a secondary entry unique.

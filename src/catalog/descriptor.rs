@@ -160,6 +160,11 @@ impl Descriptor {
         }
     }
 
+    /// Whether it is a schema that goes with its session.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Descriptor::Schema(schema) if schema.temporary)
+    }
+
     /// The word SQL uses for its kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -240,6 +245,19 @@ pub struct SchemaDescriptor {
     pub identity: Identity,
     /// The database it is in.
     pub database: DescriptorId,
+    /// Whether it and all in it goes with the session that made it, and is in no backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
+}
+
+/// What a commit does with the rows of a temporary table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCommit {
+    /// They go.
+    DeleteRows,
+    /// The table goes.
+    Drop,
 }
 
 /// A table.
@@ -273,6 +291,9 @@ pub struct TableDescriptor {
     /// Whether backups leave its rows out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclude_data_from_backup: bool,
+    /// What becomes of a temporary table's rows at a commit, if they do not stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_commit: Option<OnCommit>,
 }
 
 /// A column.
@@ -445,6 +466,7 @@ impl TableDescriptor {
             sequences: Vec::new(),
             views: Vec::new(),
             exclude_data_from_backup: false,
+            on_commit: None,
         }
     }
 

@@ -32,7 +32,8 @@ pub use access::{
 pub use datum::{Datum, Interval};
 pub use descriptor::{
     Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
-    IndexColumn, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn, ViewDescriptor,
+    IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn,
+    ViewDescriptor,
 };
 pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};
 pub use error::{Error, Result};

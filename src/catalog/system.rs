@@ -172,7 +172,11 @@ pub fn descriptors() -> &'static [Arc<Descriptor>] {
         let schema = Identity::new(SYSTEM_SCHEMA_ID, PUBLIC_SCHEMA, NODE_USER);
         let mut all = vec![
             Arc::new(Descriptor::Database(DatabaseDescriptor { identity: database })),
-            Arc::new(Descriptor::Schema(SchemaDescriptor { identity: schema, database: SYSTEM_DATABASE_ID })),
+            Arc::new(Descriptor::Schema(SchemaDescriptor {
+                identity: schema,
+                database: SYSTEM_DATABASE_ID,
+                temporary: false,
+            })),
         ];
         all.extend(tables().map(|table| table.descriptor.clone()));
         all

@@ -16,7 +16,7 @@ use crate::jobs::Registry;
 use crate::kv::Store;
 use crate::kv::embedded::Embedded;
 use crate::schedule::Poller;
-use crate::sql::{Engine, Error, Result};
+use crate::sql::{Engine, Error, Result, temporary};
 use crate::storage::Storage;
 use crate::time::{Clock, SystemClock};
 
@@ -72,10 +72,12 @@ impl Node {
             clock: collector.clock.clone(),
         };
         let engine = Engine::new(shared, descriptors, jobs.clone(), storage, temporary, config.locality.clone())?;
+        let engine = Arc::new(engine);
+        temporary::drop_abandoned(&engine).await?;
         jobs.start(types).await?;
         let (stopping, stopped) = watch::channel(false);
         let background = vec![tokio::spawn(collector.run(stopped.clone())), tokio::spawn(poller.run(stopped))];
-        Ok(Node { store, jobs, engine: Arc::new(engine), stopping, background })
+        Ok(Node { store, jobs, engine, stopping, background })
     }
 
     /// What sessions run on.

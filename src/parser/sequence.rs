@@ -16,6 +16,8 @@ pub struct SequenceStatement {
 pub enum SequenceAction {
     /// Make it.
     Create {
+        /// Whether it goes with the session.
+        temporary: bool,
         /// Whether it is no error if it is there.
         if_not_exists: bool,
         /// What it is like.
@@ -63,12 +65,12 @@ pub struct SequenceOptions {
 display_redacted!(SequenceStatement);
 
 impl SequenceStatement {
-    /// After `CREATE SEQUENCE`.
-    pub fn parse_create(cursor: &mut Cursor<'_>) -> Result<SequenceStatement> {
+    /// After `CREATE SEQUENCE`, or `CREATE TEMPORARY SEQUENCE`.
+    pub fn parse_create(cursor: &mut Cursor<'_>, temporary: bool) -> Result<SequenceStatement> {
         let if_not_exists = cursor.eat("IF NOT EXISTS");
         let name = cursor.name()?;
         let options = SequenceOptions::parse(cursor, false)?;
-        Ok(SequenceStatement { name, action: SequenceAction::Create { if_not_exists, options } })
+        Ok(SequenceStatement { name, action: SequenceAction::Create { temporary, if_not_exists, options } })
     }
 
     /// After `ALTER SEQUENCE`.
@@ -137,9 +139,10 @@ impl Render for SequenceStatement {
     fn render(&self, out: &mut String, secrets: Secrets) {
         let name = quote_name(&self.name);
         match &self.action {
-            SequenceAction::Create { if_not_exists, options } => {
+            SequenceAction::Create { temporary, if_not_exists, options } => {
                 let condition = if *if_not_exists { "IF NOT EXISTS " } else { "" };
-                out.push_str(&format!("CREATE SEQUENCE {condition}{name}"));
+                let kind = if *temporary { "TEMPORARY SEQUENCE" } else { "SEQUENCE" };
+                out.push_str(&format!("CREATE {kind} {condition}{name}"));
                 options.render(out, secrets);
             }
             SequenceAction::Alter { if_exists, options } => {

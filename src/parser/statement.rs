@@ -272,7 +272,9 @@ fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     } else if cursor.eat("CREATE EXTERNAL CONNECTION") {
         ExternalConnection::parse_create(cursor).map(|create| Some(Statement::ExternalConnection(create)))
     } else if cursor.eat("CREATE SEQUENCE") {
-        SequenceStatement::parse_create(cursor).map(|create| Some(Statement::Sequence(create)))
+        SequenceStatement::parse_create(cursor, false).map(|create| Some(Statement::Sequence(create)))
+    } else if cursor.eat("CREATE TEMPORARY SEQUENCE") || cursor.eat("CREATE TEMP SEQUENCE") {
+        SequenceStatement::parse_create(cursor, true).map(|create| Some(Statement::Sequence(create)))
     } else {
         EnumStatement::parse_create(cursor).map(|create| create.map(Statement::Enum))
     }

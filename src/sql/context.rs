@@ -12,6 +12,7 @@ use super::error::{Error, Result, code};
 use super::names::name_parts;
 use super::query::sequences::SessionSequences;
 use super::settings::SessionSettings;
+use super::temporary::{self, TemporarySchemas};
 use super::time_zone::TimeZone;
 use super::types;
 use crate::catalog::{Catalog, ColumnType, Descriptor, DescriptorId, PUBLIC_SCHEMA, TypeDescriptor};
@@ -36,6 +37,8 @@ pub struct SessionFacts {
     pub settings: Arc<SessionSettings>,
     /// Its cursors.
     pub cursors: Vec<CursorFacts>,
+    /// Its temporary objects.
+    pub temporary: Arc<TemporarySchemas>,
 }
 
 /// What there is to know of a cursor.
@@ -51,7 +54,35 @@ pub struct CursorFacts {
     pub scrolls: bool,
 }
 
-impl SessionFacts {}
+impl SessionFacts {
+    /// Those of a new session.
+    pub fn new(engine: &Engine, user: &str, database: &str) -> SessionFacts {
+        SessionFacts {
+            user: user.into(),
+            backend_id: 0,
+            database: database.into(),
+            search_path: vec![PUBLIC_SCHEMA.into()],
+            sequences: Arc::default(),
+            locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
+            settings: Arc::default(),
+            cursors: Vec::new(),
+            temporary: Arc::default(),
+        }
+    }
+
+    /// The schemas looked through for unqualified names, in order: temporary objects are found first, unless the path says where.
+    pub fn searched_schemas(&self) -> impl Iterator<Item = &str> {
+        let is_named = self.search_path.iter().any(|schema| schema == temporary::ALIAS);
+        let first = self.temporary.name().filter(|_| !is_named);
+        let named = self.search_path.iter().map(|schema| self.own_schema(schema));
+        first.into_iter().chain(named)
+    }
+
+    /// The name of a schema that may be written as `pg_temp`.
+    pub fn own_schema<'a>(&'a self, schema: &'a str) -> &'a str {
+        self.temporary.name().filter(|_| schema == temporary::ALIAS).unwrap_or(schema)
+    }
+}
 
 /// Spaces made by the running transaction that nothing has been written to yet: only such can be bulk loaded.
 #[derive(Clone, Default)]
@@ -202,9 +233,14 @@ impl Context {
         self.database(&self.session.database).await
     }
 
+    /// Whether a name is that of the session's temporary schema.
+    pub fn is_own_temporary(&self, schema: &str) -> bool {
+        schema == temporary::ALIAS || self.session.temporary.name() == Some(schema)
+    }
+
     /// The schema with a name in a database.
     pub async fn schema(&self, database: DescriptorId, name: &str) -> Result<Arc<Descriptor>> {
-        let found = self.catalog.lookup(Some(database), None, name).await?;
+        let found = self.catalog.lookup(Some(database), None, self.session.own_schema(name)).await?;
         found.ok_or_else(|| Error::new(code::INVALID_SCHEMA, format!("schema \"{name}\" does not exist")))
     }
 
@@ -222,7 +258,7 @@ impl Context {
         match parts {
             [name] => {
                 let database = self.current_database().await?.id();
-                for schema in &self.session.search_path {
+                for schema in self.session.searched_schemas() {
                     let Some(schema) = self.catalog.lookup(Some(database), None, schema).await? else { continue };
                     let found = self.catalog.lookup(Some(database), Some(schema.id()), name).await?;
                     if found.is_some() {
@@ -233,7 +269,8 @@ impl Context {
             }
             [schema, name] => {
                 let database = self.current_database().await?.id();
-                if let Some(schema) = self.catalog.lookup(Some(database), None, schema).await? {
+                let own = self.session.own_schema(schema);
+                if let Some(schema) = self.catalog.lookup(Some(database), None, own).await? {
                     return Ok(self.catalog.lookup(Some(database), Some(schema.id()), name).await?);
                 }
                 // As in CockroachDB, the first part may also be a database.
@@ -251,6 +288,10 @@ impl Context {
     pub async fn first_schema(&self) -> Result<&str> {
         let database = self.current_database().await?.id();
         for schema in &self.session.search_path {
+            if schema == temporary::ALIAS {
+                temporary::make_schema(self).await?;
+            }
+            let schema = self.session.own_schema(schema);
             if self.catalog.lookup(Some(database), None, schema).await?.is_some() {
                 return Ok(schema);
             }
@@ -263,6 +304,7 @@ impl Context {
 
     async fn find_in(&self, database: &str, schema: &str, name: &str) -> Result<Option<Arc<Descriptor>>> {
         let Some(database) = self.catalog.lookup(None, None, database).await? else { return Ok(None) };
+        let schema = self.session.own_schema(schema);
         let Some(schema) = self.catalog.lookup(Some(database.id()), None, schema).await? else { return Ok(None) };
         Ok(self.catalog.lookup(Some(database.id()), Some(schema.id()), name).await?)
     }
@@ -319,6 +361,10 @@ impl Context {
     pub async fn place_for(&self, parts: &[String]) -> Result<(DescriptorId, DescriptorId, String)> {
         let (database, schema, name) = match parts {
             [name] => (None, self.first_schema().await?, name),
+            [schema, name] if self.is_own_temporary(schema) => {
+                temporary::make_schema(self).await?;
+                (None, self.session.own_schema(schema), name)
+            }
             [schema, name] => {
                 let database = self.current_database().await?.id();
                 if self.catalog.lookup(Some(database), None, schema).await?.is_none()
@@ -344,5 +390,26 @@ impl Context {
             return Err(Error::new("42501", "the system database cannot be changed"));
         }
         Ok((database, self.schema(database, schema).await?.id(), name.clone()))
+    }
+
+    /// The schemas in which an object with this name would be looked for, and its unqualified name.
+    pub async fn schemas_with(&self, parts: &[String]) -> Result<(Vec<Arc<Descriptor>>, String)> {
+        if let [name] = parts {
+            let database = self.current_database().await?.id();
+            let mut schemas = Vec::new();
+            for schema in self.session.searched_schemas() {
+                schemas.extend(self.catalog.lookup(Some(database), None, schema).await?);
+            }
+            return Ok((schemas, name.clone()));
+        }
+        let (_, schema, name) = self.place_for(parts).await?;
+        Ok((vec![self.catalog.get(schema).await?], name))
+    }
+
+    /// The name that an object would be made under, with its database and schema.
+    pub async fn whole_name(&self, parts: &[String]) -> Result<Vec<String>> {
+        let (database, schema, name) = self.place_for(parts).await?;
+        let (database, schema) = (self.catalog.get(database).await?, self.catalog.get(schema).await?);
+        Ok(vec![database.name().into(), schema.name().into(), name])
     }
 }

@@ -3,20 +3,21 @@ use std::sync::Arc;
 use sqlparser::ast::{
     CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateTable,
     DeferrableInitial, Expr, ForeignKeyConstraint, GeneratedAs, GeneratedExpressionMode, IndexColumn as SqlIndexColumn,
-    NullsDistinctOption, ObjectName, ReferentialAction as SqlAction, SequenceOptions, TableConstraint,
-    UniqueConstraint,
+    NullsDistinctOption, ObjectName, OnCommit as SqlOnCommit, ReferentialAction as SqlAction, SequenceOptions,
+    TableConstraint, UniqueConstraint,
 };
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
+use super::super::temporary;
 use super::{
     Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, like, named_column, new_index,
     parameter, refuse_taken, serial, stored,
 };
 use crate::catalog::{
-    Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index,
+    Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, OnCommit,
     ReferentialAction, TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
@@ -25,7 +26,10 @@ use crate::parser::{InlineIndex, LikeClause, sql_text};
 /// `CREATE TABLE`
 pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
     refuse_unsupported(create)?;
-    let (database, schema, name) = context.place_for(&name_parts(&create.name)?).await?;
+    let parts = name_parts(&create.name)?;
+    let parts = if create.temporary { temporary::place(context, &parts)? } else { parts };
+    let (database, schema, name) = context.place_for(&parts).await?;
+    let on_commit = on_commit(create, temporary::holds(context, schema).await?)?;
     context.catalog().lock_name(Some(database), Some(schema), &name).await?;
     if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
         let message = format!("relation \"{name}\" already exists");
@@ -45,6 +49,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     };
     let identity = Identity::new(id, name, &context.session().user);
     let mut table = TableDescriptor::new(identity, database, schema, no_index);
+    table.on_commit = on_commit;
     let mut constraints = create.constraints.clone();
     let mut copied = Vec::new();
     for definition in &create.columns {
@@ -85,23 +90,39 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     let table = Descriptor::Table(table);
     enumeration::link(context, None, Some(&table)).await?;
     context.catalog().create(&table).await?;
-    like::make_indexes(context, &name_parts(&create.name)?, copied).await?;
+    like::make_indexes(context, &context.whole_name(&parts).await?, copied).await?;
+    if on_commit.is_some() {
+        context.session().temporary.act_at_commit();
+    }
     Ok(Outcome::done("CREATE TABLE"))
 }
 
 fn refuse_unsupported(create: &CreateTable) -> Result<()> {
     let refused = [
         (create.or_replace, "CREATE OR REPLACE TABLE"),
-        (create.temporary, "a temporary table"),
         (create.like.is_some(), "CREATE TABLE ... LIKE"),
         (create.inherits.is_some(), "INHERITS"),
         (create.partition_by.is_some() || create.partition_of.is_some(), "a partitioned table"),
-        (create.on_commit.is_some(), "ON COMMIT"),
     ];
     if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
         return Err(Error::unsupported(what));
     }
     Ok(())
+}
+
+/// What commits are to do with the rows of a new table.
+fn on_commit(create: &CreateTable, is_temporary: bool) -> Result<Option<OnCommit>> {
+    let on_commit = match create.on_commit {
+        None => return Ok(None),
+        Some(SqlOnCommit::PreserveRows) => None,
+        Some(SqlOnCommit::DeleteRows) => Some(OnCommit::DeleteRows),
+        Some(SqlOnCommit::Drop) => Some(OnCommit::Drop),
+    };
+    if !is_temporary {
+        let message = "ON COMMIT can only be used on temporary tables";
+        return Err(Error::new(code::INVALID_TABLE_DEFINITION, message));
+    }
+    Ok(on_commit)
 }
 
 /// Adds a column; constraints written with it join the table's.
@@ -360,6 +381,7 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
     if other.database != table.database {
         return Err(Error::unsupported("a foreign key to another database"));
     }
+    refuse_other_lifetime(context, table, &other).await?;
     let names: Vec<String> = key.columns.iter().map(folded).collect();
     let columns = names.iter().map(|name| named_column(table, name)).collect::<Result<Vec<_>>>()?;
     let referenced: Vec<ColumnId> = if key.referred_columns.is_empty() {
@@ -426,6 +448,20 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         context.catalog().write(&Descriptor::Table(other))?;
     }
     Ok(())
+}
+
+/// Fails if one of two tables with a foreign key is temporary and the other is not.
+async fn refuse_other_lifetime(context: &Context, table: &TableDescriptor, other: &TableDescriptor) -> Result<()> {
+    if table.schema == other.schema {
+        return Ok(());
+    }
+    let kind = match (temporary::holds(context, table.schema).await?, temporary::holds(context, other.schema).await?) {
+        (true, false) => "temporary",
+        (false, true) => "permanent",
+        _ => return Ok(()),
+    };
+    let message = format!("constraints on {kind} tables may reference only {kind} tables");
+    Err(Error::new(code::INVALID_TABLE_DEFINITION, message))
 }
 
 /// Fails if a foreign key cannot compare values of two types.

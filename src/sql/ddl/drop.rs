@@ -83,6 +83,11 @@ async fn drop_database(context: &Context, parts: &[String], restrict: bool) -> R
     Ok(context.catalog().remove(&database)?)
 }
 
+/// Drops objects and what depends on them.
+pub async fn drop_with_dependents(context: &Context, ids: BTreeSet<DescriptorId>) -> Result<()> {
+    drop_all(context, ids, true).await
+}
+
 /// Drops objects, and with `cascade` what depends on them; without it a dependent that stays is an error.
 async fn drop_all(context: &Context, mut ids: BTreeSet<DescriptorId>, cascade: bool) -> Result<()> {
     let mut todo: Vec<DescriptorId> = ids.iter().copied().collect();

@@ -12,8 +12,13 @@ use crate::kv::LockMode;
 
 /// The table that has an index with a name, kept from all use by others, and the name without what it is in.
 pub async fn locked_table_of(context: &Context, parts: &[String]) -> Result<(TableDescriptor, String)> {
-    let (database, schema, name) = context.place_for(parts).await?;
-    for object in context.catalog().list(Some(database), Some(schema)).await? {
+    let (schemas, name) = context.schemas_with(parts).await?;
+    let mut objects = Vec::new();
+    for schema in schemas {
+        let (database, _) = schema.parents();
+        objects.extend(context.catalog().list(database, Some(schema.id())).await?);
+    }
+    for object in objects {
         let has_it = |found: &Descriptor| match found {
             Descriptor::Table(table) => table.all_indexes().any(|index| index.name == name),
             _ => false,

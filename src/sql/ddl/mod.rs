@@ -23,6 +23,7 @@ mod stored;
 mod truncate;
 
 pub use create_table_as::create as create_table_as;
+pub use drop::drop_with_dependents;
 use sqlparser::ast::{AlterIndexOperation, AlterSchema, AlterSchemaOperation, ObjectType, Statement as Ast};
 
 use super::context::Context;
@@ -39,6 +40,7 @@ pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 
 pub use enumeration::execute as execute_enum;
 pub use sequence::execute as execute_sequence;
+pub use truncate::{empty, has_rows};
 
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {

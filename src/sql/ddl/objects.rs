@@ -1,7 +1,8 @@
 //! Databases, schemas and views.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
@@ -14,6 +15,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
+use super::super::temporary;
 use super::super::types::pg_name;
 use super::{Outcome, enumeration, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
@@ -52,6 +54,10 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
         _ => return Err(Error::new(code::INVALID_NAME, "a schema has a name of one or two parts")),
     };
     super::refuse_system(database)?;
+    if name.starts_with("pg_") {
+        let detail = "The prefix \"pg_\" is reserved for system schemas.";
+        return Err(Error::new("42939", format!("unacceptable schema name \"{name}\"")).detail(detail));
+    }
     context.catalog().lock_name(Some(database), None, name).await?;
     if context.catalog().lookup(Some(database), None, name).await?.is_some() {
         let message = format!("schema \"{name}\" already exists");
@@ -60,17 +66,25 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
             false => Err(Error::new(code::DUPLICATE_SCHEMA, message)),
         };
     }
-    let schema = SchemaDescriptor { identity: new_identity(context, name).await?, database };
+    let schema = SchemaDescriptor { identity: new_identity(context, name).await?, database, temporary: false };
     context.catalog().create(&Descriptor::Schema(schema)).await?;
     Ok(Outcome::done("CREATE SCHEMA"))
 }
 
 /// `CREATE VIEW`
 pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outcome> {
-    if create.materialized || create.temporary {
-        return Err(Error::unsupported("CREATE VIEW with MATERIALIZED or TEMPORARY"));
+    if create.materialized {
+        return Err(Error::unsupported("CREATE MATERIALIZED VIEW"));
     }
-    let (database, schema, name) = context.place_for(&name_parts(&create.name)?).await?;
+    let mut parts = name_parts(&create.name)?;
+    let mut notices = Vec::new();
+    if create.temporary {
+        parts = temporary::place(context, &parts)?;
+    } else if reads_temporary(context, &create.query).await? && !is_temporary_name(context, &parts).await? {
+        notices.push(format!("view \"{}\" will be a temporary view", parts.last().map_or("", String::as_str)));
+        parts = temporary::place(context, &parts)?;
+    }
+    let (database, schema, name) = context.place_for(&parts).await?;
     context.catalog().lock_name(Some(database), Some(schema), &name).await?;
     let before = match context.catalog().lookup(Some(database), Some(schema), &name).await?.as_deref() {
         None => None,
@@ -144,7 +158,43 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
         Some(_) => context.catalog().write(&view)?,
         None => context.catalog().create(&view).await?,
     }
-    Ok(Outcome::done("CREATE VIEW"))
+    Ok(Outcome { tag: "CREATE VIEW", notices })
+}
+
+/// Whether a new object of this name would be temporary.
+async fn is_temporary_name(context: &Context, parts: &[String]) -> Result<bool> {
+    let (_, schema, _) = context.place_for(parts).await?;
+    temporary::holds(context, schema).await
+}
+
+/// Whether a query reads something temporary.
+async fn reads_temporary(context: &Context, query: &Query) -> Result<bool> {
+    if context.session().temporary.name().is_none() {
+        return Ok(false);
+    }
+    for found in named_in(context, query).await?.into_values() {
+        if let (_, Some(schema)) = found.parents()
+            && temporary::holds(context, schema).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The objects that a query names, by their names in it.
+async fn named_in(context: &Context, query: &Query) -> Result<BTreeMap<Vec<String>, Arc<Descriptor>>> {
+    let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+    let (references, _) = resolve_table_references(&statement, true)?;
+    let mut named = BTreeMap::new();
+    for reference in references {
+        let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
+        let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
+        if let Some(found) = context.find_object(&parts).await? {
+            named.insert(parts, found);
+        }
+    }
+    Ok(named)
 }
 
 /// Fails unless the columns of a view that is replaced are still there, as they were and in their order; more may follow.
@@ -185,14 +235,9 @@ async fn forget_view(context: &Context, view: &ViewDescriptor) -> Result<()> {
 
 /// Writes every name in a query with its schema, and with its database if that is not `home`; returns what is named.
 async fn qualify_names(context: &Context, home: DescriptorId, query: &mut Query) -> Result<Vec<DescriptorId>> {
-    let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
-    let (references, _) = resolve_table_references(&statement, true)?;
     let mut full: HashMap<Vec<String>, Vec<String>> = HashMap::new();
     let mut ids = Vec::new();
-    for reference in references {
-        let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
-        let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
-        let Some(found) = context.find_object(&parts).await? else { continue };
+    for (parts, found) in named_in(context, query).await? {
         let (Some(database), Some(schema)) = found.parents() else { continue };
         if found.id().0 < catalog::system::FIRST_USER_ID {
             return Err(Error::unsupported("a view on a system table"));

@@ -3,6 +3,7 @@
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::query::sequences::{SequenceValue, read, write};
+use super::super::temporary;
 use super::objects::new_identity;
 use super::{Outcome, locked_table, named_column};
 use crate::catalog::{ColumnId, ColumnType, Descriptor, DescriptorId, SequenceDescriptor, TableDescriptor};
@@ -12,8 +13,9 @@ use crate::parser::{SequenceAction, SequenceOptions, SequenceStatement, quote_id
 /// `CREATE SEQUENCE`, `ALTER SEQUENCE`
 pub async fn execute(context: &Context, statement: &SequenceStatement) -> Result<Outcome> {
     match &statement.action {
-        SequenceAction::Create { if_not_exists, options } => {
-            create(context, &statement.name, *if_not_exists, options).await
+        SequenceAction::Create { temporary, if_not_exists, options } => {
+            let temporary_name = temporary.then(|| temporary::place(context, &statement.name)).transpose()?;
+            create(context, temporary_name.as_ref().unwrap_or(&statement.name), *if_not_exists, options).await
         }
         SequenceAction::Alter { if_exists, options } => {
             let Some(sequence) = to_alter(context, &statement.name, *if_exists).await? else {

@@ -1,3 +1,4 @@
+use futures::TryStreamExt;
 use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::super::context::Context;
@@ -6,7 +7,7 @@ use super::super::names::name_parts;
 use super::sequence::restart_owned;
 use super::{Outcome, locked_table};
 use crate::catalog::{Descriptor, TableDescriptor};
-use crate::kv::LockMode;
+use crate::kv::{Direction, LockMode, Span};
 
 /// `TRUNCATE`: the tables get new, empty spaces; the old ones stay readable before the commit.
 pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<Outcome> {
@@ -36,18 +37,34 @@ pub async fn truncate(context: &Context, truncate: &Truncate) -> Result<Outcome>
         }
         at += 1;
     }
-    for mut table in tables {
+    for table in tables {
         if truncate.identity == Some(TruncateIdentityOption::Restart) {
             restart_owned(context, &table).await?;
         }
-        for index in table.all_indexes() {
-            context.catalog().drop_space(&table, index.space)?;
-        }
-        for index in std::iter::once(&mut table.primary).chain(&mut table.indexes) {
-            index.space = context.engine().store().create_space().await?;
-            context.fresh_spaces().add(index.space);
-        }
-        context.catalog().write(&Descriptor::Table(table))?;
+        empty(context, table).await?;
     }
     Ok(Outcome { tag: "TRUNCATE TABLE", notices })
+}
+
+/// Gives a table, which is locked, new spaces.
+pub async fn empty(context: &Context, mut table: TableDescriptor) -> Result<()> {
+    for index in table.all_indexes() {
+        context.catalog().drop_space(&table, index.space)?;
+    }
+    for index in std::iter::once(&mut table.primary).chain(&mut table.indexes) {
+        index.space = context.engine().store().create_space().await?;
+        context.fresh_spaces().add(index.space);
+    }
+    Ok(context.catalog().write(&Descriptor::Table(table))?)
+}
+
+/// Whether a table has any row.
+pub async fn has_rows(context: &Context, table: &TableDescriptor) -> Result<bool> {
+    let mut rows = context.txn().scan(Span::all(table.primary.space), Direction::Forward, None);
+    while let Some(batch) = rows.try_next().await.map_err(crate::catalog::Error::from)? {
+        if batch.iter().any(|entry| entry.value.is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -26,8 +26,8 @@ async fn keys_named(context: &Context, name: &[String], deferred: bool) -> Resul
     let missing = || Error::new(code::UNDEFINED_OBJECT, format!("constraint \"{}\" does not exist", name.join(".")));
     let database = context.current_database().await?.id();
     let (schemas, name) = match name {
-        [name] => (context.session().search_path.as_slice(), name),
-        [schema, name] => (std::slice::from_ref(schema), name),
+        [name] => (context.session().searched_schemas().collect(), name),
+        [schema, name] => (vec![context.session().own_schema(schema)], name),
         _ => return Err(missing()),
     };
     for schema in schemas {

@@ -21,7 +21,7 @@ use super::super::names::{name_parts, parse_name};
 use super::super::types::{anonymous_field, arrow_type, pg_type, resolve};
 use super::objects::{Comment, MadeType, Objects, oid, role_oid};
 use super::{Snapshot, catalog_oid, pg_catalog, written};
-use crate::catalog::{ColumnType, Datum, Descriptor};
+use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId};
 use crate::parser::quote_ident_in_sql;
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -92,8 +92,12 @@ const OF_CATALOG: [Definition<OfCatalog>; 51] = [
     ("pg_function_is_visible", 1..=1, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("pg_relation_is_publishable", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
     ("pg_is_in_recovery", 0..=0, BOOL, |_, _| Ok(Datum::Bool(false))),
-    ("pg_is_other_temp_schema", 1..=1, BOOL, |_, _| Ok(Datum::Bool(false))),
-    ("pg_my_temp_schema", 0..=0, INT8, |_, _| Ok(Datum::Int(0))),
+    ("pg_is_other_temp_schema", 1..=1, BOOL, |objects, args| {
+        let is_other = |schema: DescriptorId| objects.temporary_schema() != Some(schema);
+        let found = number(&args[0]).map(|oid| DescriptorId(oid as u64)).filter(|id| objects.persistence(*id) == "t");
+        Ok(Datum::Bool(found.is_some_and(is_other)))
+    }),
+    ("pg_my_temp_schema", 0..=0, INT8, |objects, _| Ok(Datum::Int(objects.temporary_schema().map_or(0, oid)))),
     ("col_description", 2..=2, TEXT, |objects, args| Ok(comment(objects, args, number(&args[1])))),
     ("obj_description", 1..=2, TEXT, |objects, args| Ok(comment(objects, args, Some(0)))),
     ("shobj_description", 2..=2, TEXT, |objects, args| Ok(comment(objects, args, Some(0)))),

@@ -223,6 +223,7 @@ fn table_privileges(objects: &Objects, rows: &mut Rows) {
 fn tables(objects: &Objects, rows: &mut Rows) {
     for relation in &objects.relations {
         let (kind, writable) = match &**relation {
+            Descriptor::Table(table) if objects.persistence(table.schema) == "t" => ("LOCAL TEMPORARY", true),
             Descriptor::Table(_) => ("BASE TABLE", true),
             Descriptor::View(_) => ("VIEW", false),
             _ => continue,

@@ -144,7 +144,7 @@ impl Objects {
             now: context.txn().snapshot(),
             settings: context.session().settings.all(),
             cursors: context.session().cursors.clone(),
-            search_path: context.session().search_path.clone(),
+            search_path: context.session().searched_schemas().map(str::to_string).collect(),
             context: context.clone(),
             positions: HashMap::new(),
             index_tables: HashMap::new(),
@@ -226,6 +226,18 @@ impl Objects {
             Some(schema) => in_schema(schema),
             None => self.search_path.iter().find_map(|schema| in_schema(schema)),
         }
+    }
+
+    /// How long a relation in a schema lasts, as PostgreSQL's letter.
+    pub fn persistence(&self, schema: DescriptorId) -> &'static str {
+        let is_temporary = |found: &Arc<Descriptor>| found.id() == schema && found.is_temporary();
+        if self.schemas.iter().any(is_temporary) { "t" } else { "p" }
+    }
+
+    /// The session's schema of temporary objects, if there is one.
+    pub fn temporary_schema(&self) -> Option<DescriptorId> {
+        let name = self.context.session().temporary.name()?;
+        self.schemas.iter().find(|schema| schema.name() == name).map(|schema| schema.id())
     }
 
     /// The schemas looked through for names without one, of those there are.

@@ -18,27 +18,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use sqlparser::ast::{Query, Statement as Ast};
+use sqlparser::ast::{DiscardObject, Query, Statement as Ast};
 use tokio::sync::{mpsc, watch};
 
 use self::cursors::Cursors;
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::{SettingsAfter, setting_value};
-use super::advisory::Holder;
 use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
-use super::query::sequences::SessionSequences;
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
 use super::settings::{reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::time_zone::TimeZone;
-use super::{control, ddl, dml, point, schedules, text, time_travel, zone};
+use super::{control, ddl, dml, point, schedules, temporary, text, time_travel, zone};
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
-use crate::catalog::{self, ColumnType, Datum, PUBLIC_SCHEMA};
+use crate::catalog::{self, ColumnType, Datum};
 use crate::jobs::JobId;
 use crate::parser::{ControlledJobs, Ordinary, Parsed, Statement};
 
@@ -115,22 +113,18 @@ impl Drop for Session {
         // A statement that still waits for an advisory lock is to get none.
         self.facts.locks.give_up();
         self.facts.locks.unlock_all();
+        if self.facts.temporary.name().is_some()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(temporary::end(self.engine.clone(), self.facts.clone()));
+        }
     }
 }
 
 impl Session {
     /// Opens a session, if the user and the database exist.
     pub async fn open(engine: Arc<Engine>, user: &str, database: &str) -> Result<Session> {
-        let mut facts = SessionFacts {
-            user: user.into(),
-            database: database.into(),
-            search_path: vec![PUBLIC_SCHEMA.into()],
-            sequences: Arc::new(SessionSequences::default()),
-            locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
-            backend_id: 0,
-            settings: Arc::default(),
-            cursors: Vec::new(),
-        };
+        let mut facts = SessionFacts::new(&engine, user, database);
         let txn = engine.store().begin().await?;
         let transaction = TransactionFacts::new(facts.locks.clone());
         let context = Context::new(engine.clone(), txn, Arc::new(facts.clone()), transaction);
@@ -578,6 +572,10 @@ impl Session {
                         Ok(Response::CopyOut { columns, batches, format })
                     }
                 }
+            }
+            Ast::Discard { object_type: DiscardObject::TEMP } => {
+                temporary::discard(context).await?;
+                Ok(Response::Done("DISCARD TEMP".into()))
             }
             Ast::Lock(lock) => {
                 self.lock_tables(context, lock).await?;

@@ -11,6 +11,7 @@ use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::settings::SessionSettings;
+use super::super::temporary;
 use super::super::time_travel;
 use super::variables::SettingsAfter;
 use super::{Response, Session, located};
@@ -130,6 +131,7 @@ impl Session {
                 return Err(located(&context, error).await);
             }
         }
+        temporary::at_commit(&self.context(&open)).await?;
         self.committing.send_replace(true);
         let committed = open.txn.commit().await;
         if let Err(error) = committed {

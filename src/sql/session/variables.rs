@@ -14,7 +14,7 @@ use super::super::names::name_parts;
 use super::super::settings::{SessionSettings, reported as reported_settings};
 use super::super::show::Shown;
 use super::super::time_zone::TimeZone;
-use super::super::{query, text};
+use super::super::{query, temporary, text};
 use super::transaction::State;
 use super::{Response, Session, Status};
 use crate::catalog::{ColumnType, Datum};
@@ -54,11 +54,18 @@ impl Session {
                     "RESET"
                 }
                 Ast::Discard { object_type } => {
+                    if let DiscardObject::TEMP = object_type {
+                        // In the transaction that runs: it is a statement like DROP.
+                        return Ok(None);
+                    }
                     if let DiscardObject::ALL = object_type {
                         if self.status() != Status::Idle {
                             let message = "DISCARD ALL cannot run inside a transaction block";
                             return Err(Error::new(code::ACTIVE_TRANSACTION, message));
                         }
+                        let open = self.begin().await?;
+                        temporary::discard(&self.context(&open)).await?;
+                        self.commit(open).await?;
                         self.reset_all()?;
                         self.statements.clear();
                         self.cursors.close_all();

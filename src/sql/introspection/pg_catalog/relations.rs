@@ -111,17 +111,17 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
         // Foreign keys are triggers in PostgreSQL: that is how clients know to ask for them.
         let has_triggers = matches!(&**relation, Descriptor::Table(table)
             if !table.foreign_keys.is_empty() || !table.referenced_by.is_empty());
-        let schema = relation.parents().1.map_or(0, oid);
+        let Some(schema) = relation.parents().1 else { continue };
         rows.push(&[
             ("oid", oid(relation.id()).into()),
             ("relname", name(relation.name())),
-            ("relnamespace", schema.into()),
+            ("relnamespace", oid(schema).into()),
             ("relowner", role_oid(&relation.identity().owner).into()),
             ("relam", if is_table { HEAP } else { 0 }.into()),
             ("relfilenode", oid(relation.id()).into()),
             ("reltuples", Datum::Float(-1.0)),
             ("relhasindex", Datum::Bool(has_index)),
-            ("relpersistence", "p".into()),
+            ("relpersistence", objects.persistence(schema).into()),
             ("relkind", letter.into()),
             ("relnatts", (columns as i64).into()),
             ("relchecks", (checks as i64).into()),
@@ -141,7 +141,7 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
                 ("relowner", role_oid(&table.identity.owner).into()),
                 ("relam", BTREE.into()),
                 ("relfilenode", index_oid(index).into()),
-                ("relpersistence", "p".into()),
+                ("relpersistence", objects.persistence(table.schema).into()),
                 ("relkind", "i".into()),
                 ("relnatts", (index.columns.len() as i64).into()),
                 ("relispopulated", Datum::Bool(true)),
