@@ -296,3 +296,69 @@ async fn instants_are_the_same_whatever_the_time_zone_of_who_restores() {
     assert_eq!(shown[2][1..], shown[0][1..]);
     server.terminate();
 }
+
+#[tokio::test]
+async fn temporary_objects_are_in_no_backup_and_go_with_their_session() {
+    let store = Store::new();
+    let server = store.start();
+    let (client, other) = (server.connect().await, server.connect().await);
+    for setup in [
+        "CREATE DATABASE d; USE d",
+        "CREATE TYPE colour AS ENUM ('red', 'blue')",
+        "CREATE TABLE p (id INT PRIMARY KEY, c colour); INSERT INTO p VALUES (1, 'red')",
+        "CREATE TEMP TABLE t (id SERIAL PRIMARY KEY, c colour); INSERT INTO t (c) VALUES ('blue'), ('red')",
+        "CREATE TEMP VIEW v AS SELECT p.id, t.c FROM p JOIN t USING (id)",
+        "CREATE TEMP TABLE p AS SELECT 'hides' AS what",
+    ] {
+        run(&client, setup).await;
+    }
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/d' WITH revision_history").await;
+    run(
+        &client,
+        "INSERT INTO t (c) VALUES ('red'); CREATE TEMP TABLE later (a INT); INSERT INTO public.p VALUES (2, 'blue')",
+    )
+    .await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/d' WITH revision_history").await;
+    run(&client, "BACKUP INTO 'nodelocal://1/all'").await;
+    assert_eq!(fail(&client, "BACKUP TABLE d.t INTO 'nodelocal://1/t'").await.0, "42P01");
+    let hidden = "BACKUP TABLE d.pg_temp_1.t INTO 'nodelocal://1/t'";
+    assert_eq!(fail(&client, hidden).await.0, "42P01");
+    for collection in ["d", "all"] {
+        let shown = format!("SELECT object_name FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/{collection}']");
+        let names: Vec<String> = rows(&client, &shown).await.into_iter().map(|mut row| row.remove(0)).collect();
+        for absent in ["t", "v", "later", "t_id_seq"] {
+            assert!(!names.iter().any(|name| name == absent || name.starts_with("pg_temp")), "{collection}: {names:?}");
+        }
+        let name = format!("from_{collection}");
+        let restore =
+            format!("RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/{collection}' WITH new_db_name = '{name}'");
+        run(&client, &restore).await;
+        let kept = rows(&client, &format!("SELECT id, c FROM {name}.public.p ORDER BY id")).await;
+        assert_eq!(kept, [["1", "red"], ["2", "blue"]]);
+        run(&client, &format!("USE {name}")).await;
+        let left = "SELECT count(*) FROM pg_class WHERE relpersistence = 't' OR relkind IN ('v', 'S')";
+        assert_eq!(value(&client, left).await, "0");
+        // Nothing there knows of what was left out.
+        run(&client, &format!("DROP TYPE {name}.public.colour CASCADE; DROP TABLE {name}.public.p")).await;
+    }
+    run(&client, "USE d").await;
+    run(&other, "USE d").await;
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "3");
+    assert_eq!(fail(&other, "SELECT * FROM t").await.0, "42P01");
+    assert_eq!(value(&other, "SELECT count(*) FROM p").await, "2");
+    let temporary = "SELECT count(*) FROM pg_class WHERE relpersistence = 't'";
+    assert_ne!(value(&other, temporary).await, "0");
+    drop(client);
+    crate::harness::eventually(&other, temporary, "0").await;
+    assert_eq!(value(&other, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pg_temp%'").await, "0");
+    // One that has no time to end.
+    run(&other, "CREATE TEMP TABLE t (id INT) ON COMMIT DELETE ROWS; CREATE TABLE stays (id INT)").await;
+    server.kill();
+    let server = store.start();
+    let client = server.connect_to("d").await;
+    assert_eq!(value(&client, temporary).await, "0");
+    assert_eq!(value(&client, "SELECT count(*) FROM p").await, "2");
+    run(&client, "CREATE TEMP TABLE t (id INT); DROP TABLE stays").await;
+    server.terminate();
+    store.assert_sound();
+}

@@ -245,7 +245,7 @@ impl Planner<'_> {
         self.passphrase(&options.access)?;
         let Named { collection, .. } = self.collection(&statement.collection, &options.access)?;
         let txn = self.store.begin().await?;
-        let names = Names::new(all_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
+        let names = Names::new(permanent_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
         let resolved = names.resolve(&statement.targets, self.current_database)?;
         let targets = names.whole(&statement.targets, self.current_database)?;
         collection.try_write().await?;
@@ -359,7 +359,7 @@ impl Planner<'_> {
 
     async fn targets_at(&self, targets: &Targets, at: Timestamp) -> Result<Resolved> {
         let txn = self.store.begin_at(at).await?;
-        let names = Names::new(all_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
+        let names = Names::new(permanent_descriptors(&Catalog::new(txn, self.descriptors.clone())).await?);
         names.resolve(targets, self.current_database)
     }
 
@@ -554,7 +554,7 @@ fn describe(targets: &TargetSpec) -> String {
 }
 
 /// Every descriptor of a catalog but what is temporary.
-pub async fn all_descriptors(catalog: &Catalog) -> Result<Vec<Arc<Descriptor>>> {
+async fn permanent_descriptors(catalog: &Catalog) -> Result<Vec<Arc<Descriptor>>> {
     let mut all = Vec::new();
     for database in catalog.list(None, None).await? {
         for schema in catalog.list(Some(database.id()), None).await? {

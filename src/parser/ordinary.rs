@@ -9,6 +9,8 @@
 //!   STORING (c), COVERING (c)           INCLUDE (c)
 //!   COPY ... (FREEZE ON)                (FREEZE TRUE)
 //!   ON CONFLICT (f(c)) WHERE d DO       ON CONFLICT ON CONSTRAINT "(f(c)) WHERE d" DO
+//!   CREATE TABLE t (c) AS q             CREATE TABLE t AS SELECT * FROM (q) AS made (c)
+//!   SELECT ... INTO t                   CREATE TABLE t AS SELECT ...
 //! ```
 //!
 //! Tokens are only removed or replaced, never moved, so every position in an error is one in the source. [`respell`]
@@ -16,6 +18,7 @@
 
 pub mod like;
 mod respell;
+mod table_as;
 
 use std::fmt;
 
@@ -168,6 +171,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let (tokens, sequences) = order_identity_options(tokens)?;
     let tokens = name_conflict_target(tokens)?;
     let tokens = like::name_clauses(tokens)?;
+    let tokens = table_as::wrap_query(tokens);
     let (tokens, overriding) = cut_overriding(tokens);
     let (tokens, indexes) = cut_inline_indexes(tokens)?;
     // First what has a time of its own.
@@ -190,7 +194,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     if !matches!(next.token, Token::SemiColon | Token::EOF) {
         return Err(Cursor::new(&[next]).expected("the end of the statement"));
     }
-    let ast = cte::unwrapped(ast);
+    let ast = table_as::of_select_into(cte::unwrapped(ast));
     Ok(Ordinary { ast, as_of, shows, upsert, indexes, sequences, overriding })
 }
 
@@ -454,13 +458,18 @@ fn cut_inline_indexes(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>,
 
 /// Where the column list of a `CREATE TABLE` begins, right after the table's name.
 fn column_list(tokens: &[TokenWithSpan]) -> Option<usize> {
+    name_end(tokens).filter(|end| token(tokens, *end) == Some(&Token::LParen))
+}
+
+/// Where the name of the table of a `CREATE TABLE` ends.
+fn name_end(tokens: &[TokenWithSpan]) -> Option<usize> {
     let mut cursor = Cursor::new(tokens);
     cursor.eat("CREATE").then_some(())?;
     while cursor.eat_one_of(&["TEMP", "TEMPORARY", "LOCAL", "GLOBAL"]).is_some() {}
     cursor.eat("TABLE").then_some(())?;
     cursor.eat("IF NOT EXISTS");
     cursor.name().ok()?;
-    cursor.at_token(&Token::LParen).then_some(tokens.len() - cursor.rest().len())
+    Some(tokens.len() - cursor.rest().len())
 }
 
 /// Whether an item of a column list is an index. A column may be called index; then a type follows it, perhaps with

@@ -8,6 +8,7 @@ use super::render::{Render, Secrets, display_redacted, quote_ident, quote_name};
 use super::schedule::{SCHEDULE_ID, ShowSchedules};
 use super::settings::{parse_setting_name, quote_setting};
 use super::show_backup::{ShowBackup, ShowBackupConnection, ShowBackups};
+use super::show_grants::ShowGrants;
 use super::statement::Statement;
 use super::zone::ShowZone;
 
@@ -34,6 +35,8 @@ pub enum Show {
     Constraints(Vec<String>),
     /// `SHOW CREATE [TABLE | VIEW | SEQUENCE | DATABASE] name`
     Create(ShowCreate, Vec<String>),
+    /// `SHOW GRANTS`
+    Grants(ShowGrants),
     /// `SHOW USERS`
     Users,
     /// `SHOW LOCALITY`
@@ -69,7 +72,7 @@ impl ShowCreate {
 }
 
 impl Render for Show {
-    fn render(&self, out: &mut String, _: Secrets) {
+    fn render(&self, out: &mut String, secrets: Secrets) {
         let from = |parts: Option<String>| parts.map_or(String::new(), |name| format!(" FROM {name}"));
         let text = match self {
             Show::Databases => "DATABASES".into(),
@@ -82,6 +85,7 @@ impl Render for Show {
             Show::Indexes(table) => format!("INDEXES FROM {}", quote_name(table)),
             Show::Constraints(table) => format!("CONSTRAINTS FROM {}", quote_name(table)),
             Show::Create(kind, name) => format!("CREATE {} {}", ShowCreate::ALL[*kind as usize].1, quote_name(name)),
+            Show::Grants(grants) => return grants.render(out, secrets),
             Show::Users => "USERS".into(),
             Show::Locality => "LOCALITY".into(),
             Show::ClusterSetting(Some(setting)) => format!("CLUSTER SETTING {}", quote_setting(setting)),
@@ -103,7 +107,7 @@ fn is_shown_otherwise(setting: &str) -> bool {
 }
 
 /// Words after `SHOW` that begin something else than the name of a setting.
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 31] = [
     "ALL",
     "AUTOMATIC",
     "BACKUP",
@@ -116,6 +120,7 @@ const WORDS: [&str; 30] = [
     "DATABASES",
     "ENUMS",
     "EXTERNAL",
+    "GRANTS",
     "INDEX",
     "INDEXES",
     "JOB",
@@ -205,6 +210,8 @@ fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
             ShowCreate::Database => Show::Create(ShowCreate::Database, vec![cursor.identifier()?]),
             kind => Show::Create(kind, cursor.name()?),
         }
+    } else if cursor.eat("GRANTS") {
+        Show::Grants(ShowGrants::parse(cursor)?)
     } else if cursor.eat("USERS") || cursor.eat("ROLES") {
         Show::Users
     } else if cursor.eat("LOCALITY") {

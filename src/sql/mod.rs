@@ -25,6 +25,7 @@ mod session;
 pub mod settings;
 mod show;
 mod show_backup;
+mod show_grants;
 pub mod temporary;
 pub mod text;
 mod time_travel;

@@ -13,7 +13,7 @@ use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{SessionSettings, cluster_setting};
-use super::{schedules, show_backup, zone};
+use super::{schedules, show_backup, show_grants, zone};
 use crate::catalog::settings::CLUSTER_SETTINGS;
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
@@ -118,6 +118,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
             shown.rows.push(vec![object.name().to_string().into(), statement.into()]);
             Ok(shown)
         }
+        Show::Grants(grants) => show_grants::show(context, grants).await,
         Show::Users => {
             let array = ColumnType::Array(Box::new(ColumnType::Text));
             let mut shown =

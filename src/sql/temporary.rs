@@ -107,6 +107,18 @@ pub async fn at_commit(context: &Context) -> Result<()> {
 }
 
 async fn empty(context: &Context, table: &TableDescriptor) -> Result<()> {
+    for id in &table.referenced_by {
+        if let Descriptor::Table(other) = &*context.catalog().get(*id).await?
+            && other.on_commit != Some(OnCommit::DeleteRows)
+        {
+            let (referring, referred) = (&other.identity.name, &table.identity.name);
+            let detail = format!(
+                "Table \"{referring}\" references \"{referred}\", but they do not have the same ON COMMIT setting."
+            );
+            let message = "unsupported ON COMMIT and foreign key combination";
+            return Err(Error::new(code::FEATURE_NOT_SUPPORTED, message).detail(detail));
+        }
+    }
     if ddl::has_rows(context, table).await? {
         context.catalog().lock(table.identity.id, LockMode::Exclusive).await?;
         ddl::empty(context, table.clone()).await?;

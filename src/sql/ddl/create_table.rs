@@ -69,6 +69,9 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         }
     }
     for index in indexes {
+        if !index.storing.is_empty() {
+            return Err(Error::unsupported("STORING or INCLUDE in an index"));
+        }
         let names: Vec<&str> = index.columns.iter().map(|(name, _)| name.as_str()).collect();
         let suffix = if index.unique { "key" } else { "idx" };
         let name = index.name.clone().unwrap_or_else(|| free_name(&table, &names, suffix));

@@ -6,7 +6,6 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::Outcome;
-use crate::backup::plan::all_descriptors;
 use crate::catalog::system::USERS;
 use crate::catalog::{ADMIN_ROLE, Datum, ROOT_USER};
 use crate::schedule::Schedule;
@@ -83,12 +82,15 @@ pub async fn drop_role(context: &Context, parts: &[String]) -> Result<()> {
     if [ROOT_USER, ADMIN_ROLE].contains(&&name[..]) || context.session().user == name {
         return Err(Error::new("2BP01", format!("role \"{name}\" cannot be dropped")));
     }
-    for object in all_descriptors(context.catalog()).await? {
+    for object in context.catalog().all().await? {
         let identity = object.identity();
-        if identity.owner == name || identity.grants.iter().any(|grant| grant.role == name) {
-            let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
-            return Err(Error::new("2BP01", message).detail(format!("owner of {} {}", object.kind(), object.name())));
-        }
+        let tie = match identity.owner == name {
+            true => "owner of",
+            false if identity.grants.iter().any(|grant| grant.role == name) => "privileges for",
+            false => continue,
+        };
+        let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");
+        return Err(Error::new("2BP01", message).detail(format!("{tie} {} {}", object.kind(), object.name())));
     }
     for schedule in Schedule::read_all(&**context.txn()).await? {
         if schedule.owner == name {

@@ -71,9 +71,9 @@ const OF_CATALOG: [Definition<OfCatalog>; 51] = [
     ("pg_get_statisticsobjdef_columns", 1..=1, TEXT, |_, _| Ok(Datum::Null)),
     ("acldefault", 2..=2, TEXTS, default_grants),
     ("current_schemas", 1..=1, TEXTS, |objects, args| {
-        let implicit = (args[0] == Datum::Bool(true)).then(|| "pg_catalog".into());
-        let named = objects.search_path().map(|name| name.clone().into());
-        Ok(Datum::Array(implicit.into_iter().chain(named).collect()))
+        let (implicit, named) = objects.search_path();
+        let implicit = implicit.into_iter().chain(["pg_catalog"]).filter(|_| args[0] == Datum::Bool(true));
+        Ok(Datum::Array(implicit.chain(named).map(|name| name.to_string().into()).collect()))
     }),
     ("pg_tablespace_location", 1..=1, TEXT, |_, _| Ok("".into())),
     ("pg_encoding_to_char", 1..=1, TEXT, |_, _| Ok("UTF8".into())),

@@ -240,9 +240,17 @@ impl Objects {
         self.schemas.iter().find(|schema| schema.name() == name).map(|schema| schema.id())
     }
 
-    /// The schemas looked through for names without one, of those there are.
-    pub fn search_path(&self) -> impl Iterator<Item = &String> {
-        self.search_path.iter().filter(|name| self.schemas.iter().any(|schema| schema.name() == name.as_str()))
+    /// The schemas looked through for names without one, of those there are: that of temporary objects, if the path does not say where
+    /// it comes, and those that the path names.
+    pub fn search_path(&self) -> (Option<&str>, Vec<&str>) {
+        let is_there = |name: &&String| self.schemas.iter().any(|schema| schema.name() == name.as_str());
+        let mut found: Vec<&str> = self.search_path.iter().filter(is_there).map(String::as_str).collect();
+        let is_implicit = self.search_path.len() > self.context.session().search_path.len();
+        let first = self.context.session().temporary.name().filter(|name| is_implicit && found.first() == Some(name));
+        if first.is_some() {
+            found.remove(0);
+        }
+        (first, found)
     }
 
     /// The type with an object identifier.
