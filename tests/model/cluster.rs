@@ -1,5 +1,6 @@
 //! The server of the model test: on a clock that can be set, killed and started again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Cluster {
     client: Client,
     /// Seconds by which its clock is ahead.
     offset: i64,
+    /// Databases in which the session has temporary objects.
+    temporary: BTreeSet<String>,
 }
 
 /// How a statement ended.
@@ -37,7 +40,7 @@ impl Cluster {
         let store = Store::new();
         let server = launch(&store, directory.path(), &external);
         let client = server.connect_to("system").await;
-        Cluster { store, directory, external, server: Some(server), client, offset: 0 }
+        Cluster { store, directory, external, server: Some(server), client, offset: 0, temporary: BTreeSet::new() }
     }
 
     /// An empty one that sees the same backups.
@@ -60,8 +63,23 @@ impl Cluster {
         std::fs::write(self.directory.path().join("offset"), self.offset.to_string()).unwrap();
         let server = launch(&self.store, self.directory.path(), &self.external);
         self.client = server.connect_to("system").await;
+        self.temporary.clear();
         self.server = Some(server);
         self.wait_for_jobs().await;
+    }
+
+    /// Makes temporary objects in a database, which no backup is to have, and no restart to leave.
+    pub async fn make_temporary(&mut self, database: &str) {
+        let table =
+            "CREATE TEMP TABLE IF NOT EXISTS passing (id SERIAL PRIMARY KEY, v TEXT UNIQUE) ON COMMIT DELETE ROWS";
+        let view = "CREATE TEMP VIEW IF NOT EXISTS passing_by AS SELECT v FROM passing";
+        self.run(&format!("USE {database}; {table}; INSERT INTO passing (v) VALUES ('x'); {view}; USE system")).await;
+        self.temporary.insert(database.to_string());
+    }
+
+    /// The condition for relations in a database that are expected there: all but the session's temporary ones.
+    pub fn lasting(&self, database: &str) -> &'static str {
+        if self.temporary.contains(database) { "schema_name NOT LIKE 'pg_temp%'" } else { "true" }
     }
 
     /// Stops it for good.

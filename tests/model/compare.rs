@@ -14,8 +14,9 @@ pub async fn equal(cluster: &mut Cluster, world: &mut World) -> Result<(), Strin
         let Answer::Done = cluster.try_run(&format!("SHOW TABLES FROM {name}")).await else {
             return Err(format!("there is no database {name}"));
         };
-        let mut found: Vec<Vec<String>> =
-            cluster.rows(&format!("SELECT table_name, type FROM [SHOW TABLES FROM {name}]")).await;
+        let mut found: Vec<Vec<String>> = cluster
+            .rows(&format!("SELECT table_name, type FROM [SHOW TABLES FROM {name}] WHERE {}", cluster.lasting(name)))
+            .await;
         found.sort();
         let names = |of: &mut dyn Iterator<Item = &String>, kind: &str| -> Vec<Vec<String>> {
             of.map(|name| vec![name.clone(), kind.to_string()]).collect()

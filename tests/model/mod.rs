@@ -149,6 +149,11 @@ impl Model {
             return;
         }
         self.done.changes += 1;
+        if self.random.random_range(0..12) == 0
+            && let Some(database) = self.world.keys().choose(&mut self.random).cloned()
+        {
+            self.cluster.make_temporary(&database).await;
+        }
         let text = statements.join("; ");
         let fickle = text.contains("nextval");
         match self.random.random_range(0..40) {
