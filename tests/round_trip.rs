@@ -312,6 +312,16 @@ async fn temporary_objects_are_in_no_backup_and_go_with_their_session() {
     ] {
         run(&client, setup).await;
     }
+    // What lasts does not need what does not.
+    for dependent in [
+        "CREATE TABLE wrong (id INT DEFAULT nextval('t_id_seq'))",
+        "ALTER TABLE public.p ALTER COLUMN id SET DEFAULT nextval('t_id_seq')",
+        "CREATE TYPE pg_temp.shade AS ENUM ('dark')",
+        "ALTER TYPE colour SET SCHEMA pg_temp",
+    ] {
+        assert_eq!(fail(&client, dependent).await.0, "0A000", "{dependent}");
+    }
+    assert_eq!(fail(&client, "CREATE TABLE wrong (t INT REFERENCES t)").await.0, "42P16");
     run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/d' WITH revision_history").await;
     run(
         &client,
@@ -361,4 +371,51 @@ async fn temporary_objects_are_in_no_backup_and_go_with_their_session() {
     run(&client, "CREATE TEMP TABLE t (id INT); DROP TABLE stays").await;
     server.terminate();
     store.assert_sound();
+}
+
+#[tokio::test]
+async fn what_show_create_all_says_makes_the_same_again() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    for setup in [
+        "CREATE DATABASE d; CREATE DATABASE again; USE d",
+        "CREATE SCHEMA s",
+        "CREATE TYPE s.colour AS ENUM ('red', 'it''s')",
+        "CREATE SEQUENCE free START 5 INCREMENT 2",
+        "CREATE TABLE late (id SERIAL PRIMARY KEY, \"Odd name\" TEXT UNIQUE DEFAULT 'a;b', c s.colour)",
+        "CREATE TABLE early (id INT GENERATED ALWAYS AS IDENTITY, l INT REFERENCES late ON DELETE CASCADE, n INT DEFAULT nextval('free') CHECK (n > 0), \
+         twice INT GENERATED ALWAYS AS (n * 2) STORED)",
+        "ALTER TABLE late ADD COLUMN e INT; ALTER TABLE early ADD PRIMARY KEY (id)",
+        "ALTER TABLE late ADD CONSTRAINT round FOREIGN KEY (e) REFERENCES early DEFERRABLE INITIALLY DEFERRED",
+        "CREATE INDEX lower_idx ON late (lower(\"Odd name\")) WHERE e > 3; CREATE INDEX plain_idx ON early (n DESC)",
+        "CREATE VIEW first AS SELECT id FROM early; CREATE VIEW second AS SELECT id FROM first",
+        "CREATE OR REPLACE VIEW first AS SELECT id FROM early WHERE n > 1",
+        "COMMENT ON TABLE late IS 'it''s late'; COMMENT ON COLUMN early.n IS 'a number'; COMMENT ON VIEW second IS 'v'",
+        "CREATE TEMP TABLE passing (id INT)",
+    ] {
+        run(&client, setup).await;
+    }
+    let all = ["SCHEMAS", "TYPES", "TABLES"];
+    let mut said = Vec::new();
+    for what in all {
+        said.extend(rows(&client, &format!("SHOW CREATE ALL {what}")).await.into_iter().map(|mut row| row.remove(0)));
+    }
+    assert!(!said.iter().any(|statement| statement.contains("passing")), "{said:?}");
+    run(&client, "USE again").await;
+    for statement in &said {
+        if statement != "CREATE SCHEMA public;" {
+            run(&client, statement).await;
+        }
+    }
+    let mut again = Vec::new();
+    for what in all {
+        again.extend(rows(&client, &format!("SHOW CREATE ALL {what}")).await.into_iter().map(|mut row| row.remove(0)));
+    }
+    said.sort();
+    again.sort();
+    assert_eq!(again, said);
+    run(&client, "INSERT INTO late (\"Odd name\") VALUES ('x'); INSERT INTO early (l) VALUES (1)").await;
+    assert_eq!(rows(&client, "SELECT id, n, twice FROM early").await, [["1", "5", "10"]]);
+    server.terminate();
 }

@@ -63,7 +63,7 @@ pub use schedule::{
 };
 pub use sequence::{SequenceAction, SequenceOptions, SequenceStatement};
 pub use settings::{Reset, SetClusterSetting};
-pub use show::{Show, ShowCreate};
+pub use show::{AllOf, Show, ShowCreate};
 pub use show_backup::{BackupDetails, ShowBackup, ShowBackupConnection, ShowBackupOptions, ShowBackups};
 pub use show_grants::{GrantsOn, ShowGrants};
 pub use statement::{Parsed, Statement};

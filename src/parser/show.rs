@@ -35,6 +35,8 @@ pub enum Show {
     Constraints(Vec<String>),
     /// `SHOW CREATE [TABLE | VIEW | SEQUENCE | DATABASE] name`
     Create(ShowCreate, Vec<String>),
+    /// `SHOW CREATE ALL {TABLES | TYPES | SCHEMAS}`
+    CreateAll(AllOf),
     /// `SHOW GRANTS`
     Grants(ShowGrants),
     /// `SHOW USERS`
@@ -60,7 +62,23 @@ pub enum ShowCreate {
     Database,
 }
 
+/// What `SHOW CREATE ALL` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllOf {
+    /// Tables, views and sequences.
+    Tables,
+    /// Types.
+    Types,
+    /// Schemas.
+    Schemas,
+}
+
 display_redacted!(Show);
+
+impl AllOf {
+    const ALL: [(AllOf, &'static str); 3] =
+        [(AllOf::Tables, "TABLES"), (AllOf::Types, "TYPES"), (AllOf::Schemas, "SCHEMAS")];
+}
 
 impl ShowCreate {
     const ALL: [(ShowCreate, &'static str); 4] = [
@@ -85,6 +103,7 @@ impl Render for Show {
             Show::Indexes(table) => format!("INDEXES FROM {}", quote_name(table)),
             Show::Constraints(table) => format!("CONSTRAINTS FROM {}", quote_name(table)),
             Show::Create(kind, name) => format!("CREATE {} {}", ShowCreate::ALL[*kind as usize].1, quote_name(name)),
+            Show::CreateAll(what) => format!("CREATE ALL {}", AllOf::ALL[*what as usize].1),
             Show::Grants(grants) => return grants.render(out, secrets),
             Show::Users => "USERS".into(),
             Show::Locality => "LOCALITY".into(),
@@ -204,6 +223,11 @@ fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
         Show::Indexes(from_table(cursor)?)
     } else if cursor.eat("CONSTRAINTS") || cursor.eat("CONSTRAINT") {
         Show::Constraints(from_table(cursor)?)
+    } else if cursor.eat("CREATE ALL") {
+        let found = AllOf::ALL.into_iter().find(|(_, word)| cursor.eat(word));
+        Show::CreateAll(
+            found.ok_or_else(|| cursor.expected("TABLES, TYPES, SCHEMAS, SCHEDULES or EXTERNAL CONNECTIONS"))?.0,
+        )
     } else if cursor.eat("CREATE") {
         let kind = ShowCreate::ALL.into_iter().find(|(_, word)| cursor.eat(word));
         match kind.map_or(ShowCreate::Table, |(kind, _)| kind) {

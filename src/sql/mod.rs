@@ -8,6 +8,7 @@ mod advisory;
 mod arrays;
 mod context;
 pub mod control;
+mod create_all;
 mod create_statement;
 mod ddl;
 mod deferred;

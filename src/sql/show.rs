@@ -13,7 +13,7 @@ use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{SessionSettings, cluster_setting};
-use super::{schedules, show_backup, show_grants, zone};
+use super::{create_all, schedules, show_backup, show_grants, zone};
 use crate::catalog::settings::CLUSTER_SETTINGS;
 use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
@@ -116,6 +116,12 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
             let object = context.object(name).await?;
             let statement = create_statement::of_object(context, &object).await?;
             shown.rows.push(vec![object.name().to_string().into(), statement.into()]);
+            Ok(shown)
+        }
+        Show::CreateAll(what) => {
+            let mut shown = Shown::new(&[("create_statement", ColumnType::Text)]);
+            let statements = create_all::statements(context, *what).await?;
+            shown.rows = statements.into_iter().map(|statement| vec![statement.into()]).collect();
             Ok(shown)
         }
         Show::Grants(grants) => show_grants::show(context, grants).await,

@@ -57,7 +57,7 @@ pub async fn alter_column(
         }
         AlterColumnOperation::SetDefault { value } => {
             let to = &table.columns[position].column_type;
-            let (sql, sequences) = default::normalize(context, table.database, value, to).await?;
+            let (sql, sequences) = default::normalize(context, table, value, to).await?;
             table.columns[position].default = Some(sql);
             let new: Vec<DescriptorId> = sequences.into_iter().filter(|id| !table.sequences.contains(id)).collect();
             table.sequences.extend(new);

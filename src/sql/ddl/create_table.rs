@@ -156,8 +156,7 @@ pub async fn add_column(
             ColumnOption::Null => column.nullable = true,
             ColumnOption::NotNull => column.nullable = false,
             ColumnOption::Default(expression) => {
-                let (sql, sequences) =
-                    default::normalize(context, table.database, expression, &column.column_type).await?;
+                let (sql, sequences) = default::normalize(context, table, expression, &column.column_type).await?;
                 column.default = Some(sql);
                 table.sequences.extend(sequences);
             }

@@ -10,14 +10,15 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::parse_name;
 use super::super::query::expression::{compile, value_for};
+use super::super::temporary;
 use super::stored;
-use crate::catalog::{ColumnType, Descriptor, DescriptorId};
+use crate::catalog::{ColumnType, Descriptor, DescriptorId, TableDescriptor};
 use crate::parser::{quote_ident_in_sql, sql_text};
 
-/// A default as the descriptor keeps it: its SQL, with sequences named by schema, and the sequences it uses.
+/// A default as the descriptor of a table keeps it: its SQL, with sequences named by schema, and the sequences it uses.
 pub async fn normalize(
     context: &Context,
-    database: DescriptorId,
+    table: &TableDescriptor,
     expression: &Expr,
     column_type: &ColumnType,
 ) -> Result<(String, Vec<DescriptorId>)> {
@@ -31,8 +32,12 @@ pub async fn normalize(
         let Descriptor::Sequence(sequence) = &*found else {
             return Err(Error::new("42809", format!("\"{name}\" is not a sequence")));
         };
-        if sequence.database != database {
+        if sequence.database != table.database {
             return Err(Error::unsupported("a default that uses a sequence of another database"));
+        }
+        if temporary::holds(context, sequence.schema).await? && !temporary::holds(context, table.schema).await? {
+            // Backups have the table, and not the sequence.
+            return Err(Error::unsupported("a temporary sequence in a default of a permanent table"));
         }
         let schema = context.catalog().get(sequence.schema).await?;
         let (schema, name) = (quote_ident_in_sql(schema.name()), quote_ident_in_sql(&sequence.identity.name));
@@ -41,7 +46,7 @@ pub async fn normalize(
     }
     let mut rename = SequenceNames { replace: qualified.into_iter().rev().collect(), ..SequenceNames::default() };
     let _ = expression.visit(&mut rename);
-    stored::settle(context, database, &mut expression).await?;
+    stored::settle(context, table.database, &mut expression).await?;
     match &expression {
         // A literal is of the type of the column, or none.
         Expr::Value(_) => match value_for(context, &expression, column_type) {

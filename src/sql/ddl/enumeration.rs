@@ -12,6 +12,7 @@ use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts, written_name};
 use super::super::query::expression;
+use super::super::temporary;
 use super::objects::new_identity;
 use super::{Outcome, owner, refuse_system};
 use crate::catalog::{
@@ -52,7 +53,10 @@ pub async fn execute(context: &Context, statement: &EnumStatement) -> Result<Out
             found.ok_or_else(|| missing_label(from))?.label.clone_from(to);
         }
         EnumAction::Rename(to) => after.identity.name.clone_from(to),
-        EnumAction::SetSchema(schema) => after.schema = context.schema(after.database, schema).await?.id(),
+        EnumAction::SetSchema(schema) => {
+            after.schema = context.schema(after.database, schema).await?.id();
+            refuse_temporary(context, after.schema).await?;
+        }
         EnumAction::OwnerTo(role) => {
             let name = match role.as_str() {
                 "current_user" | "session_user" | "current_role" => Owner::CurrentUser,
@@ -65,8 +69,17 @@ pub async fn execute(context: &Context, statement: &EnumStatement) -> Result<Out
     Ok(Outcome::done("ALTER TYPE"))
 }
 
+/// Types outlive sessions: permanent tables may have them, of which backups would have no type.
+async fn refuse_temporary(context: &Context, schema: DescriptorId) -> Result<()> {
+    if temporary::holds(context, schema).await? {
+        return Err(Error::unsupported("a temporary type"));
+    }
+    Ok(())
+}
+
 async fn create(context: &Context, name: &[String], labels: &[String], if_not_exists: bool) -> Result<Outcome> {
     let (database, schema, name) = context.place_for(name).await?;
+    refuse_temporary(context, schema).await?;
     context.catalog().lock_name(Some(database), Some(schema), &name).await?;
     if context.catalog().lookup(Some(database), Some(schema), &name).await?.is_some() {
         let message = format!("type \"{name}\" already exists");

@@ -49,7 +49,7 @@ pub async fn copy(
             }
         } else if let Some(sql) = column.default.as_ref().filter(|_| clause.includes("DEFAULTS")) {
             let parsed = expression::parse(sql)?;
-            let (sql, sequences) = default::normalize(context, table.database, &parsed, &copied.column_type).await?;
+            let (sql, sequences) = default::normalize(context, table, &parsed, &copied.column_type).await?;
             copied.default = Some(sql);
             table.sequences.extend(sequences);
         }
