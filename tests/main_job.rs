@@ -218,7 +218,8 @@ async fn what_is_not_supported_says_so_by_name() {
         ("BACKUP INTO 'nodelocal://1/x' WITH kms = 'hush'", "kms"),
         ("BACKUP INTO ('nodelocal://1/x', 'nodelocal://1/y')", "more than one place"),
         ("CREATE INDEX ON t (a) STORING (a)", "STORING"),
-        ("CREATE TEMP TABLE x (a INT)", "temporary"),
+        ("CREATE TABLE x (a INT, INDEX (a) STORING (a))", "STORING"),
+        ("CREATE TYPE pg_temp.x AS ENUM ('a')", "a temporary type"),
     ] {
         let (sqlstate, message) = fail(&client, sql).await;
         assert!(
