@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::create_statement::{Lookup, create_statement, foreign_key, index_condition, key_columns};
+use super::create_statement::{Lookup, create_statement, foreign_key, index_condition, key_columns, whole_name};
 use super::error::Result;
 use super::text::quoted;
 use crate::catalog::{ColumnId, Descriptor, DescriptorId, Index, SequenceDescriptor, TableDescriptor};
@@ -50,14 +50,14 @@ fn relations(objects: &BTreeMap<DescriptorId, Arc<Descriptor>>, lookup: Lookup<'
             if let Some((table, column)) = owner
                 && let Some(column) = table.column(column)
             {
-                let (name, table) = (written(object, lookup), written(&Descriptor::Table(table.clone()), lookup));
+                let (name, table) = (whole_name(object, lookup), whole_name(&Descriptor::Table(table.clone()), lookup));
                 afterwards.push(format!("ALTER SEQUENCE {name} OWNED BY {table}.{}", quote_ident_in_sql(&column.name)));
             }
         }
     }
     for object in objects.values() {
         let Descriptor::Table(table) = &**object else { continue };
-        let name = written(object, lookup);
+        let name = whole_name(object, lookup);
         // An index with a condition or an expression cannot be written among the columns.
         let is_plain = |index: &Index| {
             let hidden =
@@ -115,7 +115,7 @@ fn add_view(
     }
     statements.push(create_statement(object, lookup));
     if let Some(comment) = &view.identity.comment {
-        statements.push(format!("COMMENT ON VIEW {} IS {}", written(object, lookup), quoted(comment)));
+        statements.push(format!("COMMENT ON VIEW {} IS {}", whole_name(object, lookup), quoted(comment)));
     }
 }
 
@@ -130,11 +130,4 @@ fn owner(sequence: &SequenceDescriptor, lookup: Lookup<'_>) -> Option<(TableDesc
 /// Whether the statement of a table makes the sequence of a column by itself.
 fn makes_sequence(table: &TableDescriptor, column: ColumnId) -> bool {
     table.column(column).is_some_and(|column| column.generated_always)
-}
-
-/// The name of an object with its schema.
-fn written(object: &Descriptor, lookup: Lookup<'_>) -> String {
-    let schema = object.parents().1.and_then(lookup);
-    let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
-    format!("{schema}.{}", quote_ident_in_sql(object.name()))
 }

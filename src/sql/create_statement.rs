@@ -107,11 +107,16 @@ pub fn checked(checked: Checked) -> &'static str {
     }
 }
 
-/// A statement that would make the object again.
-pub fn create_statement(object: &Descriptor, lookup: Lookup<'_>) -> String {
+/// The name of an object with its schema, as it is written.
+pub fn whole_name(object: &Descriptor, lookup: Lookup<'_>) -> String {
     let schema = object.parents().1.and_then(lookup);
     let schema = schema.map_or(String::new(), |schema| quote_ident_in_sql(schema.name()));
-    let name = format!("{schema}.{}", quote_ident_in_sql(object.name()));
+    format!("{schema}.{}", quote_ident_in_sql(object.name()))
+}
+
+/// A statement that would make the object again.
+pub fn create_statement(object: &Descriptor, lookup: Lookup<'_>) -> String {
+    let name = whole_name(object, lookup);
     match object {
         Descriptor::View(view) => {
             let columns: Vec<String> = view.columns.iter().map(|column| quote_ident_in_sql(&column.name)).collect();

@@ -12,14 +12,9 @@ pub fn wrap_query(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         return tokens;
     }
     let names = column_list(&tokens).and_then(|open| Some((open, closing(&tokens, open).ok()?)));
-    let names =
-        names.filter(|&(open, close)| is_list_of_names(&tokens[open + 1..close]) && makes_of_query(&tokens, close + 1));
-    let Some(start) = (match names {
-        Some((_, close)) => find_query(&tokens, close + 1),
-        None => name_end(&tokens).filter(|end| makes_of_query(&tokens, *end)).and_then(|end| find_query(&tokens, end)),
-    }) else {
-        return tokens;
-    };
+    let names = names.filter(|&(open, close)| is_list_of_names(&tokens[open + 1..close]));
+    let definition = names.map(|(_, close)| close + 1).or_else(|| name_end(&tokens));
+    let Some(start) = definition.and_then(|from| find_query(&tokens, from)) else { return tokens };
     let ends_with = |words: &[&str]| {
         let from = tokens.len().saturating_sub(words.len());
         words.iter().enumerate().all(|(at, word)| is(&tokens, from + at, word))
@@ -66,13 +61,9 @@ fn is_list_of_names(item: &[TokenWithSpan]) -> bool {
     item.len() % 2 == 1 && item.iter().enumerate().all(is_right)
 }
 
-/// Whether what follows the name and the list of columns says that a query makes the table.
-fn makes_of_query(tokens: &[TokenWithSpan], from: usize) -> bool {
-    ["AS", "ON", "WITH", "USING"].iter().any(|word| is(tokens, from, word)) && find_query(tokens, from).is_some()
-}
-
-/// Where the query begins: after the first `AS`.
+/// Where the query begins, if one makes the table: after the first `AS` of what follows the name and the list of columns.
 fn find_query(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
+    ["AS", "ON", "WITH", "USING"].iter().any(|word| is(tokens, from, word)).then_some(())?;
     let start = (from..tokens.len()).find(|&index| is(tokens, index, "AS"))? + 1;
     let begins = ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| is(tokens, start, word));
     (begins || token(tokens, start) == Some(&Token::LParen)).then_some(start)

@@ -17,6 +17,7 @@ use super::super::names::{name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
 use super::super::temporary;
 use super::super::types::pg_name;
+use super::drop::forget_view;
 use super::{Outcome, enumeration, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
@@ -129,7 +130,9 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
                 let message = format!("infinite recursion detected in view \"{name}\"");
                 return Err(Error::new(code::INVALID_OBJECT_DEFINITION, message));
             }
-            forget_view(context, before).await?;
+            for source in &before.depends_on {
+                forget_view(context, *source, before.identity.id).await?;
+            }
             before.identity.clone()
         }
         None => new_identity(context, &name).await?,
@@ -212,23 +215,6 @@ fn keep_columns(before: &ViewDescriptor, columns: &mut [ViewColumn]) -> Result<(
             return fail(format!("cannot change data type of view column \"{}\" from {from} to {to}", old.name));
         }
         new.comment.clone_from(&old.comment);
-    }
-    Ok(())
-}
-
-/// Takes a view out of what it reads.
-async fn forget_view(context: &Context, view: &ViewDescriptor) -> Result<()> {
-    for source in &view.depends_on {
-        context.catalog().lock(*source, LockMode::Exclusive).await?;
-        let mut changed = (*context.catalog().get(*source).await?).clone();
-        let views = match &mut changed {
-            Descriptor::Table(table) => &mut table.views,
-            Descriptor::View(view) => &mut view.views,
-            Descriptor::Sequence(sequence) => &mut sequence.views,
-            _ => continue,
-        };
-        views.retain(|id| *id != view.identity.id);
-        context.catalog().write(&changed)?;
     }
     Ok(())
 }
