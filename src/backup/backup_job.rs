@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::collection::{Collection, Layer};
-use super::manifest::{self, DataFile, Manifest, Record, Revisions, SpaceSize, TargetSpec, hex, unhex};
+use super::manifest::{self, DataFile, Manifest, Record, Revisions, SpaceSize, TargetSpec, hex, total, unhex};
 use super::plan::BackupPayload;
 use super::revisions;
 use super::system_tables;
@@ -348,16 +348,10 @@ pub fn layer_counts(manifest: &Manifest) -> (u64, u64, u64) {
         .filter_map(|descriptor| if let Descriptor::Table(table) = descriptor { Some(table) } else { None })
         .flat_map(|table| table.indexes.iter().map(|index| index.space))
         .collect();
-    let mut counts = (0, 0, 0);
-    for size in &manifest.sizes {
-        if secondary.contains(&size.space) {
-            counts.1 += size.rows
-        } else {
-            counts.0 += size.rows
-        }
-        counts.2 += size.bytes;
-    }
-    counts
+    let (of_indexes, of_tables): (Vec<_>, Vec<_>) =
+        manifest.sizes.iter().partition(|size| secondary.contains(&size.space));
+    let rows = |sizes: &[&SpaceSize]| total(sizes.iter().map(|size| size.rows));
+    (rows(&of_tables), rows(&of_indexes), total(manifest.sizes.iter().map(|size| size.bytes)))
 }
 
 /// The key of a chain out of a job's secret.

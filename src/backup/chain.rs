@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 
 use super::backup_job::data_file_name;
 use super::collection::{Collection, Layer};
-use super::manifest::{DataFile, unhex};
+use super::manifest::{DataFile, total, unhex};
 use super::{Error, Result};
 use crate::kv::{self, BatchStream, Direction, Read, SpaceId, Span, Versioned};
 use crate::runfile::{Merged, RunReader, merge};
@@ -66,7 +66,7 @@ impl Chain {
             let lowest = *self.inner.lowest.get(&space)?;
             Some(self.inner.layers[lowest].0.manifest.size_of(space).0)
         };
-        spaces.filter_map(rows).sum()
+        total(spaces.filter_map(rows))
     }
 
     /// Keys that cut a space into parts of about a file each.

@@ -175,6 +175,11 @@ pub fn decode<T: DeserializeOwned>(name: &str, file: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| corrupt(&error.to_string()))
 }
 
+/// A sum of sizes that somebody wrote down: no number is too large to be in a file.
+pub fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
 impl Manifest {
     /// How much of a space this layer has.
     pub fn size_of(&self, space: SpaceId) -> (u64, u64) {

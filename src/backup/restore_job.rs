@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::backup_job::{chain_key, from_json};
 use super::chain::{Chain, missing_is_corrupt};
 use super::collection::Collection;
-use super::manifest::{Manifest, hex, unhex};
+use super::manifest::{Manifest, hex, total, unhex};
 use super::plan::{RestorePayload, TableData};
 use super::system_tables::SystemRows;
 use super::work::{Checkpoint, Meter, Progress, run_all};
@@ -138,7 +138,7 @@ impl RestoreJob {
             let part =
                 |span: &Span| Part { from, to, start: hex(&span.start), end: span.end.as_ref().map(|end| hex(end)) };
             if points.is_empty() {
-                small_bytes += manifest.size_of(from).1;
+                small_bytes = total([small_bytes, manifest.size_of(from).1].into_iter());
                 small.push(part(&all));
                 if small_bytes >= SMALL_SPACE_BYTES {
                     state.tasks.push(std::mem::take(&mut small));

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use super::backup_job::{data_file_name, layer_counts};
 use super::chain::missing_is_corrupt;
 use super::collection::{Collection, Layer};
-use super::manifest::{DataFile, TargetSpec};
+use super::manifest::{DataFile, TargetSpec, total};
 use super::system_tables;
 use super::{Error, Result};
 use crate::catalog::{Descriptor, DescriptorId, system};
@@ -123,12 +123,12 @@ fn layer_rows(layer: &Layer, file_bytes: Option<u64>) -> Vec<BackupRow> {
     }
     let around: HashMap<_, _> = descriptors.iter().map(|found| (found.id(), found.clone())).collect();
     let around = Arc::new(around);
-    let layer_bytes: u64 = manifest.sizes.iter().map(|size| size.bytes).sum();
+    let layer_bytes = total(manifest.sizes.iter().map(|size| size.bytes));
     let row = |descriptor: &Arc<Descriptor>| {
         let (database, schema) = descriptor.parents();
         let name = |id: Option<DescriptorId>| id.and_then(|id| around.get(&id)).map(|found| found.name().to_string());
         let has_data = !descriptor.spaces().is_empty();
-        let bytes: u64 = descriptor.spaces().into_iter().map(|space| manifest.size_of(space).1).sum();
+        let bytes = total(descriptor.spaces().into_iter().map(|space| manifest.size_of(space).1));
         let rows = descriptor.spaces().first().map_or(0, |space| manifest.size_of(*space).0);
         // Small tables share files.
         let share = |of: u64| (u128::from(of) * u128::from(bytes) / u128::from(layer_bytes.max(1))) as u64;

@@ -74,11 +74,28 @@ fn change(value: &mut Value, random: &mut StdRng) {
     }
 }
 
+/// Makes every size in a tree the largest there is, so that no sum of two of them fits.
+fn exaggerate(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match name.as_str() {
+                    "rows" | "bytes" | "entries" | "size_bytes" | "data_bytes" => *value = Value::from(u64::MAX),
+                    _ => exaggerate(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(exaggerate),
+        _ => {}
+    }
+}
+
 /// Changes a file of JSON; the new one, with a right digest.
 async fn forge(storage: &Faulty, name: &str, random: &mut StdRng) -> Vec<u8> {
     let mut json = decode(&storage.read(name).await);
-    for _ in 0..random.random_range(1..3) {
-        change(&mut json, random);
+    match random.random_range(0..6) {
+        0 => exaggerate(&mut json),
+        _ => (0..random.random_range(1..3)).for_each(|_| change(&mut json, random)),
     }
     encode(&json)
 }
