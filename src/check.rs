@@ -238,7 +238,7 @@ mod tests {
 
     fn index(name: &str, space: u64, column: u32) -> Index {
         let columns = vec![IndexColumn { column: ColumnId(column), descending: false }];
-        Index { name: name.into(), space: SpaceId(space), unique: false, columns, predicate: None, comment: None }
+        Index::new(name, SpaceId(space), false, columns)
     }
 
     /// A store with one table of ten rows and an index; `spoil` then does something to it.

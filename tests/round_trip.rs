@@ -244,6 +244,51 @@ async fn what_is_computed_is_computed_after_a_restore() {
 }
 
 #[tokio::test]
+async fn indexes_that_store_columns_have_them_after_a_restore() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; USE d").await;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY, a INT, b TEXT, c INT, UNIQUE (c) STORING (b))").await;
+    run(&client, "INSERT INTO t SELECT i, i % 10, 'b' || i, i FROM generate_series(1, 2000) g (i)").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/b'").await;
+    // On a filled table, changed in the layer after that, and again.
+    run(&client, "CREATE INDEX by_a ON t (a DESC) STORING (b)").await;
+    run(&client, "UPDATE t SET b = 'x' || id WHERE a = 3").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b'").await;
+    run(&client, "UPDATE t SET b = NULL, c = NULL WHERE id < 500; DELETE FROM t WHERE id > 1500").await;
+    run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/b'").await;
+    let questions = [
+        ("SELECT count(b), min(b), max(b) FROM t WHERE a = 3", "index by_a only, 1 spans"),
+        ("SELECT b, id FROM t WHERE c = 700", "index t_c_b_key only, 1 spans"),
+        ("SELECT count(*), count(b) FROM t WHERE a > 7", "index by_a only, 1 spans"),
+        ("SELECT c FROM t WHERE a = 3 AND id < 600 ORDER BY id", "primary key"),
+        ("SELECT sum(c) FROM t WHERE a = 3", "index by_a, 1 spans"),
+    ];
+    let ask = async || {
+        let mut answers = rows(&client, "SHOW CREATE TABLE t").await;
+        for (question, how) in questions {
+            let plan = rows(&client, &format!("EXPLAIN {question}")).await;
+            assert!(plan.iter().any(|line| line[0].contains(how)), "{question}: {plan:?}");
+            answers.extend(rows(&client, question).await);
+        }
+        answers
+    };
+    let before = ask().await;
+    assert!(before[0][1].contains("UNIQUE INDEX t_c_b_key (c ASC) STORING (b)"), "{before:?}");
+    assert!(before[0][1].contains("INDEX by_a (a DESC) STORING (b)"), "{before:?}");
+    run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
+    assert_eq!(ask().await, before);
+    run(&client, "UPDATE t SET b = 'again' WHERE a = 3; USE d; UPDATE t SET b = 'again' WHERE a = 3; USE r").await;
+    let after = ask().await;
+    assert_ne!(after, before);
+    run(&client, "USE d").await;
+    assert_eq!(ask().await, after);
+    server.terminate();
+    store.assert_sound();
+}
+
+#[tokio::test]
 async fn privileges_come_back_with_a_cluster_and_not_with_a_database() {
     let directory = tempfile::tempdir().unwrap();
     let external = ["--external-io-dir", directory.path().to_str().unwrap()];

@@ -302,32 +302,6 @@ pub fn push_index_key(buffer: &mut Vec<u8>, table: &TableDescriptor, index: &Ind
     Ok(())
 }
 
-/// The key and value of a row's entry in a secondary index; `None` if that does not have the row. The entry points to the row by its primary key: at the end
-/// of the key, or, where the key is unique without it, in the value.
-pub fn index_entry(
-    table: &TableDescriptor,
-    index: &Index,
-    row: &[Datum<'_>],
-    primary_key: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-    let position = |column| table.position(column);
-    if let Some(predicate) = index.predicate {
-        let lost = || Error::corrupt("the condition of an index is not a column of its table");
-        if row[position(predicate).ok_or_else(lost)?] != Datum::Bool(true) {
-            return Ok(None);
-        }
-    }
-    let mut key = Vec::with_capacity(primary_key.len() + 16);
-    push_index_key(&mut key, table, index, row)?;
-    let has_null =
-        index.columns.iter().filter_map(|part| position(part.column)).any(|position| row[position].is_null());
-    if index.unique && !has_null {
-        return Ok(Some((key, primary_key.to_vec())));
-    }
-    key.extend_from_slice(primary_key);
-    Ok(Some((key, Vec::new())))
-}
-
 /// A row is not longer than what a transaction may write; batches of the store rely on it.
 const MAX_ROW_BYTES: usize = 1 << 30;
 
@@ -407,6 +381,7 @@ mod tests {
             with(|table| table.indexes.push(Index { predicate: Some(ColumnId(1)), ..table.primary.clone() })),
             2
         );
+        assert_eq!(with(|table| table.indexes.push(Index { stored: vec![ColumnId(1)], ..table.primary.clone() })), 3);
     }
 
     #[test]

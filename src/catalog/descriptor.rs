@@ -17,7 +17,9 @@ pub struct DescriptorId(pub u64);
 pub struct ColumnId(pub u32);
 
 /// The newest form of descriptors that this version reads. What older versions understand is written in theirs.
-pub const DESCRIPTOR_FORMAT: u32 = 2;
+pub const DESCRIPTOR_FORMAT: u32 = 3;
+/// The second form, without indexes that store columns.
+const SECOND_FORMAT: u32 = 2;
 /// The first form, without enumerated types, computed columns, partial indexes and `SET DEFAULT`.
 const FIRST_FORMAT: u32 = 1;
 
@@ -123,6 +125,9 @@ impl Descriptor {
     /// The first form that can say what it says: whoever does not know that must refuse it, and not take it for less.
     pub fn needed_format(&self) -> u32 {
         let is_newer = match self {
+            Descriptor::Table(table) if table.all_indexes().any(|index| !index.stored.is_empty()) => {
+                return DESCRIPTOR_FORMAT;
+            }
             Descriptor::Type(_) => true,
             Descriptor::Table(table) => {
                 let sets_default =
@@ -135,7 +140,7 @@ impl Descriptor {
             Descriptor::View(_) => !self.made_types().is_empty(),
             Descriptor::Database(_) | Descriptor::Schema(_) | Descriptor::Sequence(_) => false,
         };
-        if is_newer { DESCRIPTOR_FORMAT } else { FIRST_FORMAT }
+        if is_newer { SECOND_FORMAT } else { FIRST_FORMAT }
     }
 
     /// Its id.
@@ -366,6 +371,9 @@ pub struct Index {
     pub unique: bool,
     /// Its columns.
     pub columns: Vec<IndexColumn>,
+    /// Other columns whose values its entries have, `STORING` or `INCLUDE`; for display only where it is the primary key's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<ColumnId>,
     /// The hidden column that is true of the rows it has; `None` is all rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicate: Option<ColumnId>,
@@ -375,9 +383,14 @@ pub struct Index {
 }
 
 impl Index {
+    /// An index of all rows, with nothing but what it is sorted by.
+    pub fn new(name: impl Into<String>, space: SpaceId, unique: bool, columns: Vec<IndexColumn>) -> Index {
+        Index { name: name.into(), space, unique, columns, stored: Vec::new(), predicate: None, comment: None }
+    }
+
     /// The columns that its entries depend on.
     pub fn all_columns(&self) -> impl Iterator<Item = ColumnId> {
-        self.columns.iter().map(|part| part.column).chain(self.predicate)
+        self.columns.iter().map(|part| part.column).chain(self.stored.iter().copied()).chain(self.predicate)
     }
 }
 

@@ -13,6 +13,7 @@
 mod access;
 mod datum;
 mod descriptor;
+mod entry;
 mod enumeration;
 mod error;
 pub mod key;
@@ -26,8 +27,7 @@ mod types;
 pub mod zone;
 
 pub use access::{
-    Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, index_entry,
-    push_index_key,
+    Catalog, DescriptorCache, bootstrap, create_database, decode_descriptor, decode_row, encode_row, push_index_key,
 };
 pub use datum::{Datum, Interval};
 pub use descriptor::{
@@ -35,6 +35,7 @@ pub use descriptor::{
     IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn,
     ViewDescriptor,
 };
+pub use entry::{IndexEntry, index_entry, primary_key_of_entry};
 pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};
 pub use error::{Error, Result};
 pub use types::{ColumnType, UNCONSTRAINED_SCALE};

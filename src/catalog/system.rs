@@ -92,14 +92,7 @@ impl SystemTable {
         };
         let part = |id: u32| IndexColumn { column: ColumnId(id), descending: false };
         let space = SpaceId(id);
-        let primary = Index {
-            name: "primary".into(),
-            space,
-            unique: true,
-            columns: (1..=key_columns).map(part).collect(),
-            predicate: None,
-            comment: None,
-        };
+        let primary = Index::new("primary", space, true, (1..=key_columns).map(part).collect());
         let identity = Identity::new(DescriptorId(id), name, NODE_USER);
         let mut table = TableDescriptor::new(identity, SYSTEM_DATABASE_ID, SYSTEM_SCHEMA_ID, primary);
         table.columns = columns.iter().enumerate().map(column).collect();

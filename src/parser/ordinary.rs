@@ -7,6 +7,7 @@
 //!   OVERRIDING USER VALUE               cut, and a flag
 //!   CREATE TABLE t (..., INDEX (c))     cut; the index stands beside the statement
 //!   STORING (c), COVERING (c)           INCLUDE (c)
+//!   UNIQUE (c) INCLUDE (d)              UNIQUE (c) COMMENT 'INCLUDE (d)', in a constraint
 //!   COPY ... (FREEZE ON)                (FREEZE TRUE)
 //!   ON CONFLICT (f(c)) WHERE d DO       ON CONFLICT ON CONSTRAINT "(f(c)) WHERE d" DO
 //!   CREATE TABLE t (c) AS q             CREATE TABLE t AS SELECT * FROM (q) AS made (c)
@@ -18,6 +19,7 @@
 
 pub mod like;
 mod respell;
+pub mod storing;
 mod table_as;
 
 use std::fmt;
@@ -171,6 +173,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let (tokens, sequences) = order_identity_options(tokens)?;
     let tokens = name_conflict_target(tokens)?;
     let tokens = like::name_clauses(tokens)?;
+    let tokens = storing::as_comments(tokens)?;
     let tokens = table_as::wrap_query(tokens);
     let (tokens, overriding) = cut_overriding(tokens);
     let (tokens, indexes) = cut_inline_indexes(tokens)?;
@@ -482,8 +485,11 @@ fn is_inline_index(item: &[TokenWithSpan]) -> bool {
         return false;
     }
     let Ok(close) = closing(item, list) else { return true };
-    let clauses = ["STORING", "COVERING", "INCLUDE", "WHERE", "USING"];
-    after == 1 || list == after + 1 || close + 1 == item.len() || clauses.iter().any(|word| is(item, close + 1, word))
+    let clauses = storing::WORDS.iter().chain(&["WHERE", "USING"]);
+    after == 1
+        || list == after + 1
+        || close + 1 == item.len()
+        || clauses.into_iter().any(|word| is(item, close + 1, word))
 }
 
 impl InlineIndex {
@@ -499,7 +505,7 @@ impl InlineIndex {
             }
             Ok((name, descending))
         })?;
-        let storing = cursor.eat_one_of(&["STORING", "COVERING", "INCLUDE"]);
+        let storing = cursor.eat_one_of(&storing::WORDS);
         let storing = if storing.is_some() { cursor.list_in_parentheses(Cursor::identifier)? } else { Vec::new() };
         if !cursor.is_at_end() {
             let what = cursor.expected("a comma or the end of the column list");

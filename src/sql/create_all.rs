@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::create_statement::{Lookup, create_statement, foreign_key, index_condition, key_columns, whole_name};
+use super::create_statement::{
+    Lookup, create_statement, foreign_key, index_condition, key_columns, storing, whole_name,
+};
 use super::error::Result;
 use super::text::quoted;
 use crate::catalog::{ColumnId, Descriptor, DescriptorId, Index, SequenceDescriptor, TableDescriptor};
@@ -71,7 +73,8 @@ fn relations(objects: &BTreeMap<DescriptorId, Arc<Descriptor>>, lookup: Lookup<'
             let unique = if index.unique { "UNIQUE " } else { "" };
             let condition = index_condition(table, index).map_or(String::new(), |sql| format!(" WHERE {sql}"));
             let (index_name, columns) = (quote_ident_in_sql(&index.name), key_columns(table, index));
-            statements.push(format!("CREATE {unique}INDEX {index_name} ON {name} ({columns}){condition}"));
+            let stored = storing(table, index, "STORING");
+            statements.push(format!("CREATE {unique}INDEX {index_name} ON {name} ({columns}){stored}{condition}"));
         }
         if let Some(comment) = &table.identity.comment {
             statements.push(format!("COMMENT ON TABLE {name} IS {}", quoted(comment)));

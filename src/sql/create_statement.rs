@@ -51,6 +51,17 @@ pub fn key_columns(table: &TableDescriptor, index: &Index) -> String {
     index.columns.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
+/// The columns that an index stores, by name.
+pub fn stored_names(table: &TableDescriptor, index: &Index) -> Vec<String> {
+    index.stored.iter().filter_map(|id| Some(table.column(*id)?.name.clone())).collect()
+}
+
+/// The clause of the columns that an index stores, after one of the words for it; nothing if it stores none.
+pub fn storing(table: &TableDescriptor, index: &Index, word: &str) -> String {
+    let names: Vec<String> = stored_names(table, index).iter().map(|name| quote_ident_in_sql(name)).collect();
+    if names.is_empty() { String::new() } else { format!(" {word} ({})", names.join(", ")) }
+}
+
 /// What an index is sorted by: a column, or an expression.
 pub fn index_part(table: &TableDescriptor, id: ColumnId) -> String {
     match table.column(id) {
@@ -154,13 +165,15 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
         table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));
     if !is_hidden {
         let name = quote_ident_in_sql(&table.primary.name);
-        items.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", key_columns(table, &table.primary)));
+        let stored = storing(table, &table.primary, "INCLUDE");
+        items.push(format!("CONSTRAINT {name} PRIMARY KEY ({}){stored}", key_columns(table, &table.primary)));
     }
     for index in &table.indexes {
         let unique = if index.unique { "UNIQUE " } else { "" };
         let (name, columns) = (quote_ident_in_sql(&index.name), key_columns(table, index));
         let condition = index_condition(table, index).map_or(String::new(), |condition| format!(" WHERE {condition}"));
-        items.push(format!("{unique}INDEX {name} ({columns}){condition}"));
+        let stored = storing(table, index, "STORING");
+        items.push(format!("{unique}INDEX {name} ({columns}){stored}{condition}"));
     }
     for key in &table.foreign_keys {
         if let Some(written) = foreign_key(table, key, lookup) {

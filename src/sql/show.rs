@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use super::arrays::batch_of_rows;
 use super::context::Context;
 use super::control;
-use super::create_statement::{self, foreign_key, key_columns};
+use super::create_statement::{self, foreign_key, key_columns, storing};
 use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
@@ -397,6 +397,7 @@ async fn indexes(context: &Context, name: &[String]) -> Result<Shown> {
             let rest = table.columns.iter().filter(|column| !table.in_primary_key(column.id));
             entries.extend(rest.map(|column| (column.id, "N/A", true, false)));
         } else {
+            entries.extend(index.stored.iter().map(|id| (*id, "N/A", true, false)));
             let implicit =
                 table.primary.columns.iter().filter(|part| !index.columns.iter().any(|own| own.column == part.column));
             entries.extend(implicit.map(|part| (part.column, "ASC", index.unique, true)));
@@ -432,10 +433,11 @@ async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
     let mut found = vec![(
         table.primary.name.clone(),
         "PRIMARY KEY",
-        format!("PRIMARY KEY ({})", key_columns(&table, &table.primary)),
+        format!("PRIMARY KEY ({}){}", key_columns(&table, &table.primary), storing(&table, &table.primary, "INCLUDE")),
     )];
     for index in table.indexes.iter().filter(|index| table.is_key(index)) {
-        found.push((index.name.clone(), "UNIQUE", format!("UNIQUE ({})", key_columns(&table, index))));
+        let details = format!("UNIQUE ({}){}", key_columns(&table, index), storing(&table, index, "STORING"));
+        found.push((index.name.clone(), "UNIQUE", details));
     }
     for check in &table.checks {
         found.push((check.name.clone(), "CHECK", format!("CHECK ({})", check.condition)));

@@ -32,8 +32,8 @@ pub struct Table {
     pub keyed: bool,
     /// Rows by the first column, the other columns as text.
     pub rows: BTreeMap<i64, Vec<Option<String>>>,
-    /// Indexes by name: the column.
-    pub indexes: BTreeMap<String, String>,
+    /// Indexes by name: the column, and the one that it stores.
+    pub indexes: BTreeMap<String, Vec<String>>,
     /// Those of them that are on an expression, or have some rows only.
     pub computed: BTreeSet<String>,
     pub excluded: bool,
@@ -379,14 +379,15 @@ fn change_table(
             }
             statements.push(format!("ALTER TABLE {place} DROP COLUMN {}", column.name));
             table.rows.values_mut().for_each(|row| drop(row.remove(at - 1)));
-            table.indexes.retain(|_, indexed| *indexed != column.name);
+            table.indexes.retain(|_, indexed| !indexed.contains(&column.name));
         }
         2 => {
             let at = others.choose(random).unwrap();
             let to = format!("c{}", fresh(counter));
             let from = std::mem::replace(&mut table.columns[at].name, to.clone());
             statements.push(format!("ALTER TABLE {place} RENAME COLUMN {from} TO {to}"));
-            table.indexes.values_mut().filter(|indexed| **indexed == from).for_each(|indexed| *indexed = to.clone());
+            let indexed = table.indexes.values_mut().flatten();
+            indexed.filter(|indexed| **indexed == from).for_each(|indexed| indexed.clone_from(&to));
         }
         3 => {
             let to = format!("t{}", fresh(counter));
@@ -397,7 +398,12 @@ fn change_table(
         }
         4 | 5 if table.indexes.len() < 3 => {
             let index = format!("i{}", fresh(counter));
-            let column = table.columns[others.choose(random).unwrap()].name.clone();
+            let column = table.columns[others.clone().choose(random).unwrap()].name.clone();
+            let stored: Vec<String> = match random.random_range(0..3) {
+                0 => vec![table.columns[others.choose(random).unwrap()].name.clone()],
+                _ => Vec::new(),
+            };
+            let storing = stored.iter().map(|column| format!(" STORING ({column})")).collect::<String>();
             let (unique, more) = if random.random() { ("UNIQUE ", ", k") } else { ("", "") };
             let (part, condition) = match random.random_range(0..4) {
                 0 => (format!("({column} IS NULL)"), String::new()),
@@ -407,8 +413,8 @@ fn change_table(
             if part != column || !condition.is_empty() {
                 table.computed.insert(index.clone());
             }
-            statements.push(format!("CREATE {unique}INDEX {index} ON {place} ({part}{more}){condition}"));
-            table.indexes.insert(index, column);
+            statements.push(format!("CREATE {unique}INDEX {index} ON {place} ({part}{more}){storing}{condition}"));
+            table.indexes.insert(index, std::iter::once(column).chain(stored).collect());
         }
         6 => {
             if let Some(index) = table.indexes.keys().choose(random).cloned() {
@@ -425,7 +431,7 @@ fn change_table(
             let at = others.choose(random).unwrap();
             let column = &mut table.columns[at];
             // A column that an expression names keeps its type.
-            let is_named = table.indexes.iter().any(|(name, of)| *of == column.name && table.computed.contains(name));
+            let is_named = table.indexes.iter().any(|(name, of)| of[0] == column.name && table.computed.contains(name));
             if let false = is_named
                 && let Kind::Int | Kind::Decimal | Kind::Text | Kind::Enum(_) = column.kind
             {

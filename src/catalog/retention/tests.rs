@@ -110,8 +110,7 @@ impl Model {
         let database = *self.databases.choose(&mut self.random).unwrap();
         let catalog = self.catalog().await;
         let schema = catalog.lookup(Some(database), None, PUBLIC_SCHEMA).await.unwrap().unwrap().id();
-        let primary =
-            Index { name: "p".into(), space, unique: true, columns: Vec::new(), predicate: None, comment: None };
+        let primary = Index::new("p", space, true, Vec::new());
         let identity = Identity::new(id, format!("t{}", id.0), "root");
         let mut table = TableDescriptor::new(identity, database, schema, primary);
         table.exclude_data_from_backup = self.random.random_bool(0.2);

@@ -9,10 +9,13 @@ use super::super::cursor::is_word;
 use super::super::places::Places;
 use super::super::render::{Render, Secrets, quote_literal, sql_text};
 use super::super::text::HIDDEN_LITERAL;
-use super::{Ordinary, Overriding, conflict_target, like};
+use super::{Ordinary, Overriding, conflict_target, like, storing};
 
 /// How a conflict target begins that was made a name.
 const NAMED_TARGET: &str = "ON CONFLICT ON CONSTRAINT \"(";
+
+/// How an `INCLUDE` begins that was made a comment.
+const INCLUDE_CLAUSE: &str = "COMMENT '\u{1}";
 
 /// How a `LIKE` begins that was made a column.
 const LIKE_CLAUSE: &str = "\"\u{1}LIKE ";
@@ -27,7 +30,8 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
         && statement.shows.is_empty()
         && statement.indexes.is_empty()
         && !text.contains(NAMED_TARGET)
-        && !text.contains(LIKE_CLAUSE);
+        && !text.contains(LIKE_CLAUSE)
+        && !text.contains(INCLUDE_CLAUSE);
     if !may_have_secrets && is_one_line && as_it_was {
         return text;
     }
@@ -81,6 +85,12 @@ pub fn respell(statement: &Ordinary, secrets: Secrets) -> String {
                 if let Some(show) = statement.shows.iter().find(|show| show.placeholder == word.value) {
                     edits.push((range.clone(), format!("[{}]", show.statement.rendered(secrets))));
                 }
+            }
+            Token::SingleQuotedString(comment)
+                if is_after(&tokens, index, &["COMMENT"]) && storing::spelled(comment).is_some() =>
+            {
+                let start = tokens[index - 1].0.start;
+                edits.push((start..range.end, storing::spelled(comment).unwrap_or_default()));
             }
             _ if has_secrets && is_secret(&tokens, index) => edits.push((range.clone(), HIDDEN_LITERAL.into())),
             Token::SingleQuotedString(_) if text[range.clone()].contains(['\n', '\r']) => {

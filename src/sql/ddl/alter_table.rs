@@ -17,13 +17,13 @@ use super::super::query::mentions;
 use super::alter_column::alter_column;
 use super::build::{self, Computed, contains_null};
 use super::create_table::{
-    add_check, add_column, add_foreign_key, add_row_id, add_unique, keys_of, make_primary, refuse_deferrable,
+    add_check, add_column, add_foreign_key, add_row_id, add_unique, make_primary, refuse_deferrable,
     refuse_unsupported_unique,
 };
 use super::default::is_volatile;
 use super::drop::drop_from_defaults;
 use super::serial::owned_sequences;
-use super::{ROW_ID_DEFAULT, enumeration, free_name, generated, locked_table, named_column, owner, parameter};
+use super::{ROW_ID_DEFAULT, enumeration, generated, locked_table, named_column, owner, parameter};
 use crate::catalog::row::RowWriter;
 use crate::catalog::{
     Check, ColumnId, ColumnType, Datum, Descriptor, ForeignKey, IndexColumn, TableDescriptor, decode_row,
@@ -222,13 +222,12 @@ async fn add_constraint(context: &Context, mut table: TableDescriptor, constrain
             }
             table.columns.retain(|column| !column.hidden || column.generated.is_some());
             table.primary.name = String::new();
-            let name = key.name.as_ref().map_or_else(|| free_name(&table, &[], "pkey"), folded);
-            make_primary(context, &mut table, name, &keys_of(&key.columns)?).await?;
+            make_primary(context, &mut table, key).await?;
             build::rebuild(context, &old, &mut table, &[]).await?;
         }
         TableConstraint::Unique(unique) => {
             refuse_unsupported_unique(unique)?;
-            add_unique(context, &mut table, unique.name.as_ref().map(folded), &keys_of(&unique.columns)?).await?;
+            add_unique(context, &mut table, unique).await?;
             build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;
         }
         TableConstraint::Check(check) => {
@@ -354,7 +353,7 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
         key.referenced_table == table.identity.id && key.referenced_columns.contains(&id) && !key.columns.contains(&id)
     };
     let in_key = table.foreign_keys.iter().any(referred_to);
-    for index in table.indexes.iter().filter(|index| index.columns.iter().any(|part| part.column == id)) {
+    for index in table.indexes.iter().filter(|index| index.all_columns().any(|column| column == id)) {
         super::drop::refuse_needed_index(context, table, index).await?;
     }
     if in_key {

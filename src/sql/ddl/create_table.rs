@@ -3,8 +3,8 @@ use std::sync::Arc;
 use sqlparser::ast::{
     CheckConstraint, ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateTable,
     DeferrableInitial, Expr, ForeignKeyConstraint, GeneratedAs, GeneratedExpressionMode, IndexColumn as SqlIndexColumn,
-    NullsDistinctOption, ObjectName, OnCommit as SqlOnCommit, ReferentialAction as SqlAction, SequenceOptions,
-    TableConstraint, UniqueConstraint,
+    IndexOption, NullsDistinctOption, ObjectName, OnCommit as SqlOnCommit, PrimaryKeyConstraint,
+    ReferentialAction as SqlAction, SequenceOptions, TableConstraint, UniqueConstraint,
 };
 
 use super::super::context::Context;
@@ -13,15 +13,15 @@ use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::super::temporary;
 use super::{
-    Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, like, named_column, new_index,
-    parameter, refuse_taken, serial, stored,
+    IndexParts, Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, like, named_column,
+    new_index, parameter, refuse_taken, serial, stored,
 };
 use crate::catalog::{
     Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, OnCommit,
     ReferentialAction, TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
-use crate::parser::{InlineIndex, LikeClause, sql_text};
+use crate::parser::{InlineIndex, LikeClause, sql_text, stored_columns};
 
 /// `CREATE TABLE`
 pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
@@ -39,14 +39,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         };
     }
     let id = DescriptorId(context.engine().store().create_space().await?.0);
-    let no_index = Index {
-        name: String::new(),
-        space: SpaceId(0),
-        unique: true,
-        columns: Vec::new(),
-        predicate: None,
-        comment: None,
-    };
+    let no_index = Index::new("", SpaceId(0), true, Vec::new());
     let identity = Identity::new(id, name, &context.session().user);
     let mut table = TableDescriptor::new(identity, database, schema, no_index);
     table.on_commit = on_commit;
@@ -63,20 +56,16 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
     set_primary_key(context, &mut table, &constraints).await?;
     for constraint in &constraints {
         if let TableConstraint::Unique(unique) = constraint {
-            let keys = keys_of(&unique.columns)?;
             refuse_unsupported_unique(unique)?;
-            add_unique(context, &mut table, unique.name.as_ref().map(|name| name.value.clone()), &keys).await?;
+            add_unique(context, &mut table, unique).await?;
         }
     }
     for index in indexes {
-        if !index.storing.is_empty() {
-            return Err(Error::unsupported("STORING or INCLUDE in an index"));
-        }
-        let names: Vec<&str> = index.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let parts = IndexParts { keys: index.columns.clone(), stored: index.storing.clone() };
         let suffix = if index.unique { "key" } else { "idx" };
-        let name = index.name.clone().unwrap_or_else(|| free_name(&table, &names, suffix));
+        let name = index.name.clone().unwrap_or_else(|| free_name(&table, &parts.names(), suffix));
         refuse_taken(&table, &name)?;
-        let index = new_index(context, &table, name, index.unique, &index.columns).await?;
+        let index = new_index(context, &table, name, index.unique, &parts).await?;
         table.indexes.push(index);
     }
     for constraint in &constraints {
@@ -227,19 +216,20 @@ async fn set_primary_key(
     }
     let Some(key) = first else { return add_row_id(context, table).await };
     refuse_deferrable(key.characteristics.as_ref())?;
-    let name = key.name.as_ref().map_or_else(|| free_name(table, &[], "pkey"), |name| name.value.clone());
-    make_primary(context, table, name, &keys_of(&key.columns)?).await
+    make_primary(context, table, key).await
 }
 
 /// Makes columns the primary key, over a new space.
-pub async fn make_primary(context: &Context, table: &mut TableDescriptor, name: String, keys: &[Key]) -> Result<()> {
-    for (column, _) in keys {
+pub async fn make_primary(context: &Context, table: &mut TableDescriptor, key: &PrimaryKeyConstraint) -> Result<()> {
+    let parts = parts_of(&key.columns, &key.index_options)?;
+    let name = key.name.as_ref().map_or_else(|| free_name(table, &[], "pkey"), folded);
+    for (column, _) in &parts.keys {
         let id = named_column(table, column)?;
         if let Some(column) = table.columns.iter_mut().find(|column| column.id == id) {
             column.nullable = false;
         }
     }
-    table.primary = new_index(context, table, name, true, keys).await?;
+    table.primary = new_index(context, table, name, true, &parts).await?;
     Ok(())
 }
 
@@ -258,8 +248,15 @@ pub async fn add_row_id(context: &Context, table: &mut TableDescriptor) -> Resul
     table.next_column += 1;
     table.columns.push(column);
     let name = free_name(table, &[], "pkey");
-    table.primary = new_index(context, table, name, true, &[(ROW_ID.into(), false)]).await?;
+    let parts = IndexParts { keys: vec![(ROW_ID.into(), false)], stored: Vec::new() };
+    table.primary = new_index(context, table, name, true, &parts).await?;
     Ok(())
+}
+
+/// The columns of a constraint's index.
+fn parts_of(columns: &[SqlIndexColumn], options: &[IndexOption]) -> Result<IndexParts> {
+    let stored = stored_columns(options).ok_or_else(|| Error::unsupported("an option of the index of a constraint"))?;
+    Ok(IndexParts { keys: keys_of(columns)?, stored })
 }
 
 /// The columns of an index or key, which must be plain columns.
@@ -339,16 +336,11 @@ pub fn refuse_unsupported_unique(unique: &UniqueConstraint) -> Result<()> {
 }
 
 /// Adds a unique index over a new space; its entries are the caller's to build.
-pub async fn add_unique(
-    context: &Context,
-    table: &mut TableDescriptor,
-    name: Option<String>,
-    keys: &[Key],
-) -> Result<()> {
-    let names: Vec<&str> = keys.iter().map(|(name, _)| name.as_str()).collect();
-    let name = name.unwrap_or_else(|| free_name(table, &names, "key"));
+pub async fn add_unique(context: &Context, table: &mut TableDescriptor, unique: &UniqueConstraint) -> Result<()> {
+    let parts = parts_of(&unique.columns, &unique.index_options)?;
+    let name = unique.name.as_ref().map_or_else(|| free_name(table, &parts.names(), "key"), folded);
     refuse_taken(table, &name)?;
-    let index = new_index(context, table, name, true, keys).await?;
+    let index = new_index(context, table, name, true, &parts).await?;
     table.indexes.push(index);
     Ok(())
 }
@@ -363,8 +355,8 @@ pub async fn add_check(context: &Context, table: &mut TableDescriptor, check: &C
         return Err(Error::new(code::DATATYPE_MISMATCH, "the condition of a CHECK must be boolean"));
     }
     let named = columns_named(&condition);
-    let of_one: Vec<&str> = if named.len() == 1 { named.iter().map(String::as_str).collect() } else { Vec::new() };
-    let name = check.name.as_ref().map_or_else(|| free_name(table, &of_one, "check"), |name| name.value.clone());
+    let of_one: Vec<String> = if named.len() == 1 { named.into_iter().collect() } else { Vec::new() };
+    let name = check.name.as_ref().map_or_else(|| free_name(table, &of_one, "check"), folded);
     refuse_taken(table, &name)?;
     table.checks.push(Check { name, condition });
     Ok(())
@@ -412,8 +404,8 @@ pub async fn add_foreign_key(context: &Context, table: &mut TableDescriptor, key
         refuse_incomparable(&super::column_type(table, *from), &super::column_type(&other, *to))?;
     }
     let name = match &key.name {
-        Some(name) => name.value.clone(),
-        None => free_name(table, &names.iter().map(String::as_str).collect::<Vec<_>>(), "fkey"),
+        Some(name) => folded(name),
+        None => free_name(table, &names, "fkey"),
     };
     refuse_taken(table, &name)?;
     let (on_delete, on_update) = (action(key.on_delete.as_ref()), action(key.on_update.as_ref()));

@@ -6,7 +6,7 @@ use super::super::names::{folded, name_parts};
 use super::alter_table::rename_in_table;
 use super::create_table::keys_of;
 use super::generated::{self, Purpose};
-use super::{Outcome, build, free_name, is_taken, locked_table, new_index};
+use super::{IndexParts, Outcome, build, free_name, is_taken, locked_table, new_index, unlike_each_other};
 use crate::catalog::{Descriptor, Index, TableDescriptor};
 use crate::kv::LockMode;
 
@@ -67,7 +67,6 @@ fn part_name(expression: &Expr) -> String {
 /// `CREATE INDEX`
 pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> {
     let refused = [
-        (!create.include.is_empty(), "STORING or INCLUDE in an index"),
         (create.nulls_distinct == Some(false), "NULLS NOT DISTINCT"),
         (create.using.as_ref().is_some_and(|using| *using != IndexType::BTree), "an index type other than btree"),
     ];
@@ -78,8 +77,8 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
     let name = match &create.name {
         Some(name) => name_parts(name)?.pop().unwrap_or_default(),
         None => {
-            let names: Vec<String> = create.columns.iter().map(|column| part_name(&column.column.expr)).collect();
-            free_name(&table, &names.iter().map(String::as_str).collect::<Vec<_>>(), "idx")
+            let names = create.columns.iter().map(|column| part_name(&column.column.expr));
+            free_name(&table, &unlike_each_other(names.chain(create.include.iter().map(folded))), "idx")
         }
     };
     if is_taken(&table, &name) {
@@ -106,7 +105,8 @@ pub async fn create(context: &Context, create: &CreateIndex) -> Result<Outcome> 
         Some(predicate) => Some(generated::hidden(context, &mut table, predicate, Purpose::Predicate).await?),
         None => None,
     };
-    let index = new_index(context, &table, name, create.unique, &keys_of(&columns)?).await?;
+    let parts = IndexParts { keys: keys_of(&columns)?, stored: create.include.iter().map(folded).collect() };
+    let index = new_index(context, &table, name, create.unique, &parts).await?;
     table.indexes.push(Index { predicate, ..index });
     if table.columns.len() == old.columns.len() {
         build::build_indexes(context, &table, &[table.indexes.len() - 1]).await?;

@@ -1,15 +1,17 @@
 //! `LIKE` in `CREATE TABLE`: columns as another table or view has them, and what else is asked for.
 
 use sqlparser::ast::{
-    CreateIndex, Expr, Ident, SequenceOptions, Statement as Ast, TableConstraint, Value, ValueWithSpan,
+    CreateIndex, Expr, Ident, PrimaryKeyConstraint, SequenceOptions, Statement as Ast, TableConstraint,
+    UniqueConstraint, Value, ValueWithSpan,
 };
 
 use super::super::context::Context;
+use super::super::create_statement::{stored_names, storing};
 use super::super::error::{Error, Result, code};
 use super::super::query::expression;
 use super::{default, index, serial};
 use crate::catalog::{Column, ColumnId, Descriptor, Index, TableDescriptor};
-use crate::parser::{LikeClause, quote_ident_in_sql, quote_name, sql_text};
+use crate::parser::{LikeClause, as_index_option, quote_ident_in_sql, quote_name, sql_text};
 
 /// Adds the columns of a clause; its keys and checks join the table's, and indexes are to be made when the table is there.
 pub async fn copy(
@@ -66,19 +68,20 @@ pub async fn copy(
     }
     if clause.includes("INDEXES") {
         if source.columns.iter().any(|column| !column.hidden && source.in_primary_key(column.id)) {
-            constraints.push(constraint(&format!("PRIMARY KEY ({})", parts(&source, &source.primary)))?);
+            constraints.push(key_of(&source, &source.primary, "PRIMARY KEY")?);
         }
         for index in &source.indexes {
             let is_plain =
                 index.columns.iter().all(|part| source.column(part.column).is_some_and(|column| !column.hidden));
             if index.unique && is_plain && index.predicate.is_none() {
-                constraints.push(constraint(&format!("UNIQUE ({})", parts(&source, index)))?);
+                constraints.push(key_of(&source, index, "UNIQUE")?);
                 continue;
             }
             let unique = if index.unique { "UNIQUE " } else { "" };
             let condition = index.predicate.and_then(|id| source.column(id)?.generated.clone());
             let condition = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
-            let sql = format!("CREATE {unique}INDEX ON t ({}){condition}", parts(&source, index));
+            let stored = storing(&source, index, "INCLUDE");
+            let sql = format!("CREATE {unique}INDEX ON t ({}){stored}{condition}", parts(&source, index));
             let Ast::CreateIndex(create) = parse(&sql)? else { return Err(Error::internal("no CREATE INDEX")) };
             indexes.push(create);
         }
@@ -138,6 +141,22 @@ async fn sequence_options(
         }
     }
     Ok(Vec::new())
+}
+
+/// The constraint that has an index for its key.
+fn key_of(table: &TableDescriptor, index: &Index, kind: &str) -> Result<TableConstraint> {
+    let mut key = constraint(&format!("{kind} ({})", parts(table, index)))?;
+    let stored = stored_names(table, index);
+    match &mut key {
+        TableConstraint::Unique(UniqueConstraint { index_options, .. })
+        | TableConstraint::PrimaryKey(PrimaryKeyConstraint { index_options, .. })
+            if !stored.is_empty() =>
+        {
+            index_options.push(as_index_option(&stored));
+        }
+        _ => {}
+    }
+    Ok(key)
 }
 
 fn constraint(sql: &str) -> Result<TableConstraint> {

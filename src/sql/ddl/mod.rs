@@ -189,6 +189,32 @@ fn refuse_system(id: crate::catalog::DescriptorId) -> Result<()> {
 type Key = (String, bool);
 
 /// The columns of a new index.
+/// The columns of an index that is to be made.
+struct IndexParts {
+    /// Those it is sorted by.
+    keys: Vec<Key>,
+    /// Others that its entries are to have.
+    stored: Vec<String>,
+}
+
+impl IndexParts {
+    /// Their names, for one that is made up for the index; those that come again have a number.
+    fn names(&self) -> Vec<String> {
+        unlike_each_other(self.keys.iter().map(|(name, _)| name).chain(&self.stored).cloned())
+    }
+}
+
+/// Names with numbers after those that come again.
+fn unlike_each_other(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut unlike: Vec<String> = Vec::new();
+    for name in names {
+        let numbered = (1..).map(|number| format!("{name}{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !unlike.contains(name));
+        unlike.extend(free);
+    }
+    unlike
+}
+
 fn index_columns(table: &TableDescriptor, keys: &[Key]) -> Result<Vec<IndexColumn>> {
     let mut columns: Vec<IndexColumn> = Vec::new();
     for (name, descending) in keys {
@@ -219,9 +245,9 @@ fn named_column(table: &TableDescriptor, name: &str) -> Result<ColumnId> {
 }
 
 /// A name made of the table's, the columns' and a suffix that nothing else in the table has.
-fn free_name(table: &TableDescriptor, columns: &[&str], suffix: &str) -> String {
+fn free_name(table: &TableDescriptor, columns: &[String], suffix: &str) -> String {
     let parts: Vec<&str> =
-        [table.identity.name.as_str()].into_iter().chain(columns.iter().copied()).chain([suffix]).collect();
+        [table.identity.name.as_str()].into_iter().chain(columns.iter().map(String::as_str)).chain([suffix]).collect();
     let base = parts.join("_");
     let mut name = base.clone();
     let mut number = 0;
@@ -253,10 +279,11 @@ async fn new_index(
     table: &TableDescriptor,
     name: String,
     unique: bool,
-    keys: &[Key],
+    parts: &IndexParts,
 ) -> Result<Index> {
-    let columns = index_columns(table, keys)?;
+    let columns = index_columns(table, &parts.keys)?;
+    let stored = parts.stored.iter().map(|name| named_column(table, name)).collect::<Result<_>>()?;
     let space = context.engine().store().create_space().await?;
     context.fresh_spaces().add(space);
-    Ok(Index { name, space, unique, columns, predicate: None, comment: None })
+    Ok(Index { stored, ..Index::new(name, space, unique, columns) })
 }

@@ -9,14 +9,14 @@ use futures::TryStreamExt;
 use super::super::context::Context;
 use super::super::deferred::{KeyId, Suspect};
 use super::super::error::{Error, Result, code};
-use super::super::query::{expression, primary_key_of_entry};
+use super::super::query::expression;
 use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::Row;
 use super::writer::TableWriter;
 use crate::catalog::{
     self, Column, ColumnId, Datum, Descriptor, DescriptorId, ForeignKey, Index, ReferentialAction, TableDescriptor,
-    decode_row, key,
+    decode_row, key, primary_key_of_entry,
 };
 use crate::kv::{Direction, Span};
 
@@ -390,8 +390,8 @@ async fn rows_with(context: &Context, table: &TableDescriptor, columns: &[Column
                     let key = primary_key_of_entry(table, index, entry.key, value)?;
                     let missing =
                         || catalog::Error::corrupt(format!("index {} points to a row that is not there", index.name));
-                    let (value, _) = txn.get(primary, &key).await?.ok_or_else(missing)?;
-                    decode_row(table, &key, &value)?
+                    let (value, _) = txn.get(primary, key).await?.ok_or_else(missing)?;
+                    decode_row(table, key, &value)?
                 }
                 _ => decode_row(table, entry.key, value)?,
             };

@@ -14,7 +14,8 @@ use super::Row;
 use super::bulk::BulkSorter;
 use super::foreign::ForeignKeys;
 use crate::catalog::{
-    self, Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, index_entry, push_index_key,
+    self, Column, ColumnType, Datum, Index, TableDescriptor, decode_row, encode_row, index_entry, primary_key_of_entry,
+    push_index_key,
 };
 use crate::kv::LockMode;
 
@@ -187,8 +188,9 @@ impl TableWriter {
             return Ok(Some(decode_row(&self.table, &place, &found)?));
         }
         let missing = || catalog::Error::corrupt(format!("index {} points to a row that is not there", index.name));
-        let (value, _) = txn.get(primary, &found).await?.ok_or_else(missing)?;
-        Ok(Some(decode_row(&self.table, &found, &value)?))
+        let key = primary_key_of_entry(&self.table, index, &place, &found)?;
+        let (value, _) = txn.get(primary, key).await?.ok_or_else(missing)?;
+        Ok(Some(decode_row(&self.table, key, &value)?))
     }
 
     /// The key of a row in a unique index; `None` if it has a NULL there, which is like no other.
@@ -284,16 +286,17 @@ impl TableWriter {
         let (key, value) = encode_row(&self.table, new)?;
         txn.put(self.table.primary.space, &key, value.into())?;
         for index in &self.table.indexes {
-            let old_entry = index_entry(&self.table, index, old, &key)?.map(|(entry, _)| entry);
+            let old_entry = index_entry(&self.table, index, old, &key)?;
             let new_entry = index_entry(&self.table, index, new, &key)?;
-            if old_entry.as_ref() == new_entry.as_ref().map(|(entry, _)| entry) {
+            if old_entry == new_entry {
                 continue;
             }
-            if let Some(entry) = old_entry {
+            let stays = matches!((&old_entry, &new_entry), (Some((old, _)), Some((new, _))) if old == new);
+            if let Some((entry, _)) = old_entry.filter(|_| !stays) {
                 txn.delete(index.space, &entry)?;
             }
             if let Some((entry, pointer)) = new_entry {
-                if index.unique && txn.get(index.space, &entry).await?.is_some() {
+                if !stays && index.unique && txn.get(index.space, &entry).await?.is_some() {
                     return Err(duplicate_key(&self.table, index, new));
                 }
                 txn.put(index.space, &entry, pointer.into())?;

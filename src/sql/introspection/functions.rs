@@ -315,8 +315,9 @@ fn index_definition(objects: &Objects, args: &[Datum<'_>]) -> Result<Datum<'stat
     match args.get(1).and_then(number) {
         None | Some(0) => Ok(written::index(objects, table, index).into()),
         Some(at) => {
-            let part = usize::try_from(at - 1).ok().and_then(|at| index.columns.get(at));
-            Ok(part.map(|part| objects.written_sql(&index_part(table, part.column))).unwrap_or_default().into())
+            let mut parts = index.columns.iter().map(|part| &part.column).chain(&index.stored);
+            let part = usize::try_from(at - 1).ok().and_then(|at| parts.nth(at));
+            Ok(part.map(|part| objects.written_sql(&index_part(table, *part))).unwrap_or_default().into())
         }
     }
 }

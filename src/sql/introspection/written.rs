@@ -2,7 +2,7 @@
 
 use postgres_types::{Kind, Type};
 
-use super::super::create_statement::{action, checked, index_condition, index_part};
+use super::super::create_statement::{action, checked, index_condition, index_part, storing};
 use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
 use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
@@ -84,8 +84,9 @@ pub fn index(objects: &Objects, table: &TableDescriptor, index: &Index) -> Strin
     let condition = index_condition(table, index).map_or(String::new(), |condition| format!(" WHERE ({condition})"));
     let condition = objects.written_sql(&condition);
     format!(
-        "CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({}){condition}",
-        objects.written_sql(&columns)
+        "CREATE {unique}INDEX {name} ON {schema}.{table_name} USING btree ({}){}{condition}",
+        objects.written_sql(&columns),
+        storing(table, index, "INCLUDE")
     )
 }
 
@@ -97,8 +98,8 @@ pub fn constraint(objects: &Objects, table: &TableDescriptor, rule: Rule<'_>) ->
     };
     let of_index = |index: &Index| names(table, &mut index.columns.iter().map(|part| part.column));
     match rule {
-        Rule::Primary(index) => format!("PRIMARY KEY ({})", of_index(index)),
-        Rule::Unique(index) => format!("UNIQUE ({})", of_index(index)),
+        Rule::Primary(index) => format!("PRIMARY KEY ({}){}", of_index(index), storing(table, index, "INCLUDE")),
+        Rule::Unique(index) => format!("UNIQUE ({}){}", of_index(index), storing(table, index, "INCLUDE")),
         Rule::Check(check) => format!("CHECK ({})", objects.written_sql(&check.condition)),
         Rule::Foreign(key) => {
             let columns = names(table, &mut key.columns.iter().copied());

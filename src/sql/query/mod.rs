@@ -68,7 +68,6 @@ pub use origin::Origin;
 pub use parameters::{bind, parameter_hints, placeholder};
 pub use provider::Planner;
 pub use rewrite::{has_subquery, mentions, rewrite};
-pub use scan::primary_key_of_entry;
 pub use spans::point_keys;
 pub use table::StoreTable;
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -19,7 +18,7 @@ use super::super::error::{Error, Result};
 use super::spans::Access;
 use crate::catalog::key::KeyReader;
 use crate::catalog::row::RowReader;
-use crate::catalog::{self, ColumnId, ColumnType, Datum, Index, TableDescriptor};
+use crate::catalog::{self, ColumnId, ColumnType, Datum, Index, IndexEntry, TableDescriptor, primary_key_of_entry};
 use crate::kv::{Batch, Direction, Txn};
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -61,7 +60,7 @@ impl StoreScan {
         let stored = spans.flat_map(move |span| {
             let entries = scan.txn.scan(span, Direction::Forward, scan.limit).map_err(Error::from);
             match &scan.access {
-                Access::Primary(_) => entries.boxed(),
+                Access::Primary(_) | Access::Entries(..) => entries.boxed(),
                 Access::Secondary(index, _) => {
                     let (table, txn, index) = (scan.table.clone(), scan.txn.clone(), index.clone());
                     entries.and_then(move |batch| fetch_rows(table.clone(), txn.clone(), index.clone(), batch)).boxed()
@@ -69,7 +68,10 @@ impl StoreScan {
             }
         });
         let scan = self.clone();
-        stored.map(move |batch| RowDecoder::new(&scan.table, &scan.positions)?.decode(&batch?, &scan.schema))
+        stored.map(move |batch| {
+            let decoder = RowDecoder::new(&scan.table, scan.access.entries_of(), &scan.positions)?;
+            decoder.decode(&batch?, &scan.schema)
+        })
     }
 }
 
@@ -79,32 +81,18 @@ async fn fetch_rows(table: Arc<TableDescriptor>, txn: Arc<dyn Txn>, index: Index
     for entry in entries.iter() {
         let Some(value) = entry.value else { continue };
         let primary_key = primary_key_of_entry(&table, &index, entry.key, value)?;
-        let row = txn.get(table.primary.space, &primary_key).await?;
+        let row = txn.get(table.primary.space, primary_key).await?;
         let missing = || catalog::Error::corrupt(format!("index {} points to a row that is not there", index.name));
         let (row, _) = row.ok_or_else(missing)?;
-        rows.push(&primary_key, Some(&row), entry.time);
+        rows.push(primary_key, Some(&row), entry.time);
     }
     Ok(rows)
 }
 
-/// The primary key an index entry points to: in its value, or else at the end of its key.
-pub fn primary_key_of_entry(table: &TableDescriptor, index: &Index, key: &[u8], value: &[u8]) -> Result<Bytes> {
-    if !value.is_empty() {
-        return Ok(Bytes::copy_from_slice(value));
-    }
-    let mut reader = KeyReader::new(key);
-    for part in &index.columns {
-        let column = table
-            .column(part.column)
-            .ok_or_else(|| catalog::Error::corrupt("an index has a column its table lacks"))?;
-        reader.next(&column.column_type, part.descending)?;
-    }
-    Ok(Bytes::copy_from_slice(reader.rest()))
-}
-
-/// Decodes stored rows into columns.
+/// Decodes stored rows, or entries of an index that has all that is wanted of them, into columns.
 pub struct RowDecoder<'a> {
     table: &'a TableDescriptor,
+    entries_of: Option<&'a Index>,
     types: Vec<ColumnType>,
     /// For each column id, which output column it goes to.
     slots: Vec<Option<usize>>,
@@ -115,7 +103,11 @@ pub struct RowDecoder<'a> {
 
 impl<'a> RowDecoder<'a> {
     /// A decoder for the columns at `positions`.
-    pub fn new(table: &'a TableDescriptor, positions: &[usize]) -> Result<RowDecoder<'a>> {
+    pub fn new(
+        table: &'a TableDescriptor,
+        entries_of: Option<&'a Index>,
+        positions: &[usize],
+    ) -> Result<RowDecoder<'a>> {
         let mut slots = vec![None; table.next_column as usize + 1];
         let mut missing = Vec::with_capacity(positions.len());
         for (slot, &position) in positions.iter().enumerate() {
@@ -128,7 +120,7 @@ impl<'a> RowDecoder<'a> {
         let in_key = |&position: &usize| table.in_primary_key(table.columns[position].id);
         let types = positions.iter().map(|&position| table.columns[position].column_type.clone()).collect();
         let (reads_key, reads_value) = (positions.iter().any(in_key), !positions.iter().all(in_key));
-        Ok(RowDecoder { table, types, slots, missing, reads_key, reads_value })
+        Ok(RowDecoder { table, entries_of, types, slots, missing, reads_key, reads_value })
     }
 
     fn slot(&self, column: ColumnId) -> Option<usize> {
@@ -144,8 +136,19 @@ impl<'a> RowDecoder<'a> {
             let Some(value) = entry.value else { continue };
             row.clear();
             row.extend(self.missing.iter().cloned());
+            let (primary_key, value) = match self.entries_of {
+                None => (entry.key, Some(value)),
+                Some(index) => {
+                    let found = IndexEntry::read(self.table, index, entry.key, value, |column, datum| {
+                        if let Some(slot) = self.slot(column) {
+                            row[slot] = datum;
+                        }
+                    })?;
+                    (found.primary_key, found.stored)
+                }
+            };
             if self.reads_key {
-                let mut reader = KeyReader::new(entry.key);
+                let mut reader = KeyReader::new(primary_key);
                 for part in &self.table.primary.columns {
                     let column = self
                         .table
@@ -157,7 +160,7 @@ impl<'a> RowDecoder<'a> {
                     }
                 }
             }
-            if self.reads_value {
+            if let Some(value) = value.filter(|_| self.reads_value) {
                 let mut reader = RowReader::new(value)?;
                 while let Some((column, datum)) = reader.next_column()? {
                     if let Some(slot) = self.slot(column) {
@@ -191,6 +194,9 @@ impl DisplayAs for StoreScan {
             Access::Primary(spans) => write!(f, "StoreScan: {name}, primary key, {} spans", spans.len()),
             Access::Secondary(index, spans) => {
                 write!(f, "StoreScan: {name}, index {}, {} spans", index.name, spans.len())
+            }
+            Access::Entries(index, spans) => {
+                write!(f, "StoreScan: {name}, index {} only, {} spans", index.name, spans.len())
             }
         }
     }

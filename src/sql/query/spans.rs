@@ -27,14 +27,21 @@ pub enum Access {
     Primary(Vec<Span>),
     /// Through a secondary index, then row by row.
     Secondary(Index, Vec<Span>),
+    /// Through a secondary index alone, whose entries have all that is wanted.
+    Entries(Index, Vec<Span>),
 }
 
 impl Access {
     /// The spans of the index.
     pub fn spans(&self) -> &[Span] {
         match self {
-            Access::Primary(spans) | Access::Secondary(_, spans) => spans,
+            Access::Primary(spans) | Access::Secondary(_, spans) | Access::Entries(_, spans) => spans,
         }
+    }
+
+    /// The index whose entries take the place of the rows.
+    pub fn entries_of(&self) -> Option<&Index> {
+        if let Access::Entries(index, _) = self { Some(index) } else { None }
     }
 }
 
@@ -97,8 +104,8 @@ pub fn constrains_index(indexed: &Indexed<'_>, filter: &Expr) -> bool {
     constrains || is_condition()
 }
 
-/// The cheapest way to the rows that can pass the filters.
-pub fn choose(indexed: &Indexed<'_>, filters: &[Expr]) -> Access {
+/// The cheapest way to these columns, by position, of the rows that can pass the filters.
+pub fn choose(indexed: &Indexed<'_>, filters: &[Expr], wanted: &[usize]) -> Access {
     let table = indexed.table;
     let primary = index_spans(indexed, &table.primary, filters);
     if let Some((spans, _)) = &primary
@@ -110,10 +117,13 @@ pub fn choose(indexed: &Indexed<'_>, filters: &[Expr]) -> Access {
     let complete = table.indexes.iter().filter(|index| indexed.has_all(index, filters));
     let usable = complete.filter_map(|index| {
         let (spans, equal_columns) = index_spans(indexed, index, filters)?;
-        (equal_columns > 0).then_some((equal_columns, index, spans))
+        let has_all = wanted.iter().all(|&position| index.has(table, table.columns[position].id));
+        let is_useful = equal_columns > 0 || (has_all && is_constrained(indexed, index, filters));
+        is_useful.then_some((equal_columns, has_all, index, spans))
     });
-    match usable.max_by_key(|(equal_columns, ..)| *equal_columns) {
-        Some((_, index, spans)) => Access::Secondary(index.clone(), spans),
+    match usable.max_by_key(|(equal_columns, has_all, ..)| (*equal_columns, *has_all)) {
+        Some((_, true, index, spans)) => Access::Entries(index.clone(), spans),
+        Some((_, false, index, spans)) => Access::Secondary(index.clone(), spans),
         None => Access::Primary(primary.map_or_else(|| vec![Span::all(table.primary.space)], |(spans, _)| spans)),
     }
 }

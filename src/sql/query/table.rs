@@ -113,8 +113,8 @@ impl TableProvider for StoreTable {
             None => (0..self.positions.len()).collect(),
         };
         let schema = Arc::new(self.schema.project(&projected)?);
-        let positions = projected.iter().map(|&index| self.positions[index]).collect();
-        let access: Access = spans::choose(&self.indexed(), filters);
+        let positions: Vec<usize> = projected.iter().map(|&index| self.positions[index]).collect();
+        let access: Access = spans::choose(&self.indexed(), filters, &positions);
         // A filter that is applied after the scan may drop rows, so a limit holds only without one.
         let limit = if filters.is_empty() { limit } else { None };
         Ok(Arc::new(StoreScan::new(self.table.clone(), self.txn.clone(), positions, schema, access, limit)))

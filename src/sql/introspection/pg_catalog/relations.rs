@@ -143,7 +143,7 @@ pub fn pg_class(objects: &Objects, rows: &mut Rows) {
                 ("relfilenode", index_oid(index).into()),
                 ("relpersistence", objects.persistence(table.schema).into()),
                 ("relkind", "i".into()),
-                ("relnatts", (index.columns.len() as i64).into()),
+                ("relnatts", ((index.columns.len() + index.stored.len()) as i64).into()),
                 ("relispopulated", Datum::Bool(true)),
                 ("relreplident", "n".into()),
             ]);
@@ -210,8 +210,9 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                     ]);
                 }
                 for index in shown_indexes(table) {
-                    for (at, part) in index.columns.iter().enumerate() {
-                        let Some(column) = table.column(part.column) else { continue };
+                    let parts = index.columns.iter().map(|part| part.column).chain(index.stored.iter().copied());
+                    for (at, id) in parts.enumerate() {
+                        let Some(column) = table.column(id) else { continue };
                         let own = [
                             ("attrelid", index_oid(index).into()),
                             ("attname", name(if column.hidden { "expr" } else { &column.name })),
@@ -269,12 +270,12 @@ pub fn pg_attrdef(objects: &Objects, rows: &mut Rows) {
 }
 
 /// The numbers of an index's columns; 0 stands for an expression.
-fn key_numbers(table: &TableDescriptor, index: &Index) -> Datum<'static> {
+fn key_numbers<'a>(table: &'a TableDescriptor, index: &'a Index) -> impl Iterator<Item = i64> + 'a {
     let number = |id: ColumnId| match table.column(id) {
         Some(Column { hidden: true, generated: Some(_), .. }) => 0,
         _ => attnum(id),
     };
-    numbers(index.columns.iter().map(|part| number(part.column)))
+    index.columns.iter().map(move |part| number(part.column))
 }
 
 pub fn pg_index(objects: &Objects, rows: &mut Rows) {
@@ -290,7 +291,7 @@ pub fn pg_index(objects: &Objects, rows: &mut Rows) {
             rows.push(&[
                 ("indexrelid", index_oid(index).into()),
                 ("indrelid", oid(table.identity.id).into()),
-                ("indnatts", count.into()),
+                ("indnatts", (count + index.stored.len() as i64).into()),
                 ("indnkeyatts", count.into()),
                 ("indisunique", Datum::Bool(index.unique)),
                 ("indisprimary", Datum::Bool(primary == Some(index_oid(index)))),
@@ -298,7 +299,7 @@ pub fn pg_index(objects: &Objects, rows: &mut Rows) {
                 ("indisvalid", Datum::Bool(true)),
                 ("indisready", Datum::Bool(true)),
                 ("indislive", Datum::Bool(true)),
-                ("indkey", key_numbers(table, index)),
+                ("indkey", numbers(key_numbers(table, index).chain(index.stored.iter().map(|id| attnum(*id))))),
                 ("indexprs", index_expressions(table, index).into()),
                 ("indpred", index.predicate.and_then(|id| table.column(id)?.generated.clone()).into()),
                 ("indcollation", numbers(collations)),
@@ -348,7 +349,7 @@ pub fn pg_constraint(objects: &Objects, rows: &mut Rows) {
                     row.extend([
                         ("contype", letter.into()),
                         ("conindid", index_oid(index).into()),
-                        ("conkey", key_numbers(table, index)),
+                        ("conkey", numbers(key_numbers(table, index))),
                         ("confupdtype", " ".into()),
                         ("confdeltype", " ".into()),
                         ("confmatchtype", " ".into()),
