@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 
 use super::key::{self, KeyReader};
 use super::retention;
+use super::role::Role;
 use super::row::{RowReader, RowWriter};
 use super::system::{self, CLUSTER, DESCRIPTOR, NAMESPACE, USERS};
 use super::{
@@ -233,8 +234,7 @@ impl Catalog {
 
     /// Whether somebody may connect under a name: users may, roles may not.
     pub async fn may_log_in(&self, name: &str) -> Result<bool> {
-        let row = USERS.get(&*self.txn, &[name.into()]).await?;
-        Ok(row.is_some_and(|row| row.get(1) != Some(&Datum::Bool(true))))
+        Ok(Role::find(&*self.txn, name).await?.is_some_and(|role| role.can_login))
     }
 }
 
@@ -273,7 +273,7 @@ pub async fn bootstrap(store: &dyn Store) -> Result<()> {
     }
     let now = txn.snapshot().micros();
     for (name, is_role) in [(ROOT_USER, false), (super::ADMIN_ROLE, true)] {
-        USERS.put(&*txn, &[name.into(), Datum::Bool(is_role), now.into()])?;
+        Role::new(name, !is_role, now).write(&*txn)?;
     }
     for name in ["defaultdb", "postgres"] {
         let id = DescriptorId(store.create_space().await?.0);
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn rows_survive_added_and_dropped_columns() {
         let mut table = table_of(&system::USERS.descriptor).unwrap().clone();
-        let row = [Datum::from("root"), Datum::Bool(true), Datum::Int(5)];
+        let row = [Datum::from("root"), Datum::Bool(true), Datum::Int(5), Datum::Null];
         let (key, value) = encode_row(&table, &row).unwrap();
         table.columns.remove(1);
         let mut writer = RowWriter::default();

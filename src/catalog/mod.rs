@@ -19,6 +19,7 @@ mod error;
 pub mod key;
 pub mod protection;
 pub mod retention;
+pub mod role;
 pub mod row;
 pub mod secrets;
 pub mod settings;

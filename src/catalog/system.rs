@@ -49,7 +49,7 @@ system_tables! {
     /// Names to ids. A parent of 0 stands for none.
     NAMESPACE = 4 "namespace" ("parent_id" Int8, "parent_schema_id" Int8, "name" Text, "id" Int8) key 3;
     /// Users.
-    USERS = 5 "users" ("username" Text, "is_role" Bool, "created" TimestampTz) key 1;
+    USERS = 5 "users" ("username" Text, "is_role" Bool, "created" TimestampTz, "attributes" Json) key 1;
     /// Cluster settings that are not at their default.
     SETTINGS = 6 "settings" ("name" Text, "value" Text, "last_updated" TimestampTz) key 1;
     /// Jobs: what they are and what state they are in.

@@ -29,6 +29,7 @@ mod redact;
 mod render;
 mod reserved;
 mod restore;
+mod role;
 mod schedule;
 mod sequence;
 mod settings;
@@ -58,6 +59,7 @@ pub use ordinary::{InlineIndex, Ordinary, Overriding, ShowRelation, conflict_tar
 pub use redact::{Redacted, redact_uri};
 pub use render::{quote_ident_in_sql, quote_name, sql_text};
 pub use restore::{Restore, RestoreOptions};
+pub use role::{ROLE_FLAGS, RoleOption, RoleStatement};
 pub use schedule::{
     AlterSchedule, ControlSchedules, CreateSchedule, FullBackup, ScheduleChange, ScheduleCommand, ScheduleOptions,
     ScheduleState, ShowSchedules,

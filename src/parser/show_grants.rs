@@ -1,3 +1,5 @@
+use sqlparser::tokenizer::Token;
+
 use super::cursor::Cursor;
 use super::error::Result;
 use super::render::{Render, Secrets, display_redacted, push_list, quote_ident, quote_name};
@@ -21,6 +23,8 @@ pub enum GrantsOn {
     Schemas(Vec<Vec<String>>),
     /// Types.
     Types(Vec<Vec<String>>),
+    /// Roles: who is a member of them; none is all.
+    Roles(Vec<String>),
 }
 
 display_redacted!(ShowGrants);
@@ -32,6 +36,10 @@ impl ShowGrants {
             false => None,
             true if cursor.eat("SCHEMA") => Some(GrantsOn::Schemas(cursor.list(Cursor::name)?)),
             true if cursor.eat("TYPE") => Some(GrantsOn::Types(cursor.list(Cursor::name)?)),
+            true if cursor.eat("ROLE") => {
+                let all = cursor.is_at_end() || cursor.at("FOR") || cursor.at_token(&Token::RBracket);
+                Some(GrantsOn::Roles(if all { Vec::new() } else { cursor.list(Cursor::identifier)? }))
+            }
             true => Some(GrantsOn::Targets(Targets::parse(cursor, &["FOR"])?)),
         };
         let roles = if cursor.eat("FOR") { cursor.list(Cursor::identifier)? } else { Vec::new() };
@@ -50,6 +58,11 @@ impl Render for ShowGrants {
             None => {}
             Some(GrantsOn::Schemas(names)) => named(out, "SCHEMA", names),
             Some(GrantsOn::Types(names)) => named(out, "TYPE", names),
+            Some(GrantsOn::Roles(roles)) => {
+                out.push_str(" ON ROLE");
+                out.push_str(if roles.is_empty() { "" } else { " " });
+                push_list(out, roles, |out, role| out.push_str(&quote_ident(role)));
+            }
             Some(GrantsOn::Targets(targets)) => {
                 out.push_str(" ON");
                 targets.render(out, secrets);

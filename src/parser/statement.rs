@@ -17,6 +17,7 @@ use super::maintenance::Maintenance;
 use super::ordinary::{self, Ordinary};
 use super::render::{Render, Secrets, quote_ident, quote_literal};
 use super::restore::Restore;
+use super::role::RoleStatement;
 use super::schedule::{AlterSchedule, ControlSchedules, CreateSchedule, ScheduleCommand, ShowSchedules};
 use super::sequence::SequenceStatement;
 use super::settings::{Reset, SetClusterSetting};
@@ -87,6 +88,8 @@ pub enum Statement {
     Sequence(SequenceStatement),
     /// `CREATE TYPE ... AS ENUM`, `ALTER TYPE`
     Enum(EnumStatement),
+    /// `CREATE ROLE`, `ALTER ROLE`, `GRANT` of roles
+    Role(Box<RoleStatement>),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
     /// `FETCH`, `MOVE`
@@ -141,6 +144,7 @@ impl Statement {
             Statement::Reset(_) => "RESET",
             Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
             Statement::Enum(_) => "CREATE or ALTER TYPE",
+            Statement::Role(_) => "a statement about roles",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Fetch(fetch) => {
                 if fetch.moves {
@@ -186,6 +190,7 @@ impl Render for Statement {
             Statement::Reset(statement) => statement.render(out, secrets),
             Statement::Sequence(statement) => statement.render(out, secrets),
             Statement::Enum(statement) => statement.render(out, secrets),
+            Statement::Role(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
             Statement::Fetch(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
@@ -257,6 +262,10 @@ pub fn parse_own(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
             Text::Literal(name) => cursor.text().map(|_| Statement::Use(name))?,
             Text::Placeholder(_) => return Err(cursor.expected("the name of a database")),
         }
+    } else if cursor.at("GRANT") || cursor.at("REVOKE") {
+        return Ok(RoleStatement::parse_grant(cursor)?.map(role));
+    } else if cursor.at("REASSIGN") {
+        return Ok(RoleStatement::parse_owned(cursor)?.map(role));
     } else if cursor.eat("VACUUM") {
         Statement::Maintenance(Maintenance::parse(cursor, "VACUUM")?)
     } else if cursor.eat("ANALYZE") {
@@ -275,9 +284,15 @@ fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         SequenceStatement::parse_create(cursor, false).map(|create| Some(Statement::Sequence(create)))
     } else if cursor.eat("CREATE TEMPORARY SEQUENCE") || cursor.eat("CREATE TEMP SEQUENCE") {
         SequenceStatement::parse_create(cursor, true).map(|create| Some(Statement::Sequence(create)))
+    } else if let Some(create) = RoleStatement::parse_create(cursor)? {
+        Ok(Some(role(create)))
     } else {
         EnumStatement::parse_create(cursor).map(|create| create.map(Statement::Enum))
     }
+}
+
+fn role(statement: RoleStatement) -> Statement {
+    Statement::Role(Box::new(statement))
 }
 
 fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
@@ -291,10 +306,14 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         AlterJob::parse(cursor).map(|alter| Some(Statement::AlterJob(alter)))
     } else if cursor.eat("ALTER EXTERNAL CONNECTION") {
         ExternalConnection::parse_alter(cursor).map(|alter| Some(Statement::ExternalConnection(alter)))
+    } else if let Some(give) = RoleStatement::parse_give(cursor)? {
+        Ok(Some(role(give)))
     } else if cursor.eat("ALTER SEQUENCE") {
         SequenceStatement::parse_alter(cursor).map(|alter| Some(Statement::Sequence(alter)))
     } else if cursor.eat("ALTER TYPE") {
         EnumStatement::parse_alter(cursor).map(|alter| Some(Statement::Enum(alter)))
+    } else if let Some(alter) = RoleStatement::parse_alter(cursor)? {
+        Ok(Some(role(alter)))
     } else {
         let mut ahead = cursor.clone();
         ahead.require("ALTER")?;
@@ -309,6 +328,9 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
 fn parse_drop(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     if cursor.eat("DROP EXTERNAL CONNECTION") {
         return Ok(Some(Statement::ExternalConnection(ExternalConnection::Drop(cursor.text()?))));
+    }
+    if let Some(owned) = RoleStatement::parse_owned(cursor)? {
+        return Ok(Some(role(owned)));
     }
     let mut ahead = cursor.clone();
     ahead.require("DROP")?;

@@ -21,8 +21,10 @@ use crate::kv::{SpaceId, Txn};
 /// What a statement needs to know of its session.
 #[derive(Clone)]
 pub struct SessionFacts {
-    /// Who is connected.
+    /// In whose name statements run: who is connected, or the role that the session has taken on.
     pub user: String,
+    /// Who is connected.
+    pub session_user: String,
     /// The number that the client knows the session by.
     pub backend_id: i32,
     /// The database that unqualified names are in.
@@ -59,6 +61,7 @@ impl SessionFacts {
     pub fn new(engine: &Engine, user: &str, database: &str) -> SessionFacts {
         SessionFacts {
             user: user.into(),
+            session_user: user.into(),
             backend_id: 0,
             database: database.into(),
             search_path: vec![PUBLIC_SCHEMA.into()],

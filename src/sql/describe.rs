@@ -46,6 +46,7 @@ pub async fn describe(
             parameters: parameters(ColumnType::Text),
             columns: Some(job_columns(restore.options.detached)),
         }),
+        Statement::Role(_) => Ok(Description { parameters: parameters(ColumnType::Text), columns: None }),
         Statement::ShowBackups(_) => {
             let columns = Shown::new(&[("path", ColumnType::Text)]).columns;
             Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })

@@ -49,8 +49,13 @@ const BOOLEAN: Kind = Kind::OneOf(&["on", "off", "true", "false", "1", "0"]);
 const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
+/// The setting with the role that a session has taken on.
+pub const ROLE: &str = "role";
+/// What it is if it has taken on none.
+pub const NO_ROLE: &str = "none";
+
 /// Settings with another value than the one they have would promise something that is not so, hence the short lists.
-const SESSION_SETTINGS: [SessionSetting; 34] = [
+const SESSION_SETTINGS: [SessionSetting; 35] = [
     reported_setting("application_name", "", Kind::Text),
     setting("bytea_output", "hex", Kind::OneOf(&["hex"])),
     reported_setting("client_encoding", "UTF8", Kind::Encoding),
@@ -75,6 +80,7 @@ const SESSION_SETTINGS: [SessionSetting; 34] = [
     setting("lock_timeout", "0", Kind::OneOf(&["0"])),
     setting("max_identifier_length", "63", Kind::ReadOnly),
     setting("max_index_keys", "32", Kind::ReadOnly),
+    setting(ROLE, NO_ROLE, Kind::Text),
     setting("row_security", "off", BOOLEAN),
     setting("search_path", "public", Kind::Text),
     reported_setting("server_encoding", "UTF8", Kind::ReadOnly),
@@ -115,6 +121,8 @@ pub fn reported() -> Vec<(&'static str, &'static str)> {
 #[derive(Clone, Default)]
 pub struct SessionSettings {
     changed: BTreeMap<&'static str, String>,
+    /// What they are when they are reset, if that is another value than everybody's.
+    defaults: BTreeMap<&'static str, String>,
     zone: TimeZone,
 }
 
@@ -137,7 +145,8 @@ impl SessionSettings {
             return Ok(());
         }
         let setting = find(name)?;
-        let Some(value) = value else {
+        let default = self.defaults.get(setting.name).cloned();
+        let Some(value) = value.or(default.as_deref()) else {
             self.changed.remove(setting.name);
             if setting.kind == Kind::TimeZone {
                 self.zone = TimeZone::UTC;
@@ -181,6 +190,15 @@ impl SessionSettings {
         Ok(())
     }
 
+    /// Sets one to the value that it will have again when it is reset.
+    pub fn set_default(&mut self, name: &str, value: &str) -> Result<()> {
+        self.set(name, Some(value))?;
+        if let Some(setting) = find(name).ok().filter(|setting| self.changed.contains_key(setting.name)) {
+            self.defaults.insert(setting.name, value.into());
+        }
+        Ok(())
+    }
+
     /// Notes what cannot be set.
     pub fn note(&mut self, name: &'static str, value: &str) {
         self.changed.insert(name, value.into());
@@ -211,9 +229,14 @@ impl SessionSettings {
     /// Sets all to their defaults.
     pub fn reset_all(&mut self) {
         self.zone = TimeZone::UTC;
-        let is_fixed =
-            |name: &str| SESSION_SETTINGS.iter().any(|known| known.name == name && known.kind == Kind::ReadOnly);
+        let is_fixed = |name: &str| {
+            name == ROLE || SESSION_SETTINGS.iter().any(|known| known.name == name && known.kind == Kind::ReadOnly)
+        };
         self.changed.retain(|name, _| is_fixed(name));
+        for (name, value) in self.defaults.clone() {
+            // It has had the value before.
+            let _ = self.set(name, Some(&value));
+        }
     }
 
     /// The value of a timeout, if there is a limit.

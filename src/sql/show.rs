@@ -9,13 +9,14 @@ use super::arrays::batch_of_rows;
 use super::context::Context;
 use super::control;
 use super::create_statement::{self, foreign_key, key_columns, storing};
+use super::ddl::shown_options;
 use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{SessionSettings, cluster_setting};
 use super::{create_all, schedules, show_backup, show_grants, zone};
+use crate::catalog::role::Roles;
 use crate::catalog::settings::CLUSTER_SETTINGS;
-use crate::catalog::system::USERS;
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
 use crate::parser::{Access, Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
 
@@ -129,10 +130,11 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
             let array = ColumnType::Array(Box::new(ColumnType::Text));
             let mut shown =
                 Shown::new(&[("username", ColumnType::Text), ("options", array.clone()), ("member_of", array)]);
-            for row in USERS.scan(&**context.txn(), &[]).await? {
-                let options = if row[1] == Datum::Bool(true) { vec!["NOLOGIN".into()] } else { Vec::new() };
-                let roles = if row[0].as_text() == Some("root") { vec!["admin".into()] } else { Vec::new() };
-                shown.rows.push(vec![row[0].clone(), Datum::Array(options), Datum::Array(roles)]);
+            for role in Roles::read(&**context.txn()).await?.iter() {
+                let mut roles: Vec<String> = role.member_of().into_iter().map(|membership| membership.role).collect();
+                roles.sort();
+                let roles = Datum::Array(roles.into_iter().map(Datum::from).collect());
+                shown.rows.push(vec![role.name.clone().into(), Datum::Array(shown_options(role)), roles]);
             }
             Ok(shown)
         }

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::ddl::privileges::{PUBLIC, granted, of_kind};
 use super::error::{Error, Result, code};
 use super::show::Shown;
+use crate::catalog::role::Roles;
 use crate::catalog::{ADMIN_ROLE, ColumnType, Datum, Descriptor, DescriptorId, ROOT_USER};
 use crate::parser::{GrantsOn, ShowGrants, TablePattern, Targets};
 
@@ -23,13 +24,16 @@ pub async fn show(context: &Context, show: &ShowGrants) -> Result<Shown> {
             return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{role}\" does not exist")));
         }
     }
+    if let Some(GrantsOn::Roles(roles)) = &show.on {
+        return members(context, roles, &show.roles).await;
+    }
     let objects = objects(context, show.on.as_ref()).await?;
     let names: &[&str] = match &show.on {
         None => &["database_name", "schema_name", "object_name", "object_type"],
         Some(GrantsOn::Targets(Targets::Databases(_))) => &["database_name"],
         Some(GrantsOn::Targets(_)) => &["database_name", "schema_name", "table_name"],
         Some(GrantsOn::Schemas(_)) => &["database_name", "schema_name"],
-        Some(GrantsOn::Types(_)) => &["database_name", "schema_name", "type_name"],
+        Some(GrantsOn::Types(_) | GrantsOn::Roles(_)) => &["database_name", "schema_name", "type_name"],
     };
     let texts = names.iter().chain(&["grantee", "privilege_type"]).map(|name| (*name, ColumnType::Text));
     let mut shown = Shown::new(&texts.chain([("is_grantable", ColumnType::Bool)]).collect::<Vec<_>>());
@@ -52,6 +56,26 @@ pub async fn show(context: &Context, show: &ShowGrants) -> Result<Shown> {
             shown.rows.push(row);
         }
     }
+    Ok(shown)
+}
+
+/// Who is a member of which role.
+async fn members(context: &Context, of: &[String], members: &[String]) -> Result<Shown> {
+    let mut shown =
+        Shown::new(&[("role_name", ColumnType::Text), ("member", ColumnType::Text), ("is_admin", ColumnType::Bool)]);
+    let roles = Roles::read(&**context.txn()).await?;
+    if let Some(role) = of.iter().find(|role| roles.get(role).is_none()) {
+        return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{role}\" does not exist")));
+    }
+    let is_wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
+    let mut found = Vec::new();
+    for member in roles.iter().filter(|member| is_wanted(members, &member.name)) {
+        let own = member.member_of().into_iter().filter(|membership| is_wanted(of, &membership.role));
+        found.extend(own.map(|membership| (membership.role, member.name.clone(), membership.admin)));
+    }
+    found.sort();
+    let row = |(role, member, admin): (String, String, bool)| vec![role.into(), member.into(), Datum::Bool(admin)];
+    shown.rows = found.into_iter().map(row).collect();
     Ok(shown)
 }
 
@@ -95,7 +119,7 @@ async fn objects(context: &Context, on: Option<&GrantsOn>) -> Result<Vec<Named>>
                 ids.extend(matching(context, pattern).await?);
             }
         }
-        Some(GrantsOn::Targets(_)) => {}
+        Some(GrantsOn::Targets(_) | GrantsOn::Roles(_)) => {}
         Some(GrantsOn::Schemas(names)) => {
             for name in names {
                 ids.push(context.schema_named(name).await?.id());

@@ -39,11 +39,8 @@ pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
         return Ok(());
     }
     // As in PostgreSQL, it does for views and sequences, too.
-    if let (Some(Descriptor::View(_) | Descriptor::Sequence(_)), [AlterTableOperation::OwnerTo { new_owner }]) =
-        (found.as_deref(), &alter.operations[..])
-        && let Some(found) = &found
-    {
-        return owner::give(context, found.id(), new_owner).await;
+    if let (Some(found), [AlterTableOperation::OwnerTo { new_owner }]) = (&found, &alter.operations[..]) {
+        return owner::give(context, found.id(), &owner::named(context, new_owner).await?).await;
     }
     // What goes, goes first, as in PostgreSQL.
     let goes = |operation: &&AlterTableOperation| {
@@ -142,7 +139,8 @@ async fn apply(context: &Context, mut table: TableDescriptor, operation: &AlterT
             }
         }
         AlterTableOperation::OwnerTo { new_owner } => {
-            table.identity.owner = owner::named(context, new_owner).await?;
+            let owner = owner::named(context, new_owner).await?;
+            return owner::give(context, table.identity.id, &owner).await;
         }
         AlterTableOperation::SetOptionsParens { options } => parameter::set(&mut table, options)?,
         other => return Err(Error::unsupported(format!("ALTER TABLE ... {other}"))),

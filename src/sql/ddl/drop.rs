@@ -83,6 +83,34 @@ async fn drop_database(context: &Context, parts: &[String], restrict: bool) -> R
     Ok(context.catalog().remove(&database)?)
 }
 
+/// Drops what roles own in the current database, and takes away what they were granted there.
+pub async fn drop_owned(context: &Context, roles: &BTreeSet<String>, cascade: bool) -> Result<()> {
+    if let Some(role) = roles.iter().find(|role| crate::catalog::is_superuser(role)) {
+        let message = format!("cannot drop objects owned by role \"{role}\": it owns what every database has");
+        return Err(Error::new(code::DEPENDENT_OBJECTS, message));
+    }
+    let database = context.current_database().await?;
+    let owned = |object: &Descriptor| roles.contains(&object.identity().owner);
+    let objects = context.catalog().list_objects(database.id()).await?;
+    let ids = objects.iter().filter(|object| owned(object)).map(|object| object.id()).collect();
+    drop_all(context, ids, cascade).await?;
+    for schema in context.catalog().list(Some(database.id()), None).await? {
+        if owned(&schema) {
+            drop_schema(context, &[database.name().into(), schema.name().into()], cascade).await?;
+        }
+    }
+    for object in context.catalog().all().await? {
+        let is_here = object.parents().0.is_none_or(|parent| parent == database.id());
+        if is_here && object.identity().grants.iter().any(|grant| roles.contains(&grant.role)) {
+            context.catalog().lock(object.id(), LockMode::Exclusive).await?;
+            let mut object = (*context.catalog().get(object.id()).await?).clone();
+            object.identity_mut().grants.retain(|grant| !roles.contains(&grant.role));
+            context.catalog().write(&object)?;
+        }
+    }
+    Ok(())
+}
+
 /// Drops objects and what depends on them.
 pub async fn drop_with_dependents(context: &Context, ids: BTreeSet<DescriptorId>) -> Result<()> {
     drop_all(context, ids, true).await

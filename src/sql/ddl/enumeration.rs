@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType as SqlType, Expr, Ident, ObjectName, Owner, Query, Value, Visit,
-    VisitMut, Visitor, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, DataType as SqlType, Expr, ObjectName, Query, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::super::context::Context;
@@ -58,11 +58,7 @@ pub async fn execute(context: &Context, statement: &EnumStatement) -> Result<Out
             refuse_temporary(context, after.schema).await?;
         }
         EnumAction::OwnerTo(role) => {
-            let name = match role.as_str() {
-                "current_user" | "session_user" | "current_role" => Owner::CurrentUser,
-                name => Owner::Ident(Ident::with_quote('"', name)),
-            };
-            after.identity.owner = owner::named(context, &name).await?;
+            after.identity.owner = owner::role(context, role).await?;
         }
     }
     change(context, before, after).await?;

@@ -39,6 +39,7 @@ pub const ROW_ID: &str = "rowid";
 pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 
 pub use enumeration::execute as execute_enum;
+pub use roles::{execute as execute_role, shown_options};
 pub use sequence::execute as execute_sequence;
 pub use truncate::{empty, has_rows};
 
@@ -79,7 +80,8 @@ async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>>
             let [AlterSchemaOperation::OwnerTo { owner }] = &operations[..] else {
                 return Err(Error::unsupported("ALTER SCHEMA other than OWNER TO"));
             };
-            owner::give(context, context.schema_named(&name_parts(name)?).await?.id(), owner).await?;
+            let schema = context.schema_named(&name_parts(name)?).await?;
+            owner::give(context, schema.id(), &owner::named(context, owner).await?).await?;
             "ALTER SCHEMA"
         }
         Ast::Comment { object_type, object_name, comment, if_exists: false, .. } => {
@@ -93,8 +95,6 @@ async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>>
         Ast::CreateSchema { schema_name, if_not_exists, .. } => {
             return objects::create_schema(context, schema_name, *if_not_exists).await.map(Some);
         }
-        Ast::CreateRole(create) => return roles::create_role(context, create).await.map(Some),
-        Ast::CreateUser(create) => return roles::create_user(context, create).await.map(Some),
         Ast::Grant(statement) => {
             privileges::grant(context, statement).await?;
             "GRANT"

@@ -13,12 +13,12 @@ use sqlparser::ast::{
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::{name_parts, written_name};
+use super::super::names::{folded, name_parts, written_name};
 use super::super::query::{self, ExtraTables, Visibility};
 use super::super::temporary;
 use super::super::types::pg_name;
 use super::drop::forget_view;
-use super::{Outcome, enumeration, stored};
+use super::{Outcome, enumeration, owner, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
 use crate::parser::sql_text;
@@ -47,8 +47,15 @@ pub async fn create_database(context: &Context, parts: &[String], if_not_exists:
 
 /// `CREATE SCHEMA`
 pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: bool) -> Result<Outcome> {
-    let SchemaName::Simple(name) = name else { return Err(Error::unsupported("CREATE SCHEMA ... AUTHORIZATION")) };
-    let parts = name_parts(name)?;
+    let (parts, owner) = match name {
+        SchemaName::Simple(name) => (name_parts(name)?, None),
+        SchemaName::UnnamedAuthorization(owner) => (vec![owner::role(context, &folded(owner)).await?], Some(owner)),
+        SchemaName::NamedAuthorization(name, owner) => (name_parts(name)?, Some(owner)),
+    };
+    let owner = match owner {
+        Some(owner) => owner::role(context, &folded(owner)).await?,
+        None => context.session().user.clone(),
+    };
     let (database, name) = match &parts[..] {
         [name] => (context.current_database().await?.id(), name),
         [database, name] => (context.database(database).await?.id(), name),
@@ -67,7 +74,8 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
             false => Err(Error::new(code::DUPLICATE_SCHEMA, message)),
         };
     }
-    let schema = SchemaDescriptor { identity: new_identity(context, name).await?, database, temporary: false };
+    let identity = Identity { owner, ..new_identity(context, name).await? };
+    let schema = SchemaDescriptor { identity, database, temporary: false };
     context.catalog().create(&Descriptor::Schema(schema)).await?;
     Ok(Outcome::done("CREATE SCHEMA"))
 }

@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
-use super::refuse_system;
+use super::{owner, refuse_system};
 use crate::catalog::{ADMIN_ROLE, Descriptor, DescriptorId, Grant, ROOT_USER};
 use crate::kv::LockMode;
 
@@ -90,17 +90,11 @@ async fn roles(context: &Context, grantees: &[Grantee]) -> Result<Vec<String>> {
         let name = match (&grantee.grantee_type, &grantee.name) {
             (GranteesType::Public, _) => PUBLIC.to_string(),
             (_, Some(GranteeName::ObjectName(name))) => match &name_parts(name)?[..] {
-                [name] if ["current_user", "current_role", "session_user"].contains(&name.as_str()) => {
-                    context.session().user.clone()
-                }
-                [name] => name.clone(),
+                [name] => owner::role(context, name).await?,
                 _ => return Err(Error::new(code::INVALID_NAME, "a role has a name of one part")),
             },
             _ => return Err(Error::unsupported(format!("the grantee {grantee}"))),
         };
-        if name != PUBLIC && !context.catalog().user_exists(&name).await? {
-            return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")));
-        }
         roles.push(name);
     }
     Ok(roles)
@@ -143,7 +137,7 @@ async fn objects(context: &Context, objects: Option<&GrantObjects>) -> Result<Ve
             found = all_in(context, schemas, |object| matches!(object, Descriptor::Sequence(_))).await?;
         }
         Some(other) => return Err(Error::unsupported(format!("privileges on {other}"))),
-        None => return Err(Error::unsupported("GRANT or REVOKE of a role")),
+        None => return Err(Error::unsupported("this form of GRANT or REVOKE")),
     }
     Ok(found)
 }

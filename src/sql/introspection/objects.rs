@@ -4,9 +4,9 @@ use std::sync::Arc;
 use super::super::context::{Context, CursorFacts};
 use super::super::error::Result;
 use super::super::types::wire_oid;
-use crate::catalog::system::USERS;
+use crate::catalog::role::{Role, Roles};
 use crate::catalog::{
-    Check, Checked, Column, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, EnumType, ForeignKey, Index,
+    Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, EnumType, ForeignKey, Index,
     TableDescriptor, TypeDescriptor,
 };
 use crate::kv::SpaceId;
@@ -19,14 +19,6 @@ const BOOTSTRAP_ROLE: i64 = 10;
 const DERIVED: i64 = 1 << 30;
 /// Bits that number the constraints of one table.
 const CONSTRAINT_BITS: u32 = 12;
-
-/// A user or role.
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// Whether it may log in.
-    pub can_login: bool,
-}
 
 /// What a constraint demands.
 #[derive(Clone, Copy)]
@@ -96,7 +88,7 @@ pub struct Objects {
     /// The types that somebody made.
     pub types: Vec<MadeType>,
     /// Users and roles.
-    pub roles: Vec<Role>,
+    pub roles: Roles,
     /// The time the statement looks at the catalog.
     pub now: Timestamp,
     /// The settings of the session, by name.
@@ -118,11 +110,6 @@ impl Objects {
     pub async fn load(context: &Context) -> Result<Objects> {
         let database = context.current_database().await?;
         let catalog = context.catalog();
-        let roles = USERS.scan(&**context.txn(), &[]).await?.into_iter();
-        let role = |row: Vec<Datum<'static>>| Role {
-            name: row[0].as_text().unwrap_or_default().to_string(),
-            can_login: row[1] != Datum::Bool(true),
-        };
         let schemas = catalog.list(Some(database.id()), None).await?;
         let (mut relations, mut types) = (Vec::new(), Vec::new());
         for object in catalog.list_objects(database.id()).await? {
@@ -140,7 +127,7 @@ impl Objects {
             relations,
             types,
             database,
-            roles: roles.map(role).collect(),
+            roles: Roles::read(&**context.txn()).await?,
             now: context.txn().snapshot(),
             settings: context.session().settings.all(),
             cursors: context.session().cursors.clone(),

@@ -28,6 +28,8 @@ pub enum Kind {
     Text,
     /// A length of time; NULL.
     Interval,
+    /// An instant; NULL.
+    Instant,
     /// Arrays; NULL.
     TextArray,
     Int2Array,
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Bool => ColumnType::Bool,
             Kind::Letter | Kind::Text => ColumnType::Text,
             Kind::Interval => ColumnType::Interval,
+            Kind::Instant => ColumnType::TimestampTz,
             Kind::TextArray => array(ColumnType::Text),
             Kind::Int2Array => array(ColumnType::Int2),
             Kind::OidArray => array(ColumnType::Int8),
@@ -57,7 +60,9 @@ impl Kind {
             Kind::Float4 => Datum::Float(0.0),
             Kind::Bool => Datum::Bool(false),
             Kind::Letter => Datum::text(""),
-            Kind::Text | Kind::Interval | Kind::TextArray | Kind::Int2Array | Kind::OidArray => Datum::Null,
+            Kind::Text | Kind::Interval | Kind::Instant | Kind::TextArray | Kind::Int2Array | Kind::OidArray => {
+                Datum::Null
+            }
         }
     }
 }

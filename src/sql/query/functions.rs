@@ -198,7 +198,8 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
             Ok(Arc::new(StringArray::from(vec![first; rows])))
         }),
         ("current_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
-        ("session_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("current_role", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
+        ("session_user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().session_user, rows)),
         ("user", none(), DataType::Utf8, |context, _, rows| texts(&context.session().user, rows)),
         ("pg_export_snapshot", none(), DataType::Utf8, |context, _, rows| {
             texts(&context.txn().snapshot().0.to_string(), rows)

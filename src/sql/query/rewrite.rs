@@ -429,9 +429,12 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             "date_part",
             vec![string_literal(field.to_string().trim_matches('\'').to_lowercase()), (**expr).clone()],
         )),
-        // It needs no parentheses, and no column can be called so.
-        Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") => {
-            Some(call("current_schema", Vec::new()))
+        // They need no parentheses, and no column can be called so.
+        Expr::Identifier(name)
+            if name.quote_style.is_none()
+                && ["current_schema", "current_role"].iter().any(|word| name.value.eq_ignore_ascii_case(word)) =>
+        {
+            Some(call(&name.value.to_lowercase(), Vec::new()))
         }
         // DataFusion's planner looks for columns of elements in the innermost query only.
         Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),

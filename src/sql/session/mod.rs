@@ -31,12 +31,13 @@ use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
-use super::settings::{reported as reported_settings, write_cluster_setting};
+use super::settings::{ROLE, reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::time_zone::TimeZone;
 use super::{control, ddl, dml, point, schedules, temporary, text, time_travel, zone};
+use crate::catalog::role::Roles;
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
-use crate::catalog::{self, ColumnType, Datum};
+use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
 use crate::parser::{ControlledJobs, Ordinary, Parsed, Statement};
 
@@ -138,12 +139,23 @@ impl Session {
         context.current_database().await?;
         let timeout = DEFAULT_STATEMENT_TIMEOUT.read(&**context.txn()).await?;
         let settings = Arc::make_mut(&mut facts.settings);
-        settings.set("statement_timeout", Some(&timeout))?;
+        settings.set_default("statement_timeout", &timeout)?;
         settings.note("session_authorization", user);
-        settings.note("is_superuser", if catalog::is_superuser(user) { "on" } else { "off" });
+        let roles = Roles::read(&**context.txn()).await?;
+        settings.note("is_superuser", if roles.is_superuser(user) { "on" } else { "off" });
+        let (mut notices, mut own) = (Vec::new(), Vec::new());
+        own.extend(roles.get(user).map(|role| role.attributes.settings.clone()).unwrap_or_default());
+        own.retain(|setting| setting.database.as_ref().is_none_or(|of| of == database));
+        // Those of the database are the last word.
+        own.sort_by_key(|setting| setting.database.is_some());
+        for setting in own {
+            if let Err(error) = settings.set_default(&setting.name, &setting.value) {
+                notices.push(error.message);
+            }
+        }
         let reported = reported_settings().into_iter().map(|(name, _)| Ok((name, facts.settings.get(name)?)));
         let changed_settings = reported.collect::<Result<_>>()?;
-        Ok(Session {
+        let mut session = Session {
             engine,
             facts,
             settings_after: None,
@@ -151,12 +163,14 @@ impl Session {
             state: State::Idle,
             statements: HashMap::new(),
             copy: None,
-            notices: Vec::new(),
+            notices,
             changed_settings,
             waiting_for: None,
             progress: None,
             committing: watch::channel(false).0,
-        })
+        };
+        session.read_settings()?;
+        Ok(session)
     }
 
     /// The state of the transaction.
@@ -209,6 +223,9 @@ impl Session {
     /// Sets a setting as the client asks when it connects. Some drivers always send the zone that they are in: should it be none that
     /// is known here, they hear that it is UTC, and tell the offset with each time.
     pub fn set_at_startup(&mut self, name: &str, value: &str) -> Result<()> {
+        if name.eq_ignore_ascii_case(ROLE) {
+            return Err(Error::unsupported("a role when connecting").hint("SET ROLE after it."));
+        }
         match self.set(name, Some(value)) {
             Err(error) if name.eq_ignore_ascii_case("timezone") && error.sqlstate == code::INVALID_PARAMETER => {
                 self.notices.push(format!("time zone \"{value}\" is not known: it is UTC"));
@@ -499,6 +516,11 @@ impl Session {
             }
             Statement::Enum(statement) => {
                 let outcome = ddl::execute_enum(context, statement).await?;
+                self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
+            Statement::Role(statement) => {
+                let outcome = ddl::execute_role(context, statement).await?;
                 self.notices.extend(outcome.notices);
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }

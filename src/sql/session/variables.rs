@@ -10,13 +10,14 @@ use sqlparser::ast::{
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::name_parts;
-use super::super::settings::{SessionSettings, reported as reported_settings};
+use super::super::names::{folded, name_parts};
+use super::super::settings::{NO_ROLE, ROLE, SessionSettings, reported as reported_settings};
 use super::super::show::Shown;
 use super::super::time_zone::TimeZone;
 use super::super::{query, temporary, text};
 use super::transaction::State;
 use super::{Response, Session, Status};
+use crate::catalog::role::Roles;
 use crate::catalog::{ColumnType, Datum};
 use crate::parser::Statement;
 
@@ -67,6 +68,7 @@ impl Session {
                         temporary::discard(&self.context(&open)).await?;
                         self.commit(open).await?;
                         self.reset_all()?;
+                        self.set(ROLE, None)?;
                         self.statements.clear();
                         self.cursors.close_all();
                         self.facts.locks.unlock_all();
@@ -75,6 +77,7 @@ impl Session {
                 }
                 Ast::Query(query) => {
                     let Some((name, value, is_local)) = config_to_set(query) else { return Ok(None) };
+                    self.check_role(&name, &value).await?;
                     if is_local {
                         self.set_local(&name, Some(&value))?
                     } else {
@@ -127,6 +130,7 @@ impl Session {
                 if name == "database" {
                     return self.use_database(&value).await;
                 }
+                self.check_role(&name, &value).await?;
                 let value = Some(value.as_str()).filter(|value| !value.eq_ignore_ascii_case("default"));
                 if is_local { self.set_local(&name, value) } else { self.set(&name, value) }
             }
@@ -138,8 +142,16 @@ impl Session {
                 if *local { self.set_local("timezone", value) } else { self.set("timezone", value) }
             }
             Set::SetNames { charset_name, .. } => self.set("client_encoding", Some(&charset_name.value)),
-            // Of a role that nobody has taken on.
-            Set::SetRole { role_name: None, .. } => Ok(()),
+            Set::SetRole { role_name, context_modifier } => {
+                let role = role_name.as_ref().map(folded);
+                if let Some(role) = &role {
+                    self.check_role(ROLE, role).await?;
+                }
+                match context_modifier {
+                    Some(ContextModifier::Local) => self.set_local(ROLE, role.as_deref()),
+                    _ => self.set(ROLE, role.as_deref()),
+                }
+            }
             Set::SetSessionAuthorization(SetSessionAuthorizationParam {
                 kind: SetSessionAuthorizationParamKind::Default,
                 ..
@@ -223,13 +235,13 @@ impl Session {
                 self.changed_settings.insert(name, value);
             }
         }
-        self.read_search_path()
+        self.read_settings()
     }
 
     fn change(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         Arc::make_mut(&mut self.facts.settings).set(name, value)?;
-        if name.eq_ignore_ascii_case("search_path") {
-            self.read_search_path()?;
+        if ["search_path", ROLE].iter().any(|read| name.eq_ignore_ascii_case(read)) {
+            self.read_settings()?;
         }
         if let Some(wire) = SessionSettings::reported_name(name) {
             self.changed_settings.insert(wire, self.facts.settings.get(name)?);
@@ -237,7 +249,29 @@ impl Session {
         Ok(())
     }
 
-    fn read_search_path(&mut self) -> Result<()> {
+    /// Refuses to take on a role that is not there, or that the session's user is no member of.
+    async fn check_role(&self, setting: &str, role: &str) -> Result<()> {
+        if !setting.eq_ignore_ascii_case(ROLE) || role == NO_ROLE {
+            return Ok(());
+        }
+        let roles = match &self.state {
+            State::Open(open) => Roles::read(&*open.txn).await?,
+            _ => Roles::read(&*self.begin().await?.txn).await?,
+        };
+        if roles.get(role).is_none() {
+            return Err(Error::new(code::INVALID_PARAMETER, format!("role \"{role}\" does not exist")));
+        }
+        let user = &self.facts.session_user;
+        if !roles.is_superuser(user) && !roles.is_member(user, role) {
+            return Err(Error::new("42501", format!("permission denied to set role \"{role}\"")));
+        }
+        Ok(())
+    }
+
+    /// What the session keeps beside its settings and takes from them.
+    pub(super) fn read_settings(&mut self) -> Result<()> {
+        let role = self.facts.settings.get(ROLE)?;
+        self.facts.user = if role == NO_ROLE { self.facts.session_user.clone() } else { role };
         let path = self.facts.settings.get("search_path")?;
         let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
         self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();

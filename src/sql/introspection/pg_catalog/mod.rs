@@ -8,7 +8,7 @@ mod views;
 
 use super::objects::role_oid;
 use super::relation::Kind::{
-    Bool, Float4, Int2, Int2Array, Int4, Int8, Interval, Letter, Oid, OidArray, Text, TextArray,
+    Bool, Float4, Instant, Int2, Int2Array, Int4, Int8, Interval, Letter, Oid, OidArray, Text, TextArray,
 };
 use super::relation::{Kind, Relation, no_rows};
 use crate::catalog::{Datum, ROOT_USER};
@@ -335,7 +335,7 @@ pub const RELATIONS: &[Relation] = &[
             ("userepl", Bool),
             ("usebypassrls", Bool),
             ("passwd", Text),
-            ("valuntil", Text),
+            ("valuntil", Instant),
             ("useconfig", TextArray),
         ],
         fill: roles::pg_user,
@@ -626,7 +626,7 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "pg_db_role_setting",
         columns: &[("setdatabase", Oid), ("setrole", Oid), ("setconfig", TextArray)],
-        fill: no_rows,
+        fill: roles::pg_db_role_setting,
     },
     Relation {
         name: "pg_trigger",
@@ -703,7 +703,7 @@ const ROLE_COLUMNS: &[(&str, Kind)] = &[
     ("rolreplication", Bool),
     ("rolconnlimit", Int4),
     ("rolpassword", Text),
-    ("rolvaliduntil", Text),
+    ("rolvaliduntil", Instant),
     ("rolbypassrls", Bool),
     ("rolconfig", TextArray),
 ];
