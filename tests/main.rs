@@ -17,6 +17,7 @@ mod jobs;
 mod leases;
 mod main_job;
 mod model;
+mod plans;
 mod power;
 mod retention;
 mod round_trip;

@@ -643,7 +643,8 @@ impl Connection {
             Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
             None => Description::default(),
         };
-        self.session.keep(name, Prepared { parsed, description, declared: parse.type_oids });
+        let prepared = self.session.to_keep(parsed, description, parse.type_oids, false);
+        self.session.keep(name, prepared);
         Ok(self.outgoing.feed(Message::ParseComplete(ParseComplete::new())).await?)
     }
 
@@ -688,12 +689,12 @@ impl Connection {
 
     async fn execute_portal(&mut self, portal: &mut Portal, limit: Option<u64>) -> Result<(), Stop> {
         let prepared = portal.prepared.clone();
-        let Some(parsed) = &prepared.parsed else {
+        if prepared.parsed.is_none() {
             return Ok(self.outgoing.feed(Message::EmptyQueryResponse(EmptyQueryResponse::new())).await?);
-        };
+        }
         if !portal.ran {
             portal.ran = true;
-            match guarded!(self, self.session.execute(parsed, &portal.parameters))? {
+            match guarded!(self, self.session.execute_prepared(&prepared, &portal.parameters))? {
                 Response::Rows { columns, batches, tag } => {
                     let (columns, batches) = self.as_described(&prepared, columns, batches);
                     portal.open = Some(OpenRows { columns, batches, current: None, tag, sent: 0 });

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::names::name_parts;
 use super::query::sequences::SessionSequences;
+use super::session::Prepared;
 use super::settings::SessionSettings;
 use super::temporary::{self, TemporarySchemas};
 use super::time_zone::TimeZone;
@@ -37,6 +38,8 @@ pub struct SessionFacts {
     pub locks: Arc<Holder>,
     /// Its settings.
     pub settings: Arc<SessionSettings>,
+    /// Its prepared statements, by name.
+    pub statements: Arc<HashMap<String, Arc<Prepared>>>,
     /// Its cursors.
     pub cursors: Vec<CursorFacts>,
     /// Its temporary objects.
@@ -68,6 +71,7 @@ impl SessionFacts {
             sequences: Arc::default(),
             locks: Arc::new(Holder::session(engine.advisory_locks().clone())),
             settings: Arc::default(),
+            statements: Arc::default(),
             cursors: Vec::new(),
             temporary: Arc::default(),
         }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::super::context::{Context, CursorFacts};
 use super::super::error::Result;
+use super::super::session::Prepared;
 use super::super::types::wire_oid;
 use crate::catalog::role::{Role, Roles};
 use crate::catalog::{
@@ -93,6 +94,8 @@ pub struct Objects {
     pub now: Timestamp,
     /// The settings of the session, by name.
     pub settings: Vec<(String, String)>,
+    /// The prepared statements of the session, by name.
+    pub statements: Arc<HashMap<String, Arc<Prepared>>>,
     /// The cursors of the session.
     pub cursors: Vec<CursorFacts>,
     search_path: Vec<String>,
@@ -130,6 +133,7 @@ impl Objects {
             roles: Roles::read(&**context.txn()).await?,
             now: context.txn().snapshot(),
             settings: context.session().settings.all(),
+            statements: context.session().statements.clone(),
             cursors: context.session().cursors.clone(),
             search_path: context.session().searched_schemas().map(str::to_string).collect(),
             context: context.clone(),

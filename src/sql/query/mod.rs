@@ -9,6 +9,7 @@
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
 mod apply;
+mod cached;
 mod catalog_forms;
 mod coalesce;
 mod collected;
@@ -63,14 +64,17 @@ use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::mpsc;
 
 pub use apply::Planning;
+pub use cached::PlanCache;
 pub use enums::EnumOrder;
 pub use origin::Origin;
-pub use parameters::{bind, parameter_hints, placeholder};
+use parameters::bind_some;
+pub use parameters::{Parameter, bind, parameter_hints, placeholder};
 pub use provider::Planner;
 pub use rewrite::{has_subquery, mentions, rewrite};
 pub use spans::point_keys;
 pub use table::StoreTable;
 
+use self::cached::Sources;
 use super::arrays::{canonical_columns, canonical_types};
 use super::context::Context;
 use super::engine::Engine;
@@ -104,7 +108,7 @@ pub struct Planned {
     /// Its columns.
     pub columns: Vec<OutputColumn>,
     engine: Arc<Engine>,
-    state: SessionState,
+    state: Arc<SessionState>,
     plan: LogicalPlan,
 }
 
@@ -127,17 +131,19 @@ pub async fn plan(context: &Context, query: &Query, extra: &ExtraTables, visibil
     let names = rewrite(&mut query)?;
     let planner = prepare(context, &query, extra, visibility).await?;
     // It may take long, and other sessions are not to wait for it.
-    tokio::task::block_in_place(|| optimized(context, planner, query, &names, is_of_catalog))
+    tokio::task::block_in_place(|| {
+        let logical = planner.plan(query)?;
+        optimized(context, planner, logical, &names, is_of_catalog)
+    })
 }
 
 fn optimized(
     context: &Context,
     planner: Planner,
-    query: Query,
+    logical: LogicalPlan,
     names: &output_names::OutputNames,
     is_of_catalog: bool,
 ) -> Result<Planned> {
-    let logical = planner.plan(query)?;
     let origins: Vec<_> = (0..logical.schema().fields().len()).map(|index| origin::of(&logical, index)).collect();
     let state = planner.into_state();
     let optimized = apply::optimize(&state, &logical, context.zone())?;
@@ -154,13 +160,15 @@ fn optimized(
         OutputColumn { name: names.shown(field.name()), column_type, origin }
     };
     let columns = schema.fields().iter().zip(canonical_types(&schema)).zip(origins).map(column).collect();
-    Ok(Planned { columns, engine: context.engine().clone(), state, plan: optimized })
+    Ok(Planned { columns, engine: context.engine().clone(), state: Arc::new(state), plan: optimized })
 }
 
 /// A planner that knows every table the query names.
 pub async fn prepare(context: &Context, query: &Query, extra: &ExtraTables, visibility: Visibility) -> Result<Planner> {
     let all = visibility == Visibility::All || rewrite::mentions(query, super::ddl::ROW_ID);
-    prepare_with(context, query, extra, Sight { all, keyed: !lateral::makes_rows(query), view: None }).await
+    let sources = Sources::default();
+    let sight = Sight { all, keyed: !lateral::makes_rows(query), view: None, sources: &sources };
+    prepare_with(context, query, extra, sight).await
 }
 
 /// How a query sees the tables it names.
@@ -173,6 +181,8 @@ struct Sight<'a> {
     keyed: bool,
     /// The view whose query it is.
     view: Option<&'a ViewDescriptor>,
+    /// Where it is noted what is found.
+    sources: &'a Sources,
 }
 
 async fn prepare_with(context: &Context, query: &Query, extra: &ExtraTables, sight: Sight<'_>) -> Result<Planner> {
@@ -181,7 +191,10 @@ async fn prepare_with(context: &Context, query: &Query, extra: &ExtraTables, sig
     let mut planner = Planner::new(context);
     for reference in references {
         let table = match extra.get(reference.table()) {
-            Some(extra) => Some(extra.clone()),
+            Some(extra) => {
+                sight.sources.note_other();
+                Some(extra.clone())
+            }
             None => find_table(context, planner.snapshot(), &reference, sight).await?,
         };
         if let Some(table) = table {
@@ -201,9 +214,11 @@ async fn find_table(
     let parts = [reference.catalog(), reference.schema(), Some(reference.table())];
     let parts: Vec<String> = parts.into_iter().flatten().map(str::to_string).collect();
     if let Some(table) = snapshot.find(&parts).await? {
+        sight.sources.note_other();
         return Ok(Some(table));
     }
     let Some(found) = context.find_object(&parts).await? else { return Ok(None) };
+    sight.sources.note(sight.view.map(|view| view.database), &parts, &found);
     table_provider(context, found, sight).await.map(Some)
 }
 
@@ -230,7 +245,7 @@ fn table_provider<'a>(
                 rewrite(&mut query)?;
                 let all = rewrite::mentions(&query, super::ddl::ROW_ID);
                 let keyed = sight.keyed && !lateral::makes_rows(&query);
-                let sight = Sight { all, keyed, view: Some(view) };
+                let sight = Sight { all, keyed, view: Some(view), sources: sight.sources };
                 let planner = prepare_with(&inside, &query, &ExtraTables::new(), sight).await?;
                 let plan = planner.plan(query)?;
                 let renamed = rename_columns(plan, view.columns.iter().map(|column| column.name.as_str()))?;
@@ -277,7 +292,7 @@ impl Planned {
 
     /// Runs it. Dropping the stream stops it.
     pub async fn run(self) -> Result<(Vec<OutputColumn>, Batches)> {
-        let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
+        let physical = self.state.query_planner().create_physical_plan(&self.plan, &*self.state).await?;
         let stream = in_task(&self.engine, execute_stream(physical, self.state.task_ctx())?)?;
         let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
         let schema = schema_of(&self.columns);
@@ -292,7 +307,7 @@ impl Planned {
 
     /// What DataFusion would do, as text.
     pub async fn explain(&self) -> Result<String> {
-        let physical = self.state.query_planner().create_physical_plan(&self.plan, &self.state).await?;
+        let physical = self.state.query_planner().create_physical_plan(&self.plan, &*self.state).await?;
         Ok(datafusion::physical_plan::displayable(&*physical).indent(false).to_string())
     }
 }

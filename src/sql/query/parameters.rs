@@ -17,8 +17,14 @@ pub type Parameter = (ColumnType, Datum<'static>);
 
 /// Puts values in the place of placeholders.
 pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
+    bind_some(tree, parameters, &|_| true)
+}
+
+/// Puts values in the place of some placeholders, by their indexes.
+pub fn bind_some<T: VisitMut>(tree: &mut T, parameters: &[Parameter], which: &dyn Fn(usize) -> bool) -> Result<()> {
     struct Bind<'a> {
         parameters: &'a [Parameter],
+        which: &'a dyn Fn(usize) -> bool,
         error: Option<Error>,
     }
     impl VisitorMut for Bind<'_> {
@@ -28,8 +34,9 @@ pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
                 && let Value::Placeholder(name) = &value.value
             {
                 let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
-                match index.checked_sub(1).and_then(|index| self.parameters.get(index)) {
-                    Some(parameter) => *expression = literal(parameter),
+                match index.checked_sub(1).and_then(|index| Some((index, self.parameters.get(index)?))) {
+                    Some((index, _)) if !(self.which)(index) => {}
+                    Some((_, parameter)) => *expression = literal(parameter),
                     None => {
                         let message = format!("there is no parameter {name}");
                         self.error = Some(Error::new(code::PROTOCOL_VIOLATION, message));
@@ -40,7 +47,7 @@ pub fn bind<T: VisitMut>(tree: &mut T, parameters: &[Parameter]) -> Result<()> {
             ControlFlow::Continue(())
         }
     }
-    let mut visitor = Bind { parameters, error: None };
+    let mut visitor = Bind { parameters, which, error: None };
     let _ = tree.visit(&mut visitor);
     visitor.error.map_or(Ok(()), Err)
 }

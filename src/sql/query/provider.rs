@@ -97,7 +97,12 @@ impl Planner {
 
     /// Plans a query.
     pub fn plan(&self, query: Query) -> Result<LogicalPlan> {
-        Ok(plan_lateral_joins(self.plan_with_parameters(query, Vec::new())?, self.context.zone())?)
+        self.plan_open(query, Vec::new())
+    }
+
+    /// The same with placeholders of these types.
+    pub fn plan_open(&self, query: Query, parameters: Vec<Option<FieldRef>>) -> Result<LogicalPlan> {
+        Ok(plan_lateral_joins(self.plan_with_parameters(query, parameters)?, self.context.zone())?)
     }
 
     /// Plans a query with placeholders, of which some have known types.

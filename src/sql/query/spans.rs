@@ -297,8 +297,15 @@ fn is_ordered(column: &Column) -> bool {
 }
 
 fn literal(expression: &Expr, column: &Column) -> Option<Datum<'static>> {
-    let Expr::Literal(value, _) = expression else { return None };
-    of_scalar(value, column)
+    match expression {
+        Expr::Literal(value, _) => of_scalar(value, column),
+        // It has no value until the table is scanned. That it will have one is enough to know until then.
+        Expr::Placeholder(placeholder) => {
+            let field = placeholder.field.as_ref()?;
+            (*field.data_type() == arrow_type(&column.column_type)).then_some(Datum::Null)
+        }
+        _ => None,
+    }
 }
 
 fn of_scalar(value: &ScalarValue, column: &Column) -> Option<Datum<'static>> {

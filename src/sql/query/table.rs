@@ -3,11 +3,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Constraint, Constraints};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::super::error::Error;
 use super::super::types;
 use super::origin::Origin;
 use super::scan::StoreScan;
@@ -18,6 +20,7 @@ use crate::kv::Txn;
 type DfResult<T> = datafusion::error::Result<T>;
 
 /// A stored table as a query in one transaction sees it.
+#[derive(Clone)]
 pub struct StoreTable {
     table: Arc<TableDescriptor>,
     txn: Arc<dyn Txn>,
@@ -66,6 +69,11 @@ impl StoreTable {
         StoreTable { computed, ..self }
     }
 
+    /// The same as another transaction sees it, which has the same version of its descriptor.
+    pub fn in_txn(&self, txn: Arc<dyn Txn>) -> StoreTable {
+        StoreTable { txn, ..self.clone() }
+    }
+
     fn indexed(&self) -> Indexed<'_> {
         Indexed { table: &self.table, computed: &self.computed }
     }
@@ -112,6 +120,10 @@ impl TableProvider for StoreTable {
             Some(projection) => projection.clone(),
             None => (0..self.positions.len()).collect(),
         };
+        let is_open = |part: &Expr| Ok(matches!(part, Expr::Placeholder(_)));
+        if filters.iter().any(|filter| filter.exists(is_open).unwrap_or(true)) {
+            return Err(Error::internal("a parameter has no value yet").into());
+        }
         let schema = Arc::new(self.schema.project(&projected)?);
         let positions: Vec<usize> = projected.iter().map(|&index| self.positions[index]).collect();
         let access: Access = spans::choose(&self.indexed(), filters, &positions);

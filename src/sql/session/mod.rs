@@ -13,7 +13,7 @@ mod prepared;
 mod transaction;
 mod variables;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
-use super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
+use super::query::{self, Batches, ExtraTables, OutputColumn, PlanCache, Visibility};
 use super::settings::{ROLE, reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::time_zone::TimeZone;
@@ -98,7 +98,8 @@ pub struct Session {
     settings_after: Option<SettingsAfter>,
     cursors: Cursors,
     state: State,
-    statements: HashMap<String, Arc<Prepared>>,
+    /// The plans of the prepared statement that runs.
+    plans: Option<Arc<PlanCache>>,
     copy: Option<(CopyIn, bool)>,
     notices: Vec<String>,
     /// Settings that clients are to be told of.
@@ -161,7 +162,7 @@ impl Session {
             settings_after: None,
             cursors: Cursors::default(),
             state: State::Idle,
-            statements: HashMap::new(),
+            plans: None,
             copy: None,
             notices,
             changed_settings,
@@ -280,6 +281,16 @@ impl Session {
 
     /// Runs a statement. After an error, or when the future is dropped, call [`Session::fail`].
     pub async fn execute(&mut self, parsed: &Parsed, parameters: &[Parameter]) -> Result<Response> {
+        self.run_one(parsed, parameters, None).await
+    }
+
+    async fn run_one(
+        &mut self,
+        parsed: &Parsed,
+        parameters: &[Parameter],
+        plans: Option<Arc<PlanCache>>,
+    ) -> Result<Response> {
+        self.plans = plans;
         self.engine.jobs().note_statement();
         if let Statement::Sql(ordinary) = &parsed.statement
             && let Some(response) = self.control_transaction(ordinary).await?
@@ -558,6 +569,13 @@ impl Session {
                 point::Answer::Updated(rows) => Response::Done(format!("UPDATE {rows}")),
                 point::Answer::Deleted(rows) => Response::Done(format!("DELETE {rows}")),
             });
+        }
+        if let (Ast::Query(query), Some(plans), true) = (&statement.ast, &self.plans, statement.shows.is_empty())
+            && query.locks.is_empty()
+            && let Some(planned) = plans.plan(context, query, parameters).await?
+        {
+            let (columns, batches) = planned.run().await?;
+            return Ok(Response::Rows { columns, batches, tag: "SELECT".into() });
         }
         let extra = show::relations(context, &statement.shows, &self.facts.settings, texts).await?;
         let mut ast = statement.ast.clone();

@@ -9,12 +9,13 @@ use super::super::context::Context;
 use super::super::describe::{Description, placeholders};
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
-use super::super::query::expression;
+use super::super::query::{PlanCache, expression};
 use super::super::types::from_pg;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
 use crate::catalog::{ColumnType, Descriptor};
 use crate::parser::{Ordinary, Parsed, Statement};
+use crate::time::Timestamp;
 
 /// A statement that was read and described, and will be run.
 pub struct Prepared {
@@ -24,6 +25,12 @@ pub struct Prepared {
     pub description: Description,
     /// The object identifiers of the types that the client declared for its parameters; 0 for none.
     pub declared: Vec<u32>,
+    /// Whether it is one of `PREPARE`, not of the protocol.
+    pub from_sql: bool,
+    /// When it was prepared.
+    pub since: Timestamp,
+    /// Its plans.
+    pub plans: Arc<PlanCache>,
 }
 
 impl Session {
@@ -31,26 +38,44 @@ impl Session {
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
         let missing =
             || Error::new(code::UNDEFINED_PREPARED_STATEMENT, format!("prepared statement \"{name}\" does not exist"));
-        self.statements.get(name).cloned().ok_or_else(missing)
+        self.facts.statements.get(name).cloned().ok_or_else(missing)
     }
 
     /// Whether there is none with a name yet, or the name is empty: that one may be replaced.
     pub fn check_free(&self, name: &str) -> Result<()> {
-        if !name.is_empty() && self.statements.contains_key(name) {
+        if !name.is_empty() && self.facts.statements.contains_key(name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::new(code::DUPLICATE_PREPARED_STATEMENT, message));
         }
         Ok(())
     }
 
+    /// A statement to be kept, as of now.
+    pub fn to_keep(
+        &self,
+        parsed: Option<Parsed>,
+        description: Description,
+        declared: Vec<u32>,
+        from_sql: bool,
+    ) -> Prepared {
+        let since = Timestamp(self.engine.jobs().clock().wall_nanos());
+        Prepared { parsed, description, declared, from_sql, since, plans: Arc::default() }
+    }
+
+    /// Runs a prepared statement, on a plan that it has if that will do.
+    pub async fn execute_prepared(&mut self, prepared: &Prepared, parameters: &[Parameter]) -> Result<Response> {
+        let Some(parsed) = &prepared.parsed else { return Ok(Response::Done(String::new())) };
+        self.run_one(parsed, parameters, Some(prepared.plans.clone())).await
+    }
+
     /// Keeps a statement under a name.
     pub fn keep(&mut self, name: String, prepared: Prepared) {
-        self.statements.insert(name, Arc::new(prepared));
+        Arc::make_mut(&mut self.facts.statements).insert(name, Arc::new(prepared));
     }
 
     /// Forgets the statement with a name: whether there was one.
     pub fn forget(&mut self, name: &str) -> bool {
-        self.statements.remove(name).is_some()
+        Arc::make_mut(&mut self.facts.statements).remove(name).is_some()
     }
 
     /// The surroundings of what is looked up or computed beside a statement: those of the open transaction, or of a new one.
@@ -122,7 +147,7 @@ impl Session {
                     Some(parsed) => self.describe(parsed, &declared).await?,
                     None => Description::default(),
                 };
-                self.keep(name, Prepared { parsed, description, declared: Vec::new() });
+                self.keep(name, self.to_keep(parsed, description, Vec::new(), true));
                 Ok(Some(Response::Done("PREPARE".into())))
             }
             Ast::Execute { name: Some(name), parameters, immediate: false, into, using, .. }
@@ -138,13 +163,13 @@ impl Session {
                     {
                         Err(Error::unsupported("EXECUTE of a prepared statement about prepared statements"))
                     }
-                    Some(parsed) => Box::pin(self.execute(parsed, &values)).await.map(Some),
+                    Some(_) => Box::pin(self.execute_prepared(&prepared, &values)).await.map(Some),
                     None => Ok(Some(Response::Done(String::new()))),
                 }
             }
             Ast::Deallocate { name, .. } => {
                 if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
-                    self.statements.clear();
+                    self.facts.statements = Arc::default();
                     return Ok(Some(Response::Done("DEALLOCATE ALL".into())));
                 }
                 let name = folded(name);

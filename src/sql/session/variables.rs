@@ -69,7 +69,7 @@ impl Session {
                         self.commit(open).await?;
                         self.reset_all()?;
                         self.set(ROLE, None)?;
-                        self.statements.clear();
+                        self.facts.statements = Arc::default();
                         self.cursors.close_all();
                         self.facts.locks.unlock_all();
                     }

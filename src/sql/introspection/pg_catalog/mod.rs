@@ -480,6 +480,19 @@ pub const RELATIONS: &[Relation] = &[
         fill: views::pg_cursors,
     },
     Relation {
+        name: "pg_prepared_statements",
+        columns: &[
+            ("name", Text),
+            ("statement", Text),
+            ("prepare_time", Instant),
+            ("parameter_types", TextArray),
+            ("from_sql", Bool),
+            ("generic_plans", Int8),
+            ("custom_plans", Int8),
+        ],
+        fill: views::pg_prepared_statements,
+    },
+    Relation {
         name: "pg_settings",
         columns: &[
             ("name", Text),

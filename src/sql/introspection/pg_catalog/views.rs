@@ -8,6 +8,7 @@ use super::super::written;
 use super::name;
 use super::relations::each_sequence;
 use crate::catalog::{Datum, Descriptor, Interval};
+use crate::sql::types::pg_type;
 
 pub fn pg_tables(objects: &Objects, rows: &mut Rows) {
     for relation in &objects.relations {
@@ -71,6 +72,25 @@ pub fn pg_cursors(objects: &Objects, rows: &mut Rows) {
             ("statement", name(&cursor.statement)),
             ("is_holdable", Datum::Bool(cursor.holds)),
             ("is_scrollable", Datum::Bool(cursor.scrolls)),
+        ]);
+    }
+}
+
+pub fn pg_prepared_statements(objects: &Objects, rows: &mut Rows) {
+    for (known_as, prepared) in objects.statements.iter().filter(|(name, _)| !name.is_empty()) {
+        let types = prepared.description.parameters.iter();
+        let types =
+            types.map(|column_type| written::type_name(objects, i64::from(pg_type(column_type).oid()), None).into());
+        let (generic, custom) = prepared.plans.runs();
+        let statement = prepared.parsed.as_ref().map(|parsed| parsed.statement.to_string());
+        rows.push(&[
+            ("name", name(known_as)),
+            ("statement", statement.into()),
+            ("prepare_time", prepared.since.micros().into()),
+            ("parameter_types", Datum::Array(types.collect())),
+            ("from_sql", Datum::Bool(prepared.from_sql)),
+            ("generic_plans", (generic as i64).into()),
+            ("custom_plans", (custom as i64).into()),
         ]);
     }
 }
