@@ -112,6 +112,18 @@ async fn a_kept_plan_gives_what_a_new_one_gives() {
             run(&client, if random.random() { "COMMIT" } else { "ROLLBACK" }).await;
         }
     }
+    for (number, (_, types)) in QUERIES.iter().enumerate() {
+        let values = types.iter().map(|column_type| match *column_type {
+            "text" => "'x1'".to_string(),
+            "date" => "'2020-01-02'".to_string(),
+            "bool" => "true".to_string(),
+            _ => "1".to_string(),
+        });
+        let execute = format!("EXECUTE p{number} ({})", values.collect::<Vec<_>>().join(", "));
+        for _ in 0..3 {
+            rows(&client, &execute).await;
+        }
+    }
     let counted = "SELECT name, generic_plans > 0 FROM pg_prepared_statements ORDER BY length(name), name";
     for (row, (query, _)) in rows(&client, counted).await.iter().zip(QUERIES) {
         assert_eq!(row[1], "t", "seed {seed}: no plan was kept of {query}");

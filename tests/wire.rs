@@ -306,6 +306,35 @@ fn psql_shows_errors_where_they_are() {
     );
 }
 
+#[tokio::test]
+async fn errors_say_where_what_they_name_stands() {
+    use tokio_postgres::error::ErrorPosition::Original;
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE t (id INT PRIMARY KEY)").await;
+    for (statement, at) in [
+        ("SELECT 'ü'; SELECT id,\n nope FROM t", "nope"),
+        ("SELECT * FROM t JOIN missing USING (id)", "missing"),
+        ("SELECT t.id, t.nope FROM t", "t.nope"),
+        ("SELECT x.id FROM t", "x.id"),
+        ("SELECT id, nope(id) FROM t", "nope("),
+        ("SELECT id::nope FROM t", "nope FROM"),
+        ("INSERT INTO t VALUES (1), ('one')", "'one'"),
+        ("UPDATE t SET id = nope", "nope"),
+    ] {
+        let error = client.batch_execute(statement).await.unwrap_err();
+        let Some(Original(position)) = error.as_db_error().unwrap().position() else {
+            panic!("{statement}: {error:?}")
+        };
+        let rest: String = statement.chars().skip(*position as usize - 1).collect();
+        assert!(rest.starts_with(at), "{statement}: {rest}");
+    }
+    // A driver that prepares hears it, too.
+    let error = client.prepare("SELECT nope FROM t WHERE id = $1").await.map(drop).unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().position(), Some(&Original(8)));
+}
+
 #[test]
 fn http_says_that_the_server_is_well() {
     let store = Store::new();

@@ -361,8 +361,8 @@ mod tests {
             table.columns.push(Column { missing, ..Column::new(ColumnId(id), format!("added{id}"), ColumnType::Text) });
         }
         let read = decode_row(&table, &key, &value).unwrap();
-        assert_eq!(read, [Datum::from("root"), Datum::Int(5), Datum::Null, "none".into()]);
-        let with_null = [Datum::from("root"), Datum::Int(5), Datum::Null, Datum::Null];
+        assert_eq!(read, [Datum::from("root"), Datum::Int(5), Datum::Null, Datum::Null, "none".into()]);
+        let with_null = [Datum::from("root"), Datum::Int(5), Datum::Null, Datum::Null, Datum::Null];
         let (key, value) = encode_row(&table, &with_null).unwrap();
         assert_eq!(decode_row(&table, &key, &value).unwrap(), with_null, "a stored NULL is not a missing value");
     }

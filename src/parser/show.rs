@@ -31,6 +31,10 @@ pub enum Show {
     Columns(Vec<String>),
     /// `SHOW INDEXES FROM table`
     Indexes(Vec<String>),
+    /// `SHOW INDEXES FROM DATABASE database`
+    IndexesOf(String),
+    /// One of these `WITH COMMENT`
+    WithComment(Box<Show>),
     /// `SHOW CONSTRAINTS FROM table`
     Constraints(Vec<String>),
     /// `SHOW CREATE [TABLE | VIEW | SEQUENCE | DATABASE] name`
@@ -101,6 +105,11 @@ impl Render for Show {
             Show::Types(database) => format!("TYPES{}", from(database.as_deref().map(quote_ident))),
             Show::Columns(table) => format!("COLUMNS FROM {}", quote_name(table)),
             Show::Indexes(table) => format!("INDEXES FROM {}", quote_name(table)),
+            Show::IndexesOf(database) => format!("INDEXES FROM DATABASE {}", quote_ident(database)),
+            Show::WithComment(shown) => {
+                shown.render(out, secrets);
+                return out.push_str(" WITH COMMENT");
+            }
             Show::Constraints(table) => format!("CONSTRAINTS FROM {}", quote_name(table)),
             Show::Create(kind, name) => format!("CREATE {} {}", ShowCreate::ALL[*kind as usize].1, quote_name(name)),
             Show::CreateAll(what) => format!("CREATE ALL {}", AllOf::ALL[*what as usize].1),
@@ -205,6 +214,13 @@ pub fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
 }
 
 fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
+    let shown = parse_plain(cursor)?;
+    let has_comments =
+        matches!(shown, Show::Databases | Show::Tables(_) | Show::Columns(_) | Show::Indexes(_) | Show::IndexesOf(_));
+    Ok(if has_comments && cursor.eat("WITH COMMENT") { Show::WithComment(Box::new(shown)) } else { shown })
+}
+
+fn parse_plain(cursor: &mut Cursor<'_>) -> Result<Show> {
     Ok(if cursor.eat("DATABASES") {
         Show::Databases
     } else if cursor.eat("SCHEMAS") {
@@ -220,7 +236,8 @@ fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
     } else if cursor.eat("COLUMNS") {
         Show::Columns(from_table(cursor)?)
     } else if cursor.eat("INDEXES") || cursor.eat("INDEX") || cursor.eat("KEYS") {
-        Show::Indexes(from_table(cursor)?)
+        let of_database = ["FROM DATABASE", "IN DATABASE"].iter().any(|words| cursor.eat(words));
+        if of_database { Show::IndexesOf(cursor.identifier()?) } else { Show::Indexes(from_table(cursor)?) }
     } else if cursor.eat("CONSTRAINTS") || cursor.eat("CONSTRAINT") {
         Show::Constraints(from_table(cursor)?)
     } else if cursor.eat("CREATE ALL") {

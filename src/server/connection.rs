@@ -32,7 +32,7 @@ use super::message;
 use super::parameter;
 use super::value::{Look, data_row};
 use crate::catalog::Datum;
-use crate::parser;
+use crate::parser::{self, Parsed};
 use crate::sql::error::code;
 use crate::sql::types::pg_type;
 use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Prepared, Response, Session};
@@ -195,6 +195,16 @@ enum Stop {
     Fatal(Box<Error>),
     /// The client is gone.
     Gone,
+}
+
+impl Stop {
+    /// The same with the position of an error in the text that a statement was read from.
+    fn located(self, text: &str, parsed: &Parsed) -> Stop {
+        match self {
+            Stop::Failed(error) => Stop::Failed(Box::new(sql::located(*error, text, parsed.span.clone()))),
+            other => other,
+        }
+    }
 }
 
 impl From<Error> for Stop {
@@ -421,7 +431,8 @@ impl Connection {
             if is_group {
                 guarded!(self, self.session.begin_group())?;
             }
-            let response = guarded!(self, self.session.execute(parsed, &[]))?;
+            let response = guarded!(self, self.session.execute(parsed, &[]));
+            let response = response.map_err(|stop| stop.located(sql, parsed))?;
             self.respond(response).await?;
         }
         if is_group {
@@ -640,7 +651,8 @@ impl Connection {
         let parsed = statements.pop();
         let declared = self.session.declared_types(&parse.type_oids).await?;
         let description = match &parsed {
-            Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))?,
+            Some(parsed) => guarded!(self, self.session.describe(parsed, &declared))
+                .map_err(|stop: Stop| stop.located(&parse.query, parsed))?,
             None => Description::default(),
         };
         let prepared = self.session.to_keep(parsed, description, parse.type_oids, false);

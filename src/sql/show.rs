@@ -17,7 +17,8 @@ use super::settings::{SessionSettings, cluster_setting};
 use super::{create_all, schedules, show_backup, show_grants, zone};
 use crate::catalog::role::Roles;
 use crate::catalog::settings::CLUSTER_SETTINGS;
-use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
+use crate::catalog::system::FIRST_USER_ID;
+use crate::catalog::{Column, ColumnType, Datum, Descriptor, DescriptorId, Index, TableDescriptor};
 use crate::parser::{Access, Show, ShowCreate, ShowRelation, Statement, quote_ident_in_sql};
 
 /// A small result that is there as a whole.
@@ -29,6 +30,13 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// The same without the last column.
+    fn without_last(mut self) -> Shown {
+        self.columns.pop();
+        self.rows.iter_mut().for_each(|row| drop(row.pop()));
+        self
+    }
+
     /// A result with these columns.
     pub fn new(columns: &[(&str, ColumnType)]) -> Shown {
         let column = |(name, column_type): &(&str, ColumnType)| OutputColumn::new(*name, column_type.clone());
@@ -96,14 +104,14 @@ pub async fn show(
 
 async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> Result<Shown> {
     match show {
-        Show::Databases => databases(context).await,
+        Show::WithComment(shown) => with_comments(context, shown).await,
+        Show::Databases | Show::Tables(_) | Show::Columns(_) | Show::Indexes(_) | Show::IndexesOf(_) => {
+            with_comments(context, show).await.map(Shown::without_last)
+        }
         Show::Schemas(database) => schemas(context, database.as_deref()).await,
-        Show::Tables(place) => tables(context, place.as_deref()).await,
         Show::Sequences(database) => sequences(context, database.as_deref()).await,
         Show::Enums(database) => types(context, database.as_deref(), true).await,
         Show::Types(database) => types(context, database.as_deref(), false).await,
-        Show::Columns(name) => columns(context, name).await,
-        Show::Indexes(name) => indexes(context, name).await,
         Show::Constraints(name) => constraints(context, name).await,
         Show::Create(ShowCreate::Database, name) => {
             let mut shown = Shown::new(&[("database_name", ColumnType::Text), ("create_statement", ColumnType::Text)]);
@@ -188,6 +196,30 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
     }
 }
 
+/// What can be shown with comments, which are its last column.
+async fn with_comments(context: &Context, show: &Show) -> Result<Shown> {
+    match show {
+        Show::Databases => databases(context).await,
+        Show::Tables(place) => tables(context, place.as_deref()).await,
+        Show::Columns(name) => columns(context, name).await,
+        Show::Indexes(name) => {
+            let table = table_named(context, name).await?;
+            Ok(indexes([&table].into_iter()))
+        }
+        Show::IndexesOf(database) => {
+            let database = context.database(database).await?;
+            let objects = context.catalog().list_objects(database.id()).await?;
+            let table = |object: &'_ Arc<Descriptor>| match &**object {
+                Descriptor::Table(table) => Some(table.clone()),
+                _ => None,
+            };
+            let tables: Vec<TableDescriptor> = objects.iter().filter_map(table).collect();
+            Ok(indexes(tables.iter()))
+        }
+        other => Err(Error::unsupported(format!("{other} WITH COMMENT"))),
+    }
+}
+
 async fn databases(context: &Context) -> Result<Shown> {
     let text = || ColumnType::Text;
     let mut shown = Shown::new(&[
@@ -197,6 +229,7 @@ async fn databases(context: &Context) -> Result<Shown> {
         ("secondary_region", text()),
         ("regions", ColumnType::Array(Box::new(text()))),
         ("survival_goal", text()),
+        ("comment", text()),
     ]);
     for database in context.catalog().list(None, None).await? {
         let (name, owner) = (database.name().to_string(), database.identity().owner.clone());
@@ -207,6 +240,7 @@ async fn databases(context: &Context) -> Result<Shown> {
             Datum::Null,
             Datum::Array(Vec::new()),
             Datum::Null,
+            database.identity().comment.clone().into(),
         ]);
     }
     Ok(shown)
@@ -241,6 +275,7 @@ async fn tables(context: &Context, place: Option<&[String]>) -> Result<Shown> {
         ("owner", text()),
         ("estimated_row_count", ColumnType::Int8),
         ("locality", text()),
+        ("comment", text()),
     ]);
     let (database, schemas) = match place {
         None => {
@@ -272,13 +307,20 @@ async fn tables(context: &Context, place: Option<&[String]>) -> Result<Shown> {
             if matches!(&*object, Descriptor::Type(_)) {
                 continue;
             }
+            let rows = match &*object {
+                Descriptor::Table(table) if table.identity.id.0 >= FIRST_USER_ID => {
+                    Datum::Int(context.engine().store().stats(table.primary.space).await?.rows as i64)
+                }
+                _ => Datum::Null,
+            };
             shown.rows.push(vec![
                 schema.name().to_string().into(),
                 object.name().to_string().into(),
                 object.kind().into(),
                 object.identity().owner.clone().into(),
+                rows,
                 Datum::Null,
-                Datum::Null,
+                object.identity().comment.clone().into(),
             ]);
         }
     }
@@ -328,12 +370,13 @@ async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
         ("generation_expression", ColumnType::Text),
         ("indices", array),
         ("is_hidden", ColumnType::Bool),
+        ("comment", ColumnType::Text),
     ]);
     match &*context.object(name).await? {
         Descriptor::Table(table) => {
             for column in &table.columns {
                 let holds = |index: &&Index| {
-                    index.name == table.primary.name || index.columns.iter().any(|part| part.column == column.id)
+                    index.name == table.primary.name || index.all_columns().any(|part| part == column.id)
                 };
                 let indices = table.all_indexes().filter(holds).map(|index| index.name.clone().into()).collect();
                 shown.rows.push(vec![
@@ -344,6 +387,7 @@ async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
                     column.generated.clone().unwrap_or_default().into(),
                     Datum::Array(indices),
                     Datum::Bool(column.hidden),
+                    column.comment.clone().into(),
                 ]);
             }
         }
@@ -357,6 +401,7 @@ async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
                     "".into(),
                     Datum::Array(Vec::new()),
                     Datum::Bool(false),
+                    Datum::Null,
                 ]);
             }
         }
@@ -374,7 +419,7 @@ async fn table_named(context: &Context, name: &[String]) -> Result<TableDescript
     }
 }
 
-async fn indexes(context: &Context, name: &[String]) -> Result<Shown> {
+fn indexes<'a>(tables: impl Iterator<Item = &'a TableDescriptor>) -> Shown {
     let (text, flag) = (|| ColumnType::Text, || ColumnType::Bool);
     let mut shown = Shown::new(&[
         ("table_name", text()),
@@ -386,17 +431,19 @@ async fn indexes(context: &Context, name: &[String]) -> Result<Shown> {
         ("storing", flag()),
         ("implicit", flag()),
         ("visible", flag()),
+        ("comment", text()),
     ]);
-    let table = table_named(context, name).await?;
-    let mut all: Vec<&Index> = table.all_indexes().collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    for index in all {
+    let mut all: Vec<(&TableDescriptor, &Index)> =
+        tables.flat_map(|table| table.all_indexes().map(move |index| (table, index))).collect();
+    all.sort_by_key(|(table, index)| (&table.identity.name, &index.name));
+    for (table, index) in all {
         let is_primary = index.name == table.primary.name;
         let named =
             index.columns.iter().map(|part| (part.column, if part.descending { "DESC" } else { "ASC" }, false, false));
         let mut entries: Vec<_> = named.collect();
         if is_primary {
-            let rest = table.columns.iter().filter(|column| !table.in_primary_key(column.id));
+            let is_shown = |column: &&Column| !column.hidden || column.generated.is_none();
+            let rest = table.columns.iter().filter(|column| !table.in_primary_key(column.id)).filter(is_shown);
             entries.extend(rest.map(|column| (column.id, "N/A", true, false)));
         } else {
             entries.extend(index.stored.iter().map(|id| (*id, "N/A", true, false)));
@@ -416,10 +463,11 @@ async fn indexes(context: &Context, name: &[String]) -> Result<Shown> {
                 Datum::Bool(storing),
                 Datum::Bool(implicit),
                 Datum::Bool(true),
+                index.comment.clone().into(),
             ]);
         }
     }
-    Ok(shown)
+    shown
 }
 
 async fn constraints(context: &Context, name: &[String]) -> Result<Shown> {
