@@ -16,7 +16,7 @@ use report::Report;
 
 type Case = (&'static str, &'static str, fn(&mut Report));
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     ("backup", "backup, restore and bytes on disk against pg_dump and pg_restore", backup::against_pg_dump),
     ("encryption", "encrypted backup and restore against plain ones", backup::encryption),
     ("incremental", "an incremental after 1 % of the rows changed against the full", backup::incremental),
@@ -24,6 +24,7 @@ const CASES: [Case; 9] = [
     ("memory", "peak memory of backup and restore of ten times the rows", backup::memory),
     ("foreground", "pgbench while backups run against pgbench alone", backup::foreground),
     ("transactions", "pgbench's scripts", queries::transactions),
+    ("plans", "a prepared join on a kept plan against one planned each time", queries::plans),
     ("bulk", "COPY in, and a large result out", queries::bulk),
     ("start", "from start to ready with many tables", queries::start),
 ];

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::report::{Report, Wanted, in_turn, mebibytes, seconds};
-use super::servers::{Keepsafe, Postgres, Server, run, scale, timed};
+use super::servers::{Keepsafe, Postgres, Server, directory, run, scale, timed};
 
 /// Rows that go to the client.
 const RESULT_ROWS: u32 = 5_000_000;
@@ -42,6 +42,23 @@ pub fn transactions(report: &mut Report) {
     let (ours, theirs) = in_turn(|_| pgbench(&keepsafe, &once, "60"), |_| pgbench(&postgres, &once, "60"));
     let what = format!("`pgbench -M prepared -c 8 -j 2 -s {scale} --max-tries=1`");
     report.add(&what, per_second(ours), "PostgreSQL", per_second(theirs), ours / theirs, Wanted::AtLeast(0.25));
+}
+
+/// A join whose plan is kept from one run to the next, and the same that is planned each time.
+pub fn plans(report: &mut Report) {
+    const SCRIPT: &str = "\\set bid random(1, 10)\n\\set tid random(10, 100)\n\
+        SELECT t.tid, b.bbalance FROM pgbench_tellers t JOIN pgbench_branches b ON b.bid = t.bid WHERE b.bid = :bid AND t.tid < :tid;\n";
+    let keepsafe = Keepsafe::start();
+    println!("  loaded in {}", seconds(keepsafe.load(10)));
+    let directory = directory();
+    let script = directory.path().join("join.sql");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let script = script.to_str().unwrap();
+    let kept = ["-f", script];
+    let anew = ["-f", script, "-M", "extended"];
+    let (kept, anew) = in_turn(|_| pgbench(&keepsafe, &kept, "15"), |_| pgbench(&keepsafe, &anew, "15"));
+    let what = "`pgbench -M prepared -c 8 -j 2` of a join";
+    report.add(what, per_second(kept), "`-M extended`", per_second(anew), kept / anew, Wanted::AtLeast(1.0));
 }
 
 /// `COPY` in, and a large result out.

@@ -371,6 +371,8 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
         .drain(..)
         .partition(|index| index.all_columns().any(|column| column == id || hidden.contains(&column)));
     table.indexes = kept;
+    // The rows have it whether the key says so or not.
+    table.primary.stored.retain(|stored| *stored != id);
     let dropped: Vec<crate::catalog::Index> = dropped;
     for index in dropped {
         context.catalog().drop_space(table, index.space)?;
