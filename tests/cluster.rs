@@ -139,6 +139,19 @@ async fn sessions_begin_with_the_settings_of_their_user_and_take_on_its_roles_on
         assert_eq!(fail(&here, wrong).await.0, "42501", "{wrong}");
     }
     assert_eq!(value(&here, "SELECT current_user").await, "dev");
+    // What a user's sessions are to begin with they may not have.
+    for role in ["ops", "nobody"] {
+        run(&client, &format!("ALTER ROLE ada SET role = '{role}'")).await;
+        assert_eq!(value(&log_in("ada", "d").await, "SELECT current_user").await, "ada");
+    }
+    run(&client, "ALTER ROLE ada SET role = 'dev'").await;
+    let as_dev = log_in("ada", "d").await;
+    assert_eq!(value(&as_dev, "SELECT current_user").await, "dev");
+    run(&as_dev, "SET ROLE NONE").await;
+    assert_eq!(value(&as_dev, "SELECT current_user").await, "ada");
+    run(&as_dev, "RESET ROLE").await;
+    assert_eq!(value(&as_dev, "SELECT current_user").await, "dev");
+    run(&client, "ALTER ROLE ada RESET role").await;
     // A member of a member, of admin, and one with the option.
     run(&client, "GRANT ops TO dev").await;
     run(&here, "SET ROLE ops; RESET ROLE").await;

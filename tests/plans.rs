@@ -203,6 +203,18 @@ async fn plans_are_kept_until_a_definition_changes_and_only_where_they_can_be() 
         }
         assert_eq!(runs(&client, &format!("q{number}")).await[0], 0, "{query}");
     }
+    // A kept plan keeps no transaction, and so no lock of one that fails to commit.
+    run(&client, "CREATE TABLE p (id INT PRIMARY KEY, v INT); INSERT INTO p VALUES (3, 3)").await;
+    run(&client, "CREATE TABLE c (id INT, p INT REFERENCES p DEFERRABLE INITIALLY DEFERRED)").await;
+    run(&client, "PREPARE held (int) AS SELECT id FROM p WHERE v = $1").await;
+    run(&client, "BEGIN; SELECT * FROM p WHERE id = 3 FOR UPDATE").await;
+    for _ in 0..3 {
+        rows(&client, "EXECUTE held (3)").await;
+    }
+    run(&client, "INSERT INTO c VALUES (1, 99)").await;
+    assert_eq!(fail(&client, "COMMIT").await.0, "23503");
+    assert_eq!(runs(&client, "held").await, [1, 2]);
+    run(&other, "SET statement_timeout = '20s'; UPDATE p SET v = 4 WHERE id = 3; RESET statement_timeout").await;
     // Values that are part of a plan do not make more and more of them.
     run(&client, "PREPARE many (int) AS SELECT id + $1 FROM t ORDER BY 1 LIMIT 1").await;
     for number in 0..40 {

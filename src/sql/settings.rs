@@ -7,6 +7,7 @@ use super::error::{Error, Result, code};
 use super::time_zone::TimeZone;
 use crate::catalog::settings::{ClusterSetting, SettingKind};
 use crate::kv::Txn;
+use crate::parser::quote_ident_in_sql;
 use crate::time::parse_duration;
 
 /// What a setting may be set to.
@@ -49,6 +50,54 @@ const BOOLEAN: Kind = Kind::OneOf(&["on", "off", "true", "false", "1", "0"]);
 const ISOLATION: Kind =
     Kind::OneOf(&["serializable", "repeatable read", "read committed", "read uncommitted", "default"]);
 
+/// The setting with the schemas that are looked through.
+pub const SEARCH_PATH: &str = "search_path";
+
+/// Several values of a setting as one text: names of schemas with quotes around those that need them.
+pub fn written_values(setting: &str, values: &[String]) -> String {
+    // As the one value of `SET search_path = DEFAULT` or `''` it stands for all.
+    match values {
+        [one] if one.is_empty() || one.eq_ignore_ascii_case("default") => one.clone(),
+        _ if setting == SEARCH_PATH => {
+            values.iter().map(|name| quote_ident_in_sql(name)).collect::<Vec<_>>().join(", ")
+        }
+        _ => values.join(", "),
+    }
+}
+
+/// The names in a list that is written so.
+pub fn names_in(list: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = list.trim_start();
+    while !rest.is_empty() {
+        let name;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let (mut text, mut end) = (String::new(), quoted.len());
+            let mut characters = quoted.char_indices().peekable();
+            while let Some((at, c)) = characters.next() {
+                if c != '"' {
+                    text.push(c);
+                } else if characters.peek().is_some_and(|(_, next)| *next == '"') {
+                    characters.next();
+                    text.push('"');
+                } else {
+                    end = at + 1;
+                    break;
+                }
+            }
+            (name, rest) = (text, &quoted[end..]);
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            (name, rest) = (rest[..end].trim().to_lowercase(), &rest[end..]);
+        }
+        if !name.is_empty() {
+            names.push(name);
+        }
+        rest = rest.trim_start().trim_start_matches(',').trim_start();
+    }
+    names
+}
+
 /// The setting with the role that a session has taken on.
 pub const ROLE: &str = "role";
 /// What it is if it has taken on none.
@@ -82,7 +131,7 @@ const SESSION_SETTINGS: [SessionSetting; 35] = [
     setting("max_index_keys", "32", Kind::ReadOnly),
     setting(ROLE, NO_ROLE, Kind::Text),
     setting("row_security", "off", BOOLEAN),
-    setting("search_path", "public", Kind::Text),
+    setting(SEARCH_PATH, "public", Kind::Text),
     reported_setting("server_encoding", "UTF8", Kind::ReadOnly),
     reported_setting("server_version", "15.0", Kind::ReadOnly),
     setting("server_version_num", "150000", Kind::ReadOnly),
@@ -272,4 +321,20 @@ pub fn write_cluster_setting(txn: &dyn Txn, name: &str, value: Option<String>) -
         return Err(Error::new(code::INVALID_PARAMETER, message).hint(format!("It is {}.", setting.kind.expected())));
     }
     Ok(setting.write(txn, value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_schemas_are_written_and_read_back() {
+        for names in [&["public"][..], &["a,b", "C d", "public"], &["it's", "\"q\"", "select"], &["$user", "ünï"]] {
+            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            assert_eq!(names_in(&written_values(SEARCH_PATH, &names)), names);
+        }
+        assert_eq!(names_in(" Public ,, \"$user\",x "), ["public", "$user", "x"]);
+        assert_eq!(names_in("\"open"), ["open"]);
+        assert_eq!(names_in(""), [] as [&str; 0]);
+    }
 }

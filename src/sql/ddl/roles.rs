@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::settings::SessionSettings;
+use super::super::settings::{SessionSettings, written_values};
 use super::super::text;
 use super::drop::drop_owned;
 use super::{Outcome, owner};
@@ -240,7 +240,7 @@ async fn set(
     };
     role.attributes.settings.retain(|known| !is_meant(known));
     if let Some(name) = setting {
-        let value = values.join(", ");
+        let value = written_values(&name, values);
         // Whether it can have the value, or be set at all.
         SessionSettings::default().set(&name, (!values.is_empty()).then_some(&value))?;
         if !values.is_empty() {

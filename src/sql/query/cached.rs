@@ -35,6 +35,7 @@ use super::{
     ExtraTables, Parameter, Planned, Sight, bind_some, catalog_forms, lateral, optimized, prepare_with, rewrite,
 };
 use crate::catalog::{ColumnType, Datum, Descriptor, DescriptorId};
+use crate::kv::Txn;
 
 /// Plans of one statement kept at most: one for each value of its fixed parameters.
 const KEPT: usize = 8;
@@ -189,10 +190,11 @@ impl Template {
             if used.is_settled(&open) {
                 let objects = sources.into_objects()?;
                 let optimize = || optimized(context, planner, logical, &names, is_of_catalog);
-                let planned = tokio::task::block_in_place(optimize).ok()?;
+                let mut planned = tokio::task::block_in_place(optimize).ok()?;
                 if !reads_tables_only(&planned.plan)? {
                     return None;
                 }
+                planned.plan = in_txn(planned.plan, None).ok()?;
                 let others = parameters.iter().cloned().enumerate().filter(|(index, _)| !open.contains_key(index));
                 let fixed = others.collect();
                 return Some(Template { zone: context.zone(), open, fixed, sources: objects, planned });
@@ -244,23 +246,30 @@ impl Template {
             _ => Ok(Transformed::no(part)),
         };
         let plan = self.planned.plan.clone().transform_up_with_subqueries(|node| {
-            let mut node = node.map_expressions(|expression| expression.transform_up(value_of))?;
-            if let LogicalPlan::TableScan(scan) = &mut node.data
-                && let Ok(provider) = source_as_provider(&scan.source)
-                && let Some(table) = (&*provider as &dyn Any).downcast_ref::<StoreTable>()
-            {
-                scan.source = provider_as_source(Arc::new(table.in_txn(context.txn().clone())));
-                node.transformed = true;
-            }
-            Ok(node)
+            Ok(node.map_expressions(|expression| expression.transform_up(value_of))?)
         })?;
         Ok(Planned {
             columns: self.planned.columns.clone(),
             engine: context.engine().clone(),
             state: self.planned.state.clone(),
-            plan: plan.data,
+            plan: in_txn(plan.data, Some(context.txn()))?,
         })
     }
+}
+
+/// A plan whose tables are seen by a transaction. One that is kept is seen by none, which it would keep from ending.
+fn in_txn(plan: LogicalPlan, txn: Option<&Arc<dyn Txn>>) -> Result<LogicalPlan> {
+    let moved = plan.transform_up_with_subqueries(|mut node| {
+        if let LogicalPlan::TableScan(scan) = &mut node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = (&*provider as &dyn Any).downcast_ref::<StoreTable>()
+        {
+            scan.source = provider_as_source(Arc::new(table.in_txn(txn.cloned())));
+            return Ok(Transformed::yes(node));
+        }
+        Ok(Transformed::no(node))
+    })?;
+    Ok(moved.data)
 }
 
 /// How a plan uses its placeholders.
@@ -343,7 +352,7 @@ fn compared_in(expression: &Expr) -> Vec<(&Expr, &Expr)> {
         Expr::BinaryExpr(both) if is_comparison(both.op) => {
             vec![(&both.left, &both.right), (&both.right, &both.left)]
         }
-        Expr::InList(within) => within.list.iter().map(|value| (&*within.expr, value)).collect(),
+        // Not within lists: those of one column are merged as if what is written differently were different.
         Expr::Between(between) => vec![(&between.expr, &between.low), (&between.expr, &between.high)],
         _ => Vec::new(),
     }

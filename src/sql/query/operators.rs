@@ -25,6 +25,7 @@ use super::super::error::{Error, code};
 use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, of_field};
+use super::functions::cast_to;
 use super::{enums, json, scalars};
 use crate::catalog::ColumnType;
 
@@ -68,6 +69,13 @@ impl ExprPlanner for Operators {
         };
         if is_comparison(&op) {
             let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
+            // As in PostgreSQL, not as decimals: those have neither the range nor the values in between.
+            let float = || cast_to(ColumnType::Float8, self.zone);
+            let (left, right) = match (left_field.data_type(), right_field.data_type()) {
+                (of, DataType::Decimal128(..)) if of.is_floating() => (left, float().call(vec![right])),
+                (DataType::Decimal128(..), of) if of.is_floating() => (float().call(vec![left]), right),
+                _ => (left, right),
+            };
             let (left, right) = match op {
                 BinaryOperator::Eq | BinaryOperator::NotEq => (left, right),
                 _ => enums::ordered(left, &left_field, right, &right_field),

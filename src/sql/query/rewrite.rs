@@ -455,9 +455,13 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let (low, high) = (Box::new(compare(above, low)), Box::new(compare(below, high)));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left: low, op: both, right: high })))
         }
-        // A comparison finds that a literal is none of the type.
+        // A comparison finds that a literal is none of the type, and what type a parameter is. DataFusion merges lists that one value is
+        // compared with as if what is written differently were different, which is so of literals alone.
         Expr::InList { expr, list, negated }
-            if !of_catalog && is_fixed(expr) && list.len() <= MAX_COMPARED && list.iter().all(is_string) =>
+            if !of_catalog
+                && is_fixed(expr)
+                && list.len() <= MAX_COMPARED
+                && (list.iter().all(is_string) || !list.iter().all(is_plain_literal)) =>
         {
             let (op, joined) = match negated {
                 false => (BinaryOperator::Eq, BinaryOperator::Or),
@@ -653,6 +657,30 @@ fn has_qualified(expression: &Expr) -> bool {
 /// Whether a function is the one with a name.
 pub fn is_called(function: &Function, name: &str) -> bool {
     function.name.to_string().eq_ignore_ascii_case(name)
+}
+
+/// Whether an expression is a literal that is a value of one type wherever it stands: not NULL, and no number with a point, which may
+/// become a floating one.
+fn is_plain_literal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.bytes().all(|byte| byte.is_ascii_digit()),
+            Value::Null | Value::Placeholder(_) => false,
+            _ => true,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } | Expr::Nested(expr) => is_plain_literal(expr),
+        Expr::TypedString(_) => true,
+        // What stands for a cast, also of a parameter.
+        Expr::Function(function) => {
+            function.name.to_string().trim_matches('"').starts_with("cast:") && is_cast_of_string(function)
+        }
+        _ => false,
+    }
+}
+
+fn is_cast_of_string(function: &sqlparser::ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if is_string(argument))
 }
 
 fn is_string(expression: &Expr) -> bool {

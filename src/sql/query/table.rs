@@ -23,7 +23,8 @@ type DfResult<T> = datafusion::error::Result<T>;
 #[derive(Clone)]
 pub struct StoreTable {
     table: Arc<TableDescriptor>,
-    txn: Arc<dyn Txn>,
+    /// `None` in a plan that is kept: it has one again when it runs.
+    txn: Option<Arc<dyn Txn>>,
     /// Positions, in the descriptor, of the columns the query sees.
     positions: Vec<usize>,
     schema: SchemaRef,
@@ -61,7 +62,7 @@ impl StoreTable {
             Some(key) if keyed => Constraints::new_unverified(vec![Constraint::PrimaryKey(key)]),
             _ => Constraints::default(),
         };
-        StoreTable { table, txn, positions, schema, constraints, computed: Vec::new() }
+        StoreTable { table, txn: Some(txn), positions, schema, constraints, computed: Vec::new() }
     }
 
     /// The same with the expressions that its hidden columns are computed from, by which indexes on them are found.
@@ -69,8 +70,8 @@ impl StoreTable {
         StoreTable { computed, ..self }
     }
 
-    /// The same as another transaction sees it, which has the same version of its descriptor.
-    pub fn in_txn(&self, txn: Arc<dyn Txn>) -> StoreTable {
+    /// The same as another transaction sees it, which has the same version of its descriptor; or as none does.
+    pub fn in_txn(&self, txn: Option<Arc<dyn Txn>>) -> StoreTable {
         StoreTable { txn, ..self.clone() }
     }
 
@@ -129,6 +130,7 @@ impl TableProvider for StoreTable {
         let access: Access = spans::choose(&self.indexed(), filters, &positions);
         // A filter that is applied after the scan may drop rows, so a limit holds only without one.
         let limit = if filters.is_empty() { limit } else { None };
-        Ok(Arc::new(StoreScan::new(self.table.clone(), self.txn.clone(), positions, schema, access, limit)))
+        let txn = self.txn.clone().ok_or_else(|| Error::internal("a kept plan has no transaction"))?;
+        Ok(Arc::new(StoreScan::new(self.table.clone(), txn, positions, schema, access, limit)))
     }
 }

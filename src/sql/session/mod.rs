@@ -24,14 +24,14 @@ use tokio::sync::{mpsc, watch};
 use self::cursors::Cursors;
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
-use self::variables::{SettingsAfter, setting_value};
+use self::variables::{SettingsAfter, may_take_on, setting_value};
 use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::query::{self, Batches, ExtraTables, OutputColumn, PlanCache, Visibility};
-use super::settings::{ROLE, reported as reported_settings, write_cluster_setting};
+use super::settings::{NO_ROLE, ROLE, reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::time_zone::TimeZone;
 use super::{control, ddl, dml, point, schedules, temporary, text, time_travel, zone};
@@ -150,7 +150,11 @@ impl Session {
         // Those of the database are the last word.
         own.sort_by_key(|setting| setting.database.is_some());
         for setting in own {
-            if let Err(error) = settings.set_default(&setting.name, &setting.value) {
+            let allowed = match setting.name == ROLE && setting.value != NO_ROLE {
+                true => may_take_on(&roles, user, &setting.value),
+                false => Ok(()),
+            };
+            if let Err(error) = allowed.and_then(|()| settings.set_default(&setting.name, &setting.value)) {
                 notices.push(error.message);
             }
         }

@@ -11,7 +11,9 @@ use sqlparser::ast::{
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
-use super::super::settings::{NO_ROLE, ROLE, SessionSettings, reported as reported_settings};
+use super::super::settings::{
+    NO_ROLE, ROLE, SEARCH_PATH, SessionSettings, names_in, reported as reported_settings, written_values,
+};
 use super::super::show::Shown;
 use super::super::time_zone::TimeZone;
 use super::super::{query, temporary, text};
@@ -121,8 +123,12 @@ impl Session {
         match set {
             Set::SingleAssignment { scope, variable, values, .. } => {
                 let name = variable.to_string().to_lowercase();
-                let values = values.iter().map(plain_value).collect::<Result<Vec<_>>>()?;
-                let value = values.join(", ");
+                let is_list = name == SEARCH_PATH;
+                let value = |value: &Expr| match value {
+                    Expr::Identifier(name) if is_list => Ok(folded(name)),
+                    other => plain_value(other),
+                };
+                let value = written_values(&name, &values.iter().map(value).collect::<Result<Vec<_>>>()?);
                 let is_local = matches!(scope, Some(ContextModifier::Local));
                 if name == "database" && is_local {
                     return Err(Error::unsupported("SET LOCAL database"));
@@ -148,8 +154,8 @@ impl Session {
                     self.check_role(ROLE, role).await?;
                 }
                 match context_modifier {
-                    Some(ContextModifier::Local) => self.set_local(ROLE, role.as_deref()),
-                    _ => self.set(ROLE, role.as_deref()),
+                    Some(ContextModifier::Local) => self.set_local(ROLE, role.as_deref().or(Some(NO_ROLE))),
+                    _ => self.set(ROLE, role.as_deref().or(Some(NO_ROLE))),
                 }
             }
             Set::SetSessionAuthorization(SetSessionAuthorizationParam {
@@ -240,7 +246,7 @@ impl Session {
 
     fn change(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         Arc::make_mut(&mut self.facts.settings).set(name, value)?;
-        if ["search_path", ROLE].iter().any(|read| name.eq_ignore_ascii_case(read)) {
+        if [SEARCH_PATH, ROLE].iter().any(|read| name.eq_ignore_ascii_case(read)) {
             self.read_settings()?;
         }
         if let Some(wire) = SessionSettings::reported_name(name) {
@@ -258,25 +264,28 @@ impl Session {
             State::Open(open) => Roles::read(&*open.txn).await?,
             _ => Roles::read(&*self.begin().await?.txn).await?,
         };
-        if roles.get(role).is_none() {
-            return Err(Error::new(code::INVALID_PARAMETER, format!("role \"{role}\" does not exist")));
-        }
-        let user = &self.facts.session_user;
-        if !roles.is_superuser(user) && !roles.is_member(user, role) {
-            return Err(Error::new("42501", format!("permission denied to set role \"{role}\"")));
-        }
-        Ok(())
+        may_take_on(&roles, &self.facts.session_user, role)
     }
 
     /// What the session keeps beside its settings and takes from them.
     pub(super) fn read_settings(&mut self) -> Result<()> {
         let role = self.facts.settings.get(ROLE)?;
         self.facts.user = if role == NO_ROLE { self.facts.session_user.clone() } else { role };
-        let path = self.facts.settings.get("search_path")?;
-        let schemas = path.split(',').map(|schema| schema.trim().trim_matches('"').to_string());
-        self.facts.search_path = schemas.filter(|schema| !schema.is_empty() && schema != "$user").collect();
+        let path = self.facts.settings.get(SEARCH_PATH)?;
+        self.facts.search_path = names_in(&path).into_iter().filter(|schema| schema != "$user").collect();
         Ok(())
     }
+}
+
+/// Refuses a role that is not there, or that a user is no member of.
+pub(super) fn may_take_on(roles: &Roles, user: &str, role: &str) -> Result<()> {
+    if roles.get(role).is_none() {
+        return Err(Error::new(code::INVALID_PARAMETER, format!("role \"{role}\" does not exist")));
+    }
+    if !roles.is_superuser(user) && !roles.is_member(user, role) {
+        return Err(Error::new("42501", format!("permission denied to set role \"{role}\"")));
+    }
+    Ok(())
 }
 
 /// What `SELECT set_config(name, value, is_local)` sets, if that is all there is to a query.

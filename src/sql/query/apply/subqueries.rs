@@ -12,6 +12,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::{array_agg, count};
+use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -29,12 +30,14 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// Optimizes a plan: with DataFusion's joins of subqueries where they are right, without them elsewhere.
 pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
-    let as_joins = if needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
+    let in_joins = looks_outside_in_joins(plan)?;
+    let as_joins = if in_joins || needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
     match as_joins {
         Some(Ok(optimized)) if !has_leftovers(&optimized)? => Ok(optimized),
         // Whatever it was, the other way does without.
         first => match plan_subqueries(plan.clone(), zone) {
             Ok(applied) if applied != *plan => state.optimize(&applied),
+            Err(error) if in_joins => Err(error),
             _ => first.unwrap_or_else(|| state.optimize(plan)),
         },
     }
@@ -83,6 +86,24 @@ fn needs_columns(plan: &LogicalPlan) -> DfResult<bool> {
             })?;
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })
+    })?;
+    Ok(found)
+}
+
+/// Whether a subquery in the condition of a join looks at what is joined. DataFusion pushes what it says below the name of the table
+/// inside, and then takes a column outside for one of that.
+fn looks_outside_in_joins(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Join(_)) {
+            node.apply_expressions(|expression| {
+                found |= expression.exists(|part| {
+                    Ok(substitution::subquery_of(part).is_some_and(|inside| !inside.outer_ref_columns.is_empty()))
+                })?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
 }
@@ -181,7 +202,22 @@ impl Columns {
                 apply.inner = Arc::new(inner);
                 Ok(LogicalPlan::Extension(Extension { node: Arc::new(apply) }))
             }
-            _ => Err(crate::sql::Error::unsupported("a subquery in the condition of a RIGHT or FULL JOIN").into()),
+            // The same the other way round, with its columns in the order they had.
+            JoinType::Right => {
+                let schema = build_join_schema(join.right.schema(), join.left.schema(), &JoinType::Left)?;
+                let turned = Join {
+                    left: join.right.clone(),
+                    right: join.left.clone(),
+                    on: join.on.iter().map(|(left, right)| (right.clone(), left.clone())).collect(),
+                    join_type: JoinType::Left,
+                    schema: Arc::new(schema),
+                    ..join.clone()
+                };
+                let planned = self.plan_join(&turned)?;
+                let shown: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
+                LogicalPlanBuilder::from(planned).project(shown)?.build()
+            }
+            _ => Err(crate::sql::Error::unsupported("a subquery in the condition of a FULL JOIN").into()),
         }
     }
 
