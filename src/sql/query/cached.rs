@@ -246,7 +246,7 @@ impl Template {
             _ => Ok(Transformed::no(part)),
         };
         let plan = self.planned.plan.clone().transform_up_with_subqueries(|node| {
-            Ok(node.map_expressions(|expression| expression.transform_up(value_of))?)
+            node.map_expressions(|expression| expression.transform_up(value_of))
         })?;
         Ok(Planned {
             columns: self.planned.columns.clone(),
