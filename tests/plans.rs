@@ -88,6 +88,19 @@ async fn a_kept_plan_gives_what_a_new_one_gives() {
     for (number, (query, types)) in QUERIES.iter().enumerate() {
         run(&client, &format!("PREPARE p{number} ({}) AS {query}", types.join(", "))).await;
     }
+    // So that each has a kept plan, whatever values come later.
+    for (number, (_, types)) in QUERIES.iter().enumerate() {
+        let values = types.iter().map(|column_type| match *column_type {
+            "text" => "'x1'".to_string(),
+            "date" => "'2020-01-02'".to_string(),
+            "bool" => "true".to_string(),
+            _ => "1".to_string(),
+        });
+        let execute = format!("EXECUTE p{number} ({})", values.collect::<Vec<_>>().join(", "));
+        for _ in 0..3 {
+            rows(&client, &execute).await;
+        }
+    }
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         if random.random_range(0..4) == 0 {
@@ -110,18 +123,6 @@ async fn a_kept_plan_gives_what_a_new_one_gives() {
         }
         if in_transaction {
             run(&client, if random.random() { "COMMIT" } else { "ROLLBACK" }).await;
-        }
-    }
-    for (number, (_, types)) in QUERIES.iter().enumerate() {
-        let values = types.iter().map(|column_type| match *column_type {
-            "text" => "'x1'".to_string(),
-            "date" => "'2020-01-02'".to_string(),
-            "bool" => "true".to_string(),
-            _ => "1".to_string(),
-        });
-        let execute = format!("EXECUTE p{number} ({})", values.collect::<Vec<_>>().join(", "));
-        for _ in 0..3 {
-            rows(&client, &execute).await;
         }
     }
     let counted = "SELECT name, generic_plans > 0 FROM pg_prepared_statements ORDER BY length(name), name";
