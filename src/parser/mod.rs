@@ -55,7 +55,7 @@ pub use maintenance::Maintenance;
 pub use option::Access;
 pub use ordinary::like::LikeClause;
 pub use ordinary::storing::{as_index_option, stored_columns};
-pub use ordinary::{InlineIndex, Ordinary, Overriding, ShowRelation, conflict_target};
+pub use ordinary::{InlineIndex, Ordinary, Overriding, ShowRelation, conflict_target, tokens_of};
 pub use redact::{Redacted, redact_uri};
 pub use render::{quote_ident_in_sql, quote_name, sql_text};
 pub use restore::{Restore, RestoreOptions};

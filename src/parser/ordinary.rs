@@ -25,8 +25,9 @@ mod table_as;
 use std::fmt;
 
 use sqlparser::ast::{Expr, Statement as Ast};
+use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::cte;
 use super::cursor::{Cursor, is_word};
@@ -203,6 +204,12 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
 
 fn keyword(text: &str, keyword: Keyword) -> Token {
     Token::Word(Word { value: text.into(), quote_style: None, keyword })
+}
+
+/// The tokens of a text, without the blanks between them; nothing if it cannot be cut into tokens.
+pub fn tokens_of(text: &str) -> Option<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
+    Some(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
 }
 
 fn token(tokens: &[TokenWithSpan], index: usize) -> Option<&Token> {

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::error::{Error, code};
+use crate::parser::tokens_of;
 
 /// What an error names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,7 @@ fn first_name(text: &str) -> &str {
 fn position(text: &str, statement: Range<usize>, named: Named, name: &str) -> Option<u32> {
     let before = text.get(..statement.start)?;
     let text = text.get(statement)?;
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let tokens: Vec<TokenWithSpan> =
-        tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
+    let tokens = tokens_of(text)?;
     let last = name.rsplit('.').next().unwrap_or(name);
     let is_it = |index: &usize| match &tokens[*index].token {
         Token::SingleQuotedString(literal) => named == Named::Literal && literal == name,

@@ -2,14 +2,13 @@
 //!
 //! It becomes a column whose name says it, and is spelled back when it is printed.
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::super::cursor::Cursor;
 use super::super::error::Result;
 use super::super::render::quote_name;
-use super::{closing, column_list, is, keyword};
+use super::{closing, column_list, is, keyword, tokens_of};
 
 /// How the name of such a column begins; nobody calls one so.
 const MARK: &str = "\u{1}LIKE ";
@@ -43,10 +42,7 @@ impl LikeClause {
     /// The clause that a column of a `CREATE TABLE` stands for.
     pub fn of_column(name: &str) -> Option<LikeClause> {
         let text = format!("LIKE {}", name.strip_prefix(MARK)?.replace(QUOTE, "\""));
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, &text).tokenize_with_location().ok()?;
-        let tokens: Vec<TokenWithSpan> =
-            tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-        LikeClause::parse(Cursor::new(&tokens)).ok()
+        LikeClause::parse(Cursor::new(&tokens_of(&text)?)).ok()
     }
 
     /// Whether something is taken over.

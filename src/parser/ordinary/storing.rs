@@ -3,14 +3,13 @@
 //! It becomes the comment that MySQL has in that place, and is spelled back when it is printed.
 
 use sqlparser::ast::IndexOption;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::super::cursor::Cursor;
 use super::super::error::Result;
 use super::super::render::quote_ident_in_sql;
-use super::{closing, column_list, is, keyword, token};
+use super::{closing, column_list, is, keyword, token, tokens_of};
 
 /// How such a comment begins; nobody writes one so.
 const MARK: &str = "\u{1}";
@@ -24,22 +23,21 @@ pub const WORDS: [&str; 3] = ["STORING", "COVERING", "INCLUDE"];
 pub fn stored_columns(options: &[IndexOption]) -> Option<Vec<String>> {
     match options {
         [] => Some(Vec::new()),
-        [IndexOption::Comment(comment)] => {
-            let tokens = Tokenizer::new(&PostgreSqlDialect {}, &spelled(comment)?).tokenize_with_location().ok()?;
-            let tokens: Vec<TokenWithSpan> =
-                tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect();
-            parse(&mut Cursor::new(&tokens)).ok()
-        }
+        [IndexOption::Comment(comment)] => parse(&mut Cursor::new(&tokens_of(&spelled(comment)?)?)).ok(),
         _ => None,
     }
 }
 
 /// What stands for columns that the index of a constraint is to store.
 pub fn as_index_option(columns: &[String]) -> IndexOption {
+    IndexOption::Comment(comment(columns))
+}
+
+fn comment(columns: &[String]) -> String {
     let columns: Vec<String> = columns.iter().map(|name| quote_ident_in_sql(name)).collect();
     let clause = format!("INCLUDE ({})", columns.join(", "));
     let clause = QUOTES.iter().fold(clause, |text, (quote, instead)| text.replace(quote, instead));
-    IndexOption::Comment(format!("{MARK}{clause}"))
+    format!("{MARK}{clause}")
 }
 
 /// The clause as it is written, if a comment stands for one.
@@ -82,10 +80,9 @@ pub fn as_comments(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
             let mut cursor = Cursor::new(&tokens[after..]);
             let columns = parse(&mut cursor)?;
             index = tokens.len() - cursor.rest().len();
-            let IndexOption::Comment(comment) = as_index_option(&columns) else { continue };
             let span = tokens[after].span;
             written.push(TokenWithSpan::new(keyword("COMMENT", Keyword::COMMENT), span));
-            written.push(TokenWithSpan::new(Token::SingleQuotedString(comment), span));
+            written.push(TokenWithSpan::new(Token::SingleQuotedString(comment(&columns)), span));
         }
     }
     Ok(written)

@@ -39,7 +39,9 @@ pub async fn alter(context: &Context, alter: &AlterTable) -> Result<()> {
         return Ok(());
     }
     // As in PostgreSQL, it does for views and sequences, too.
-    if let (Some(found), [AlterTableOperation::OwnerTo { new_owner }]) = (&found, &alter.operations[..]) {
+    if let (Some(found), [AlterTableOperation::OwnerTo { new_owner }]) = (&found, &alter.operations[..])
+        && matches!(**found, Descriptor::View(_) | Descriptor::Sequence(_))
+    {
         return owner::give(context, found.id(), &owner::named(context, new_owner).await?).await;
     }
     // What goes, goes first, as in PostgreSQL.

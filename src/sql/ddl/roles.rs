@@ -31,19 +31,15 @@ pub async fn execute(context: &Context, statement: &RoleStatement) -> Result<Out
         }
         RoleStatement::Grant { roles, members, admin } => {
             let mut outcome = Outcome::done("GRANT ROLE");
-            for role in roles {
-                for member in members {
-                    outcome.notices.extend(grant(context, role, member, *admin).await?);
-                }
+            for (role, member) in pairs(roles, members) {
+                outcome.notices.extend(grant(context, role, member, *admin).await?);
             }
             Ok(outcome)
         }
         RoleStatement::Revoke { roles, members, admin_only } => {
             let mut outcome = Outcome::done("REVOKE ROLE");
-            for role in roles {
-                for member in members {
-                    outcome.notices.extend(revoke(context, role, member, *admin_only).await?);
-                }
+            for (role, member) in pairs(roles, members) {
+                outcome.notices.extend(revoke(context, role, member, *admin_only).await?);
             }
             Ok(outcome)
         }
@@ -55,6 +51,10 @@ pub async fn execute(context: &Context, statement: &RoleStatement) -> Result<Out
             Ok(Outcome::done("DROP OWNED"))
         }
     }
+}
+
+fn pairs<'a>(roles: &'a [String], members: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    roles.iter().flat_map(move |role| members.iter().map(move |member| (&role[..], &member[..])))
 }
 
 async fn found(context: &Context, name: &str) -> Result<Role> {

@@ -199,8 +199,13 @@ impl Template {
                 let fixed = others.collect();
                 return Some(Template { zone: context.zone(), open, fixed, sources: objects, planned });
             }
-            open.retain(|index, _| used.compared.contains_key(index) && !used.elsewhere.contains(index));
-            open.iter_mut().for_each(|(index, column_type)| column_type.clone_from(&used.compared[index]));
+            open.retain(|index, column_type| match used.compared.get(index) {
+                Some(with) if !used.elsewhere.contains(index) => {
+                    column_type.clone_from(with);
+                    true
+                }
+                _ => false,
+            });
         }
         None
     }
