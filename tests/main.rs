@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod activity;
 mod chains;
 mod cluster;
 mod command_line;
@@ -21,6 +22,7 @@ mod plans;
 mod power;
 mod retention;
 mod round_trip;
+mod row_locks;
 mod schedules;
 mod show_backup;
 mod slt;

@@ -298,6 +298,16 @@ async fn privileges_come_back_with_a_cluster_and_not_with_a_database() {
     run(&client, "CREATE USER ann; CREATE DATABASE d; USE d").await;
     run(&client, "CREATE TABLE t (id INT PRIMARY KEY); GRANT SELECT, UPDATE ON t TO ann WITH GRANT OPTION").await;
     run(&client, "GRANT USAGE ON SCHEMA public TO ann; GRANT CONNECT ON DATABASE d TO PUBLIC").await;
+    run(
+        &client,
+        "GRANT UPDATE (id) ON t TO ann; CREATE SCHEMA s; ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO ann",
+    )
+    .await;
+    run(&client, "ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO PUBLIC").await;
+    let of_column = "SELECT attacl FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'id'";
+    let defaults = "SELECT defaclobjtype, defaclnamespace <> 0, defaclacl FROM pg_default_acl ORDER BY 1";
+    let kept = rows(&client, defaults).await;
+    assert_eq!(kept, [["T", "f", "{root=U/root,ann=U/root}"], ["r", "t", "{=r/root}"]]);
     let granted = "SELECT relacl FROM pg_class WHERE relname = 't'";
     let all = "{root=arwdDxt/root,ann=r*w*/root}";
     assert_eq!(value(&client, granted).await, all);
@@ -309,12 +319,26 @@ async fn privileges_come_back_with_a_cluster_and_not_with_a_database() {
     // Whoever restores a database owns it, and nobody else may use it yet.
     run(&client, "RESTORE DATABASE d FROM LATEST IN 'nodelocal://1/b' WITH new_db_name = 'r'; USE r").await;
     assert_eq!(value(&client, granted).await, "NULL");
+    assert_eq!(value(&client, of_column).await, "NULL");
+    assert_eq!(rows(&client, defaults).await.len(), 0);
     server.terminate();
     let server = Server::start(&other.path(), &external);
     let client = server.connect().await;
     run(&client, "RESTORE FROM LATEST IN 'nodelocal://1/b'").await;
     run(&client, "USE d").await;
     assert_eq!(value(&client, granted).await, "{root=arwdDxt/root,ann=r*/root}");
+    // REVOKE had taken it from the column, too.
+    assert_eq!(value(&client, of_column).await, "NULL");
+    assert_eq!(rows(&client, defaults).await, kept);
+    run(&client, "GRANT UPDATE (id) ON t TO ann; CREATE TABLE s.new (a INT)").await;
+    assert_eq!(
+        value(&client, "SELECT relacl FROM pg_class WHERE relname = 'new'").await,
+        "{root=arwdDxt/root,=r/root}"
+    );
+    run(&client, "ALTER ROLE ann RENAME TO bob").await;
+    assert_eq!(value(&client, of_column).await, "{bob=w/root}");
+    assert_eq!(rows(&client, defaults).await[0][2], "{root=U/root,bob=U/root}");
+    run(&client, "ALTER ROLE bob RENAME TO ann").await;
     assert_eq!(fail(&client, "DROP USER ann").await.0, "2BP01");
     server.terminate();
 }

@@ -376,7 +376,9 @@ pub async fn rewrite(
             let fresh = Identity::new(descriptor.id(), descriptor.name(), &payload.owner);
             let identity = descriptor.identity_mut();
             identity.owner = fresh.owner;
-            identity.grants = fresh.grants;
+            identity.defaults.clear();
+            descriptor.grant_lists_mut().into_iter().for_each(Vec::clear);
+            descriptor.identity_mut().grants = fresh.grants;
         }
         let database =
             old_database.map_or(DescriptorId(0), |old| places.databases.get(&old).copied().unwrap_or_else(|| id(old)));

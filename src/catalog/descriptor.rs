@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use super::enumeration::TypeDescriptor;
+use super::grant::{DefaultGrants, Grant};
 use super::{ADMIN_ROLE, ColumnType, Datum, ROOT_USER};
 use crate::kv::SpaceId;
 
@@ -23,18 +24,6 @@ const SECOND_FORMAT: u32 = 2;
 /// The first form, without enumerated types, computed columns, partial indexes and `SET DEFAULT`.
 const FIRST_FORMAT: u32 = 1;
 
-/// What a role may do with an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The user or role.
-    pub role: String,
-    /// Privileges by name; `ALL` is every one.
-    pub privileges: Vec<String>,
-    /// Those that it may pass on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grantable: Vec<String>,
-}
-
 /// Who owns an object, and who else may use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -48,6 +37,9 @@ pub struct Identity {
     pub owner: String,
     /// Everyone's privileges.
     pub grants: Vec<Grant>,
+    /// Of a database or schema: what is granted of objects that are yet to come in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<DefaultGrants>,
     /// `COMMENT ON`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -56,13 +48,13 @@ pub struct Identity {
 impl Identity {
     /// A new object of `owner`, with the grants every new object has.
     pub fn new(id: DescriptorId, name: impl Into<String>, owner: &str) -> Identity {
-        let all = |role: &str| Grant { role: role.into(), privileges: vec!["ALL".into()], grantable: Vec::new() };
         Identity {
             format: FIRST_FORMAT,
             id,
             name: name.into(),
             owner: owner.into(),
-            grants: vec![all(ADMIN_ROLE), all(ROOT_USER)],
+            grants: vec![Grant::all(ADMIN_ROLE), Grant::all(ROOT_USER)],
+            defaults: Vec::new(),
             comment: None,
         }
     }
@@ -109,6 +101,32 @@ impl Descriptor {
             Descriptor::Sequence(sequence) => &mut sequence.identity,
             Descriptor::Type(made) => &mut made.identity,
         }
+    }
+
+    /// Whatever is granted of it, of its columns, and of what is yet to come in it.
+    pub fn all_grants(&self) -> impl Iterator<Item = &Grant> {
+        let columns = match self {
+            Descriptor::Table(table) => &table.columns[..],
+            _ => &[],
+        };
+        let identity = self.identity();
+        let defaults = identity.defaults.iter().flat_map(|default| &default.grants);
+        identity.grants.iter().chain(columns.iter().flat_map(|column| &column.grants)).chain(defaults)
+    }
+
+    /// The same lists, to be changed.
+    pub fn grant_lists_mut(&mut self) -> Vec<&mut Vec<Grant>> {
+        let (columns, identity) = match self {
+            Descriptor::Table(table) => (&mut table.columns[..], &mut table.identity),
+            Descriptor::Database(database) => (&mut [][..], &mut database.identity),
+            Descriptor::Schema(schema) => (&mut [][..], &mut schema.identity),
+            Descriptor::View(view) => (&mut [][..], &mut view.identity),
+            Descriptor::Sequence(sequence) => (&mut [][..], &mut sequence.identity),
+            Descriptor::Type(made) => (&mut [][..], &mut made.identity),
+        };
+        let defaults = identity.defaults.iter_mut().map(|default| &mut default.grants);
+        let columns = columns.iter_mut().map(|column| &mut column.grants);
+        std::iter::once(&mut identity.grants).chain(columns).chain(defaults).collect()
     }
 
     /// Fails if a newer version of keepsafe wrote it.
@@ -330,6 +348,9 @@ pub struct Column {
     /// `COMMENT ON`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// What was granted of the column alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 impl Column {
@@ -346,6 +367,7 @@ impl Column {
             generated: None,
             missing: None,
             comment: None,
+            grants: Vec::new(),
         }
     }
 

@@ -16,6 +16,7 @@ mod descriptor;
 mod entry;
 mod enumeration;
 mod error;
+mod grant;
 pub mod key;
 pub mod protection;
 pub mod retention;
@@ -32,13 +33,14 @@ pub use access::{
 };
 pub use datum::{Datum, Interval};
 pub use descriptor::{
-    Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Grant, Identity, Index,
+    Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Identity, Index,
     IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn,
     ViewDescriptor,
 };
 pub use entry::{IndexEntry, index_entry, primary_key_of_entry};
 pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};
 pub use error::{Error, Result};
+pub use grant::{ALL_PRIVILEGES, DefaultGrants, Grant};
 pub use types::{ColumnType, UNCONSTRAINED_SCALE};
 
 /// The schema every database has.

@@ -106,6 +106,15 @@ impl ColumnType {
         }
     }
 
+    /// The same for values of any length and precision.
+    pub fn without_length(self) -> ColumnType {
+        match self {
+            ColumnType::VarChar(_) => ColumnType::Text,
+            ColumnType::Decimal { .. } => ColumnType::DECIMAL,
+            other => other,
+        }
+    }
+
     /// Whether it is one of the character types.
     pub fn is_character(&self) -> bool {
         matches!(self, ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_))

@@ -200,6 +200,9 @@ pub trait Txn: Send + Sync {
     /// otherwise, or when waiting would close a cycle, the result is [`Error::Retry`].
     async fn lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<()>;
 
+    /// The same without the wait: false if somebody else has the key, or waits for it.
+    fn try_lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<bool>;
+
     /// Marks a point that [`Txn::rollback_to`] can return to.
     fn savepoint(&self) -> usize;
 

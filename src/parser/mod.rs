@@ -9,10 +9,12 @@
 
 mod alter_backup;
 mod backup;
+mod cancel;
 mod connection;
 mod constraints;
 mod cte;
 mod cursor;
+mod default_privileges;
 mod dialect;
 mod enumeration;
 mod error;
@@ -36,6 +38,7 @@ mod settings;
 mod show;
 mod show_backup;
 mod show_grants;
+mod signs;
 mod statement;
 mod target;
 mod text;
@@ -43,8 +46,10 @@ mod zone;
 
 pub use alter_backup::AlterBackup;
 pub use backup::{Backup, BackupOptions};
+pub use cancel::{Cancel, Canceled};
 pub use connection::{CheckOptions, ExternalConnection};
 pub use constraints::SetConstraints;
+pub use default_privileges::{AlterDefaultPrivileges, DefaultGrant, ObjectKind, ShowDefaultPrivileges};
 pub use enumeration::{EnumAction, EnumStatement, LabelPlace};
 pub use error::{Error, Result};
 pub use explain::Explain;
@@ -87,7 +92,8 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 pub fn statements(sql: &str) -> Result<impl Iterator<Item = Result<Parsed>>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
     let tokens = tokens.map_err(|error| Error::from_tokenizer(error).in_source(sql))?;
-    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let mut tokens = tokens.flat_map(signs::split);
     let mut places = Places::new(sql);
     Ok(std::iter::from_fn(move || {
         let mut statement: Vec<TokenWithSpan> = Vec::new();

@@ -24,7 +24,7 @@ mod table_as;
 
 use std::fmt;
 
-use sqlparser::ast::{Expr, Statement as Ast};
+use sqlparser::ast::{Expr, Statement as Ast, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
@@ -35,8 +35,9 @@ use super::dialect::Postgres;
 use super::error::{Error, Result};
 use super::precedence;
 use super::render::{Render, Secrets, push_list, quote_ident_in_sql, sql_text};
+use super::signs;
 use super::statement::{self, Statement};
-use super::text::Integer;
+use super::text::{Integer, Text};
 
 /// A statement of ordinary SQL.
 #[derive(Clone, PartialEq)]
@@ -134,11 +135,23 @@ impl Render for InlineIndex {
 
 /// The query `VALUES (id)`.
 pub fn ids_query(id: Integer) -> Box<Ordinary> {
-    use sqlparser::ast::{Parens, Query, SetExpr, Value, Values};
-    let value = match id {
+    values_query(match id {
         Integer::Value(value) => Value::Number(value.to_string(), false),
         Integer::Placeholder(number) => Value::Placeholder(format!("${number}")),
-    };
+    })
+}
+
+/// The query `VALUES ('text')`.
+pub fn text_query(text: Text) -> Box<Ordinary> {
+    values_query(match text {
+        Text::Literal(text) if text.contains(['\n', '\r', '\\']) => Value::EscapedStringLiteral(text),
+        Text::Literal(text) => Value::SingleQuotedString(text),
+        Text::Placeholder(number) => Value::Placeholder(format!("${number}")),
+    })
+}
+
+fn values_query(value: Value) -> Box<Ordinary> {
+    use sqlparser::ast::{Parens, Query, SetExpr, Values};
     let rows = vec![Parens::with_empty_span(vec![Expr::value(value)])];
     let body = SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows });
     let query = Query {
@@ -209,7 +222,8 @@ fn keyword(text: &str, keyword: Keyword) -> Token {
 /// The tokens of a text, without the blanks between them; nothing if it cannot be cut into tokens.
 pub fn tokens_of(text: &str) -> Option<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    Some(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect())
+    let tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    Some(tokens.flat_map(signs::split).collect())
 }
 
 fn token(tokens: &[TokenWithSpan], index: usize) -> Option<&Token> {

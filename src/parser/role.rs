@@ -248,7 +248,7 @@ fn is_kind(cursor: &Cursor<'_>) -> bool {
 }
 
 /// The name of a role, or a word for that of the session.
-fn role(cursor: &mut Cursor<'_>) -> Result<String> {
+pub fn role(cursor: &mut Cursor<'_>) -> Result<String> {
     match cursor.eat_one_of(&["CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"]) {
         Some(word) => Ok(word.to_lowercase()),
         None => cursor.identifier(),

@@ -2,6 +2,7 @@ use sqlparser::tokenizer::Token;
 
 use super::connection::ExternalConnection;
 use super::cursor::Cursor;
+use super::default_privileges::ShowDefaultPrivileges;
 use super::error::Result;
 use super::jobs::ShowJobs;
 use super::render::{Render, Secrets, display_redacted, quote_ident, quote_name};
@@ -43,10 +44,22 @@ pub enum Show {
     CreateAll(AllOf),
     /// `SHOW GRANTS`
     Grants(ShowGrants),
+    /// `SHOW DEFAULT PRIVILEGES`
+    DefaultPrivileges(ShowDefaultPrivileges),
     /// `SHOW USERS`
     Users,
     /// `SHOW LOCALITY`
     Locality,
+    /// `SHOW [ALL] [CLUSTER | LOCAL] SESSIONS`: a node shows its own, which are those that people opened
+    Sessions,
+    /// `SHOW [ALL] [CLUSTER | LOCAL] {STATEMENTS | QUERIES}`
+    Queries,
+    /// `SHOW [ALL] [CLUSTER | LOCAL] TRANSACTIONS`
+    Transactions,
+    /// `SHOW TRANSACTION STATUS`
+    TransactionStatus,
+    /// `SHOW SAVEPOINT STATUS`
+    SavepointStatus,
     /// `SHOW CLUSTER SETTING name`; `None` is all of them
     ClusterSetting(Option<String>),
     /// `SHOW name` of a session setting; `None` is all of them
@@ -114,8 +127,14 @@ impl Render for Show {
             Show::Create(kind, name) => format!("CREATE {} {}", ShowCreate::ALL[*kind as usize].1, quote_name(name)),
             Show::CreateAll(what) => format!("CREATE ALL {}", AllOf::ALL[*what as usize].1),
             Show::Grants(grants) => return grants.render(out, secrets),
+            Show::DefaultPrivileges(show) => return show.render(out, secrets),
             Show::Users => "USERS".into(),
             Show::Locality => "LOCALITY".into(),
+            Show::Sessions => "SESSIONS".into(),
+            Show::Queries => "STATEMENTS".into(),
+            Show::Transactions => "TRANSACTIONS".into(),
+            Show::TransactionStatus => "TRANSACTION STATUS".into(),
+            Show::SavepointStatus => "SAVEPOINT STATUS".into(),
             Show::ClusterSetting(Some(setting)) => format!("CLUSTER SETTING {}", quote_setting(setting)),
             Show::ClusterSetting(None) => "ALL CLUSTER SETTINGS".into(),
             // SESSION keeps a setting apart from everything else that can be shown.
@@ -135,7 +154,7 @@ fn is_shown_otherwise(setting: &str) -> bool {
 }
 
 /// Words after `SHOW` that begin something else than the name of a setting.
-const WORDS: [&str; 31] = [
+const WORDS: [&str; 39] = [
     "ALL",
     "AUTOMATIC",
     "BACKUP",
@@ -146,6 +165,7 @@ const WORDS: [&str; 31] = [
     "CONSTRAINTS",
     "CREATE",
     "DATABASES",
+    "DEFAULT",
     "ENUMS",
     "EXTERNAL",
     "GRANTS",
@@ -154,16 +174,23 @@ const WORDS: [&str; 31] = [
     "JOB",
     "JOBS",
     "KEYS",
+    "LOCAL",
     "LOCALITY",
     "PAUSED",
+    "QUERIES",
     "ROLES",
     "RUNNING",
+    "SAVEPOINT",
     "SCHEDULE",
     "SCHEDULES",
     "SCHEMAS",
     "SEQUENCES",
     "SESSION",
+    "SESSIONS",
+    "STATEMENTS",
     "TABLES",
+    "TRANSACTION",
+    "TRANSACTIONS",
     "TYPES",
     "USERS",
     "ZONE",
@@ -221,6 +248,9 @@ fn parse_catalog(cursor: &mut Cursor<'_>) -> Result<Show> {
 }
 
 fn parse_plain(cursor: &mut Cursor<'_>) -> Result<Show> {
+    if let Some(activity) = parse_activity(cursor) {
+        return Ok(activity);
+    }
     Ok(if cursor.eat("DATABASES") {
         Show::Databases
     } else if cursor.eat("SCHEMAS") {
@@ -253,6 +283,8 @@ fn parse_plain(cursor: &mut Cursor<'_>) -> Result<Show> {
         }
     } else if cursor.eat("GRANTS") {
         Show::Grants(ShowGrants::parse(cursor)?)
+    } else if cursor.eat("DEFAULT PRIVILEGES") {
+        Show::DefaultPrivileges(ShowDefaultPrivileges::parse(cursor)?)
     } else if cursor.eat("USERS") || cursor.eat("ROLES") {
         Show::Users
     } else if cursor.eat("LOCALITY") {
@@ -265,12 +297,36 @@ fn parse_plain(cursor: &mut Cursor<'_>) -> Result<Show> {
         Show::Setting(None)
     } else if cursor.eat("TIME ZONE") {
         Show::Setting(Some("timezone".into()))
+    } else if cursor.eat("TRANSACTION STATUS") {
+        Show::TransactionStatus
+    } else if cursor.eat("SAVEPOINT STATUS") {
+        Show::SavepointStatus
     } else if cursor.eat("TRANSACTION ISOLATION LEVEL") {
         Show::Setting(Some("transaction_isolation".into()))
     } else {
         cursor.eat("SESSION");
         Show::Setting(Some(parse_setting_name(cursor)?))
     })
+}
+
+/// What sessions do, all words before it being ones that make no difference on a single node.
+fn parse_activity(cursor: &mut Cursor<'_>) -> Option<Show> {
+    let mut ahead = cursor.clone();
+    ahead.eat("ALL");
+    if !ahead.eat("CLUSTER") {
+        ahead.eat("LOCAL");
+    }
+    let shown = if ahead.eat("SESSIONS") {
+        Show::Sessions
+    } else if ahead.eat("STATEMENTS") || ahead.eat("QUERIES") {
+        Show::Queries
+    } else if ahead.eat("TRANSACTIONS") {
+        Show::Transactions
+    } else {
+        return None;
+    };
+    *cursor = ahead;
+    Some(shown)
 }
 
 fn optional_from<T>(cursor: &mut Cursor<'_>, name: impl FnOnce(&mut Cursor<'_>) -> Result<T>) -> Result<Option<T>> {

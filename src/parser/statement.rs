@@ -1,13 +1,17 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use sqlparser::ast::Statement as Ast;
 use sqlparser::tokenizer::TokenWithSpan;
 
 use super::alter_backup::AlterBackup;
 use super::backup::Backup;
+use super::cancel::Cancel;
 use super::connection::ExternalConnection;
 use super::constraints::SetConstraints;
 use super::cursor::Cursor;
+use super::default_privileges::AlterDefaultPrivileges;
 use super::enumeration::EnumStatement;
 use super::error::{Error, Result};
 use super::explain::Explain;
@@ -35,6 +39,23 @@ pub struct Parsed {
     pub span: Range<usize>,
     /// The number of its highest placeholder.
     pub parameters: usize,
+}
+
+impl Parsed {
+    /// The statement as anybody may see it: what was written, or its canonical form if there can be secrets in it.
+    pub fn shown<'a>(&self, source: &'a str) -> Cow<'a, str> {
+        match &self.statement {
+            Statement::Sql(ordinary) => match &ordinary.ast {
+                // What it stands for can be a BACKUP, with a passphrase among the values.
+                Ast::Execute { name: Some(name), parameters, .. } if !parameters.is_empty() => {
+                    format!("EXECUTE {name} (...)").into()
+                }
+                _ if ordinary.shows.is_empty() => source.get(self.span.clone()).unwrap_or_default().into(),
+                _ => self.statement.to_string().into(),
+            },
+            own => own.to_string().into(),
+        }
+    }
 }
 
 /// Everything keepsafe can read.
@@ -72,6 +93,8 @@ pub enum Statement {
     ControlJobs(ControlJobs),
     /// `ALTER JOB`
     AlterJob(AlterJob),
+    /// `CANCEL QUERY`, `CANCEL SESSION`
+    Cancel(Cancel),
     /// Everything about external connections.
     ExternalConnection(ExternalConnection),
     /// `ALTER ... CONFIGURE ZONE`
@@ -90,6 +113,8 @@ pub enum Statement {
     Enum(EnumStatement),
     /// `CREATE ROLE`, `ALTER ROLE`, `GRANT` of roles
     Role(Box<RoleStatement>),
+    /// `ALTER DEFAULT PRIVILEGES`
+    DefaultPrivileges(Box<AlterDefaultPrivileges>),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
     /// `FETCH`, `MOVE`
@@ -136,6 +161,7 @@ impl Statement {
                 JobCommand::Cancel => "CANCEL JOBS",
             },
             Statement::AlterJob(_) => "ALTER JOB",
+            Statement::Cancel(_) => "CANCEL",
             Statement::ExternalConnection(connection) => connection.name(),
             Statement::ConfigureZone(_) => "CONFIGURE ZONE",
             Statement::ShowZone(_) => "SHOW ZONE CONFIGURATION",
@@ -145,6 +171,7 @@ impl Statement {
             Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
             Statement::Enum(_) => "CREATE or ALTER TYPE",
             Statement::Role(_) => "a statement about roles",
+            Statement::DefaultPrivileges(_) => "ALTER DEFAULT PRIVILEGES",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Fetch(fetch) => {
                 if fetch.moves {
@@ -182,6 +209,7 @@ impl Render for Statement {
             Statement::ShowJobs(statement) => statement.render(out, secrets),
             Statement::ControlJobs(statement) => statement.render(out, secrets),
             Statement::AlterJob(statement) => statement.render(out, secrets),
+            Statement::Cancel(statement) => statement.render(out, secrets),
             Statement::ExternalConnection(statement) => statement.render(out, secrets),
             Statement::ConfigureZone(statement) => statement.render(out, secrets),
             Statement::ShowZone(statement) => statement.render(out, secrets),
@@ -191,6 +219,7 @@ impl Render for Statement {
             Statement::Sequence(statement) => statement.render(out, secrets),
             Statement::Enum(statement) => statement.render(out, secrets),
             Statement::Role(statement) => statement.render(out, secrets),
+            Statement::DefaultPrivileges(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
             Statement::Fetch(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
@@ -242,7 +271,10 @@ pub fn parse_own(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     } else if cursor.eat("RESUME") {
         parse_control(cursor, JobCommand::Resume, Some(ScheduleCommand::Resume))?
     } else if cursor.eat("CANCEL") {
-        parse_control(cursor, JobCommand::Cancel, None)?
+        match Cancel::parse(cursor)? {
+            Some(cancel) => Statement::Cancel(cancel),
+            None => parse_control(cursor, JobCommand::Cancel, None)?,
+        }
     } else if cursor.eat("CHECK EXTERNAL CONNECTION") {
         Statement::ExternalConnection(ExternalConnection::parse_check(cursor)?)
     } else if cursor.eat("SET CLUSTER SETTING") {
@@ -302,6 +334,8 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         AlterSchedule::parse(cursor).map(|alter| Some(Statement::AlterSchedule(alter)))
     } else if cursor.eat("ALTER BACKUP") {
         AlterBackup::parse(cursor).map(|alter| Some(Statement::AlterBackup(alter)))
+    } else if cursor.eat("ALTER DEFAULT PRIVILEGES") {
+        AlterDefaultPrivileges::parse(cursor).map(|alter| Some(Statement::DefaultPrivileges(Box::new(alter))))
     } else if cursor.eat("ALTER JOB") {
         AlterJob::parse(cursor).map(|alter| Some(Statement::AlterJob(alter)))
     } else if cursor.eat("ALTER EXTERNAL CONNECTION") {
@@ -345,7 +379,9 @@ fn parse_control(cursor: &mut Cursor<'_>, jobs: JobCommand, schedules: Option<Sc
     if let Some(control) = ControlJobs::parse(cursor, jobs)? {
         return Ok(Statement::ControlJobs(control));
     }
-    let Some(command) = schedules else { return Err(cursor.expected("JOB, JOBS or ALL")) };
+    let Some(command) = schedules else {
+        return Err(cursor.expected("JOB, JOBS, ALL, QUERY, QUERIES, SESSION or SESSIONS"));
+    };
     let control = ControlSchedules::parse(cursor, command)?;
     let expected: fn(&Cursor<'_>) -> Error = |cursor| cursor.expected("JOB, JOBS, ALL, SCHEDULE or SCHEDULES");
     control.map(Statement::ControlSchedules).ok_or_else(|| expected(cursor))

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::codec::Framed;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::cancel::{CancelKey, CancelKeys};
 use super::copy_binary::{self, BinaryRows};
 use super::message;
 use super::parameter;
@@ -48,13 +48,13 @@ const READ_AHEAD: usize = 64;
 /// Serves one client.
 pub async fn serve(
     socket: TcpStream,
+    peer: SocketAddr,
     engine: Arc<Engine>,
-    keys: Arc<CancelKeys>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let starting = tokio::time::timeout(STARTUP_TIMEOUT, start(socket, engine, keys));
+    let starting = tokio::time::timeout(STARTUP_TIMEOUT, start(socket, peer, engine));
     let Ok(started) = starting.await else { return Ok(()) };
-    let Some((socket, session, key)) = started? else { return Ok(()) };
+    let Some((socket, session)) = started? else { return Ok(()) };
     let (outgoing, incoming) = socket.split();
     let (sender, messages) = mpsc::channel(READ_AHEAD);
     let (gone_sender, gone) = watch::channel(false);
@@ -62,8 +62,19 @@ pub async fn serve(
     let _reader = AbortOnDropHandle::new(tokio::spawn(read(incoming, sender, gone_sender)));
     let mut session = session;
     let progress = session.progress_notices();
-    let mut connection =
-        Connection { outgoing, messages, gone, stop, session, progress, key, portals: HashMap::new(), began: None };
+    let (cancels, ended) = (session.activity().cancels(), session.activity().ended());
+    let mut connection = Connection {
+        outgoing,
+        messages,
+        gone,
+        stop,
+        cancels,
+        ended,
+        session,
+        progress,
+        portals: HashMap::new(),
+        began: None,
+    };
     connection.run().await
 }
 
@@ -82,11 +93,7 @@ async fn read(
 }
 
 /// Everything up to the first `ReadyForQuery`; `None` if the client is not to be served.
-async fn start(
-    socket: TcpStream,
-    engine: Arc<Engine>,
-    keys: Arc<CancelKeys>,
-) -> io::Result<Option<(Socket, Session, CancelKey)>> {
+async fn start(socket: TcpStream, peer: SocketAddr, engine: Arc<Engine>) -> io::Result<Option<(Socket, Session)>> {
     let Some(mut socket) = negotiate_tls::<()>(socket, None).await? else { return Ok(None) };
     socket.set_protocol_version(ProtocolVersion::PROTOCOL3_0);
     let startup = match socket.next().await {
@@ -94,13 +101,13 @@ async fn start(
         Some(Ok(Received::CancelRequest(request))) => {
             let bytes = request.secret_key.to_bytes();
             if let Ok(secret) = <[u8; 4]>::try_from(&bytes[..]) {
-                keys.cancel(request.pid, i32::from_be_bytes(secret));
+                engine.activity().cancel(request.pid, i32::from_be_bytes(secret));
             }
             return Ok(None);
         }
         _ => return Ok(None),
     };
-    let opened = open_session(&engine, &startup).await;
+    let opened = open_session(&engine, &startup, peer).await;
     let mut session = match opened {
         Ok(session) => session,
         Err(error) => {
@@ -109,20 +116,21 @@ async fn start(
         }
     };
     socket.set_state(PgWireConnectionState::ReadyForQuery);
-    let key = keys.register();
-    session.set_backend_id(key.pid);
     socket.feed(Message::Authentication(Authentication::Ok)).await?;
     let changed = session.take_changed_settings();
     for (name, default) in sql::reported_settings() {
         let value = changed.get(name).cloned().unwrap_or_else(|| default.to_string());
         socket.feed(Message::ParameterStatus(ParameterStatus::new(name.to_string(), value))).await?;
     }
-    socket.feed(Message::BackendKeyData(BackendKeyData::new(key.pid, SecretKey::I32(key.secret)))).await?;
+    let known_as = session.activity().entry();
+    let key = BackendKeyData::new(known_as.id, SecretKey::I32(known_as.secret));
+    socket.feed(Message::BackendKeyData(key)).await?;
+    session.wait_for_client();
     socket.send(message::ready(session.status())).await?;
-    Ok(Some((socket, session, key)))
+    Ok(Some((socket, session)))
 }
 
-async fn open_session(engine: &Arc<Engine>, startup: &Startup) -> sql::Result<Session> {
+async fn open_session(engine: &Arc<Engine>, startup: &Startup, peer: SocketAddr) -> sql::Result<Session> {
     if startup.protocol_number_major != 3 {
         return Err(Error::unsupported(format!("protocol version {}", startup.protocol_number_major)));
     }
@@ -131,7 +139,7 @@ async fn open_session(engine: &Arc<Engine>, startup: &Startup) -> sql::Result<Se
         Error::new(code::INVALID_AUTHORIZATION, "no PostgreSQL user name specified in startup packet")
     })?;
     let database = startup.parameters.get("database").filter(|database| !database.is_empty()).unwrap_or(user);
-    let mut session = Session::open(engine.clone(), user, database).await?;
+    let mut session = Session::open(engine.clone(), user, database, Some(peer)).await?;
     for (name, value) in &startup.parameters {
         match name.as_str() {
             "user" | "database" | "replication" => {}
@@ -160,10 +168,13 @@ struct Connection {
     messages: mpsc::Receiver<Result<Received, PgWireError>>,
     gone: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
+    /// Counts the requests to cancel what runs.
+    cancels: watch::Receiver<u64>,
+    /// Turns true when somebody ends the session.
+    ended: watch::Receiver<bool>,
     session: Session,
     /// Notices of a statement that is still running.
     progress: mpsc::UnboundedReceiver<String>,
-    key: CancelKey,
     portals: HashMap<String, Portal>,
     /// When the transaction began that is open.
     began: Option<Instant>,
@@ -224,6 +235,24 @@ const GONE: &str = "the client left";
 /// What [`guard`] says when the transaction has taken too long, not the statement.
 const TRANSACTION_TIMEOUT: &str = "transaction timeout";
 
+/// What [`guard`] says when somebody ends the session.
+const ENDED: &str = "administrator command";
+
+/// The error of a session that somebody ended.
+fn ended_by_others() -> Error {
+    Error::new(code::SHUTDOWN, format!("terminating connection due to {ENDED}"))
+}
+
+/// Returns when the statement is to be canceled; requests so far were for earlier ones.
+fn canceled(cancels: &watch::Receiver<u64>) -> impl Future<Output = ()> + use<> {
+    let mut cancels = cancels.clone();
+    async move {
+        if cancels.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// The error of a transaction that has taken too long.
 fn transaction_timed_out() -> Error {
     Error::new(code::TRANSACTION_TIMEOUT, "terminating connection due to transaction timeout")
@@ -250,10 +279,10 @@ async fn not(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| !*set).await;
 }
 
-/// Waits for work unless the client cancels it, leaves, or the time is up.
+/// Waits for work unless it is canceled, the client leaves or is made to, or the time is up.
 async fn guard<T>(
     cancel: impl Future<Output = ()>,
-    mut gone: watch::Receiver<bool>,
+    (mut gone, mut ended): (watch::Receiver<bool>, watch::Receiver<bool>),
     (timeout, transaction_left): (Option<Duration>, Option<Duration>),
     mut committing: watch::Receiver<bool>,
     work: impl Future<Output = sql::Result<T>>,
@@ -267,6 +296,7 @@ async fn guard<T>(
         () = after(timeout) => "statement timeout",
         () = after(transaction_left) => TRANSACTION_TIMEOUT,
         () = left => GONE,
+        () = turned(&mut ended) => ENDED,
     };
     // A commit that is under way cannot be taken back, and its outcome must be told.
     tokio::select! {
@@ -279,11 +309,12 @@ async fn guard<T>(
 /// Runs session work under [`guard`]; after anything but success the transaction cannot go on.
 macro_rules! guarded {
     ($connection:expr, $work:expr) => {{
-        let (cancel, gone) = ($connection.key.requested(), $connection.gone.clone());
+        let cancel = canceled(&$connection.cancels);
+        let leaves = ($connection.gone.clone(), $connection.ended.clone());
         let limits = ($connection.session.statement_timeout(), $connection.transaction_left());
         let committing = $connection.session.committing();
         let done = {
-            let work = guard(cancel, gone, limits, committing, $work);
+            let work = guard(cancel, leaves, limits, committing, $work);
             tokio::pin!(work);
             loop {
                 tokio::select! {
@@ -310,6 +341,10 @@ macro_rules! guarded {
                 $connection.session.fail();
                 Err(Stop::Gone)
             }
+            Err(ENDED) => {
+                $connection.session.fail();
+                Err(Stop::Fatal(Box::new(ended_by_others())))
+            }
             Err(TRANSACTION_TIMEOUT) => {
                 $connection.session.fail();
                 Err(Stop::Fatal(Box::new(transaction_timed_out())))
@@ -330,16 +365,18 @@ impl Connection {
             self.began = in_transaction.then(|| self.began.unwrap_or_else(Instant::now));
             let (idle, left) = (self.session.idle_timeout().filter(|_| in_transaction), self.transaction_left());
             let received = tokio::select! {
+                biased;
+                () = turned(&mut self.ended) => return self.outgoing.send(message::fatal(&ended_by_others())).await,
+                () = turned(&mut self.stop) => {
+                    let error = Error::new(code::SHUTDOWN, "terminating connection: the server is shutting down");
+                    return self.outgoing.send(message::fatal(&error)).await;
+                }
                 received = self.messages.recv() => received,
                 () = after(idle) => {
                     let message = "terminating connection due to idle-in-transaction timeout";
                     return self.outgoing.send(message::fatal(&Error::new(code::IDLE_IN_TRANSACTION, message))).await;
                 }
                 () = after(left) => return self.outgoing.send(message::fatal(&transaction_timed_out())).await,
-                () = turned(&mut self.stop) => {
-                    let error = Error::new(code::SHUTDOWN, "terminating connection: the server is shutting down");
-                    return self.outgoing.send(message::fatal(&error)).await;
-                }
             };
             let received = match received {
                 None | Some(Ok(Received::Terminate(_))) => return Ok(()),
@@ -349,7 +386,7 @@ impl Connection {
                 }
                 Some(Ok(received)) => received,
             };
-            self.key.begin_statement();
+            self.cancels.mark_unchanged();
             if let Received::Query(query) = received {
                 match self.simple_query(&query.query).await {
                     Ok(()) => {}
@@ -401,6 +438,7 @@ impl Connection {
         if self.session.status() == sql::Status::Idle {
             self.portals.clear();
         }
+        self.session.wait_for_client();
         self.outgoing.send(message::ready(self.session.status())).await
     }
 
@@ -431,6 +469,7 @@ impl Connection {
             if is_group {
                 guarded!(self, self.session.begin_group())?;
             }
+            self.session.begin_statement(sql::activity::shown(&parsed.shown(sql)));
             let response = guarded!(self, self.session.execute(parsed, &[]));
             let response = response.map_err(|stop| stop.located(sql, parsed))?;
             self.respond(response).await?;
@@ -655,7 +694,7 @@ impl Connection {
                 .map_err(|stop: Stop| stop.located(&parse.query, parsed))?,
             None => Description::default(),
         };
-        let prepared = self.session.to_keep(parsed, description, parse.type_oids, false);
+        let prepared = self.session.to_keep(parsed, &parse.query, description, parse.type_oids, false);
         self.session.keep(name, prepared);
         Ok(self.outgoing.feed(Message::ParseComplete(ParseComplete::new())).await?)
     }
@@ -706,6 +745,7 @@ impl Connection {
         }
         if !portal.ran {
             portal.ran = true;
+            self.session.begin_statement(prepared.shown.clone());
             match guarded!(self, self.session.execute_prepared(&prepared, &portal.parameters))? {
                 Response::Rows { columns, batches, tag } => {
                     let (columns, batches) = self.as_described(&prepared, columns, batches);

@@ -4,7 +4,6 @@
 //! stream, a query has to stop when its client goes away, and a group of statements has to stop at its first error. What a
 //! statement means is the session's business.
 
-mod cancel;
 mod connection;
 mod copy_binary;
 mod http;
@@ -21,7 +20,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::cancel::CancelKeys;
 use crate::sql::Engine;
 
 /// How long connections may take to end when the server stops.
@@ -55,7 +53,6 @@ impl Server {
 
     /// Serves until `stop` turns true, then lets connections end.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let keys = Arc::new(CancelKeys::default());
         let mut connections = JoinSet::new();
         if let Some(http) = self.http {
             connections.spawn(http::serve(http, self.engine.clone(), stop.clone()));
@@ -76,7 +73,7 @@ impl Server {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    let serve = connection::serve(socket, self.engine.clone(), keys.clone(), stop.clone());
+                    let serve = connection::serve(socket, peer, self.engine.clone(), stop.clone());
                     connections.spawn(async move {
                         if let Err(error) = serve.await {
                             tracing::debug!(%peer, %error, "a connection broke");

@@ -1,20 +1,19 @@
 //! What a prepared statement takes and gives, found out without running it.
 
-use std::collections::HashMap;
-
 use datafusion::arrow::datatypes::FieldRef;
 use sqlparser::ast::{
-    Declare, Expr, OnConflictAction, OnInsert, Query, SetExpr, Statement as Ast, TableObject, Visit, Visitor,
+    Declare, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, Statement as Ast, TableObject, Visit,
+    Visitor,
 };
 
 use super::context::Context;
 use super::dml;
 use super::error::Result;
-use super::query::{self, ExtraTables, OutputColumn, Visibility, parameter_hints, rewrite};
+use super::query::{self, ExtraTables, OutputColumn, ParameterTypes, Visibility, rewrite};
 use super::show::{self, Shown};
-use super::types::{anonymous_field, from_arrow};
+use super::types::{anonymous_field, of_field};
 use super::{control, ids, settings::SessionSettings};
-use super::{schedules, show_backup};
+use super::{schedules, show_activity, show_backup};
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
 use crate::parser::{Integer, Ordinary, Parsed, Statement, Text};
@@ -56,7 +55,7 @@ pub async fn describe(
             Ok(Description { parameters: parameters(ColumnType::Text), columns: Some(columns) })
         }
         Statement::ShowJobs(show) => {
-            let types = ids::parameter_types(context, show.jobs.query(), settings).await?;
+            let types = ids::parameter_types(context, show.jobs.query(), &ColumnType::Int8, settings).await?;
             Ok(Description { parameters: types, columns: Some(control::jobs_columns().columns) })
         }
         Statement::CreateSchedule(_) => {
@@ -83,17 +82,21 @@ pub async fn describe(
             Ok(Description { parameters: parameters(ColumnType::Int8), columns: Some(columns) })
         }
         Statement::ControlSchedules(control) => {
-            let types = ids::parameter_types(context, Some(&control.ids), settings).await?;
+            let types = ids::parameter_types(context, Some(&control.ids), &ColumnType::Int8, settings).await?;
             Ok(Description { parameters: types, columns: None })
         }
         Statement::ControlJobs(control) => {
-            let mut types = ids::parameter_types(context, control.jobs.query(), settings).await?;
+            let mut types = ids::parameter_types(context, control.jobs.query(), &ColumnType::Int8, settings).await?;
             types.resize(parsed.parameters, ColumnType::Text);
             if let Some(Text::Placeholder(number)) = control.reason
                 && let Some(reason) = types.get_mut(number as usize - 1)
             {
                 *reason = ColumnType::Text;
             }
+            Ok(Description { parameters: types, columns: None })
+        }
+        Statement::Cancel(cancel) => {
+            let types = show_activity::cancel_parameters(context, cancel, settings).await?;
             Ok(Description { parameters: types, columns: None })
         }
         other => {
@@ -121,18 +124,19 @@ pub async fn describe_ordinary(
     settings: &SessionSettings,
     declared: &[Option<ColumnType>],
 ) -> Result<Description> {
-    let count = placeholders(&ordinary.ast).max(declared.len());
-    let mut known: HashMap<usize, ColumnType> = HashMap::new();
+    let mut ast = ordinary.ast.clone();
+    dml::forget_row_locks(&mut ast);
+    let count = placeholders(&ast).max(declared.len());
+    let mut known = ParameterTypes::default();
     for (index, column_type) in declared.iter().enumerate() {
-        known.extend(column_type.clone().map(|column_type| (index, column_type)));
+        column_type.iter().for_each(|column_type| known.note(index, column_type.clone()));
     }
-    parameter_hints(&ordinary.ast, &mut known);
+    known.note_syntax(&ast);
     let extra = show::relations(context, &ordinary.shows, settings, &[]).await?;
-    let columns = match &ordinary.ast {
+    let columns = match &ast {
         Ast::Query(query) => {
             infer(context, query, &extra, count, &mut known).await;
             let mut bound = (**query).clone();
-            bound.locks.clear();
             query::bind(&mut bound, &nulls(count, &known))?;
             Some(query::plan(context, &bound, &extra, Visibility::AsNamed).await?.columns)
         }
@@ -142,10 +146,17 @@ pub async fn describe_ordinary(
                 if let SetExpr::Values(values) = &*source.body {
                     for row in &values.rows {
                         for (expression, &position) in row.content.iter().zip(&target.positions) {
-                            note(&mut known, expression, &target.table.columns[position].column_type);
+                            known.note_expression(expression, &target.table.columns[position].column_type);
                         }
                     }
                 } else {
+                    if let SetExpr::Select(select) = &*source.body {
+                        for (item, &position) in select.projection.iter().zip(&target.positions) {
+                            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                                known.note_expression(expr, &target.table.columns[position].column_type);
+                            }
+                        }
+                    }
                     infer(context, source, &extra, count, &mut known).await;
                 }
             }
@@ -154,7 +165,7 @@ pub async fn describe_ordinary(
                 && let TableObject::TableName(name) = &insert.table
             {
                 for (position, expression) in dml::assigned_columns(&target.table, &update.assignments)? {
-                    note(&mut known, &expression, &target.table.columns[position].column_type);
+                    known.note_expression(&expression, &target.table.columns[position].column_type);
                 }
                 let seen = dml::conflict_probe(name, &dml::alias_of(insert, &target.table), update)?;
                 infer(context, &seen, &extra, count, &mut known).await;
@@ -165,7 +176,7 @@ pub async fn describe_ordinary(
             let name = dml::name_of(&update.table)?;
             let table = dml::table_named(context, &name).await?;
             for (position, expression) in dml::assigned_columns(&table, &update.assignments)? {
-                note(&mut known, &expression, &table.columns[position].column_type);
+                known.note_expression(&expression, &table.columns[position].column_type);
             }
             let rows = dml::probe(
                 &update.table,
@@ -193,20 +204,14 @@ pub async fn describe_ordinary(
         Ast::Explain { .. } => Some(Shown::new(&[("info", ColumnType::Text)]).columns),
         _ => None,
     };
-    let parameters = (0..count).map(|index| known.get(&index).cloned().unwrap_or(ColumnType::Text)).collect();
+    let parameters = (0..count).map(|index| known.get(index).cloned().unwrap_or(ColumnType::Text)).collect();
     Ok(Description { parameters, columns })
-}
-
-fn note(known: &mut HashMap<usize, ColumnType>, expression: &Expr, column_type: &ColumnType) {
-    if let Some(index) = query::placeholder(expression) {
-        known.entry(index).or_insert_with(|| column_type.clone());
-    }
 }
 
 async fn returning_columns(
     context: &Context,
     table: &crate::catalog::TableDescriptor,
-    items: Option<&[sqlparser::ast::SelectItem]>,
+    items: Option<&[SelectItem]>,
 ) -> Result<Option<Vec<OutputColumn>>> {
     let Some(items) = items else { return Ok(None) };
     let (columns, _) = dml::returning(context, table, &table.identity.name, items, &[]).await?;
@@ -214,34 +219,28 @@ async fn returning_columns(
 }
 
 /// Lets DataFusion infer what it can: the other side of a comparison gives a parameter its type.
-async fn infer(
-    context: &Context,
-    query: &Query,
-    extra: &ExtraTables,
-    count: usize,
-    known: &mut HashMap<usize, ColumnType>,
-) {
+async fn infer(context: &Context, query: &Query, extra: &ExtraTables, count: usize, known: &mut ParameterTypes) {
     let mut query = query.clone();
-    query.locks.clear();
+    query::as_comparisons(&mut query);
     if count == known.len() || rewrite(&mut query).is_err() {
         return;
     }
     let Ok(planner) = query::prepare(context, &query, extra, Visibility::AsNamed).await else { return };
-    let field = |index: usize| known.get(&index).map(anonymous_field);
+    let field = |index: usize| known.get(index).map(anonymous_field);
     let fields: Vec<Option<FieldRef>> = (0..count).map(field).collect();
     let Ok(plan) = planner.plan_with_parameters(query, fields) else { return };
-    for (name, data_type) in plan.get_parameter_types().unwrap_or_default() {
+    for (name, field) in plan.get_parameter_fields().unwrap_or_default() {
         let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
-        if let (Some(index), Some(data_type)) = (index.checked_sub(1), data_type)
-            && !data_type.is_null()
+        if let (Some(index), Some(field)) = (index.checked_sub(1), field)
+            && !field.data_type().is_null()
         {
-            known.entry(index).or_insert_with(|| from_arrow(&data_type));
+            known.note_beside(index, of_field(&field));
         }
     }
 }
 
-fn nulls(count: usize, known: &HashMap<usize, ColumnType>) -> Vec<(ColumnType, Datum<'static>)> {
-    (0..count).map(|index| (known.get(&index).cloned().unwrap_or(ColumnType::Text), Datum::Null)).collect()
+fn nulls(count: usize, known: &ParameterTypes) -> Vec<(ColumnType, Datum<'static>)> {
+    (0..count).map(|index| (known.get(index).cloned().unwrap_or(ColumnType::Text), Datum::Null)).collect()
 }
 
 /// The highest placeholder of a statement.

@@ -8,6 +8,7 @@ use datafusion::prelude::SessionConfig;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::activity::Activity;
 use super::advisory::AdvisoryLocks;
 use super::error::{Error, Result};
 use super::query::sequences::SequenceBlocks;
@@ -32,6 +33,7 @@ pub struct Engine {
     query_state: SessionState,
     sequences: SequenceBlocks,
     advisory: Arc<AdvisoryLocks>,
+    activity: Arc<Activity>,
     jobs: Arc<Registry>,
     storage: Storage,
     /// For sorts that do not fit in memory.
@@ -79,6 +81,7 @@ impl Engine {
             query_state,
             sequences: SequenceBlocks::default(),
             advisory: Arc::new(AdvisoryLocks::default()),
+            activity: Arc::new(Activity::default()),
             jobs,
             storage,
             temporary,
@@ -112,6 +115,11 @@ impl Engine {
     /// Locks that clients have agreed on.
     pub fn advisory_locks(&self) -> &Arc<AdvisoryLocks> {
         &self.advisory
+    }
+
+    /// What all sessions are doing.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
     /// Numbers taken from sequences.

@@ -88,6 +88,8 @@ pub mod code {
     pub const NOT_NULL_VIOLATION: &str = "23502";
     pub const NUMERIC_OUT_OF_RANGE: &str = "22003";
     pub const OBJECT_IN_USE: &str = "55006";
+    pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const QUERY_CANCELED: &str = "57014";
     pub const READ_ONLY_TRANSACTION: &str = "25006";

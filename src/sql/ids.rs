@@ -1,4 +1,4 @@
-//! Ids of jobs and schedules, out of a query with one column.
+//! Ids of jobs, schedules, statements and sessions, out of a query with one column.
 
 use futures::TryStreamExt;
 use sqlparser::ast::{SetExpr, Statement as Ast};
@@ -18,26 +18,42 @@ pub fn is_values(query: &Ordinary) -> bool {
     matches!(&query.ast, Ast::Query(query) if query.with.is_none() && matches!(*query.body, SetExpr::Values(_)))
 }
 
-/// What the placeholders of a query for ids stand for, if there is one.
+/// What the placeholders of a query for ids of a type stand for, if there is one.
 pub async fn parameter_types(
     context: &Context,
     query: Option<&Ordinary>,
+    id: &ColumnType,
     settings: &SessionSettings,
 ) -> Result<Vec<ColumnType>> {
     let Some(query) = query else { return Ok(Vec::new()) };
     if is_values(query) {
-        return Ok(vec![ColumnType::Int8; describe::placeholders(&query.ast)]);
+        return Ok(vec![id.clone(); describe::placeholders(&query.ast)]);
     }
     Ok(describe::describe_ordinary(context, query, settings, &[]).await?.parameters)
 }
 
-/// The ids a query gives, each once, in order.
+/// The numbers a query gives, each once, in order.
 pub async fn of_query(
     context: &Context,
     query: &Ordinary,
     settings: &SessionSettings,
     parameters: &[Option<String>],
 ) -> Result<Vec<i64>> {
+    let values = values_of(context, query, &ColumnType::Int8, settings, parameters).await?;
+    let mut ids: Vec<i64> = values.iter().filter_map(Datum::as_int).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// The ids of a type that a query gives.
+pub async fn values_of(
+    context: &Context,
+    query: &Ordinary,
+    id: &ColumnType,
+    settings: &SessionSettings,
+    parameters: &[Option<String>],
+) -> Result<Vec<Datum<'static>>> {
     let Ast::Query(ast) = &query.ast else {
         return Err(Error::new(code::SYNTAX_ERROR, "ids come from a query"));
     };
@@ -46,7 +62,7 @@ pub async fn of_query(
     }
     let extra = show::relations(context, &query.shows, settings, parameters).await?;
     let mut values = Vec::new();
-    for (text, column_type) in parameters.iter().zip(parameter_types(context, Some(query), settings).await?) {
+    for (text, column_type) in parameters.iter().zip(parameter_types(context, Some(query), id, settings).await?) {
         let value = match text {
             Some(text) => text::parse(text, &column_type, context.zone())?,
             None => Datum::Null,
@@ -62,11 +78,7 @@ pub async fn of_query(
     };
     let mut ids = Vec::new();
     while let Some(batch) = batches.try_next().await? {
-        for datum in super::arrays::assign(batch.column(0), &column.column_type, &ColumnType::Int8, context.zone())? {
-            ids.extend(datum.as_int());
-        }
+        ids.extend(super::arrays::assign(batch.column(0), &column.column_type, id, context.zone())?);
     }
-    ids.sort_unstable();
-    ids.dedup();
     Ok(ids)
 }

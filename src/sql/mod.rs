@@ -4,6 +4,7 @@
 //! changes of rows through [`dml`], of the catalog through [`ddl`], everything that shows something through [`show`], and
 //! backups, restores, jobs and settings through [`control`].
 
+pub mod activity;
 mod advisory;
 mod arrays;
 mod context;
@@ -26,6 +27,7 @@ mod schedules;
 mod session;
 pub mod settings;
 mod show;
+mod show_activity;
 mod show_backup;
 mod show_grants;
 pub mod temporary;

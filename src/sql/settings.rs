@@ -262,6 +262,11 @@ impl SessionSettings {
         Ok(self.changed.get(setting.name).cloned().unwrap_or_else(|| setting.default.into()))
     }
 
+    /// What the client calls itself.
+    pub fn application_name(&self) -> &str {
+        self.changed.get("application_name").map_or("", String::as_str)
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> Vec<(String, String)> {
         SESSION_SETTINGS

@@ -14,7 +14,7 @@ use super::dml::Row;
 use super::error::{Error, Result, code};
 use super::query::{Batches, ExtraTables, OutputColumn, schema_of};
 use super::settings::{SessionSettings, cluster_setting};
-use super::{create_all, schedules, show_backup, show_grants, zone};
+use super::{create_all, schedules, show_activity, show_backup, show_grants, zone};
 use crate::catalog::role::Roles;
 use crate::catalog::settings::CLUSTER_SETTINGS;
 use crate::catalog::system::FIRST_USER_ID;
@@ -134,6 +134,7 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
             Ok(shown)
         }
         Show::Grants(grants) => show_grants::show(context, grants).await,
+        Show::DefaultPrivileges(show) => show_grants::defaults(context, show).await,
         Show::Users => {
             let array = ColumnType::Array(Box::new(ColumnType::Text));
             let mut shown =
@@ -145,6 +146,12 @@ async fn catalog(context: &Context, show: &Show, settings: &SessionSettings) -> 
                 shown.rows.push(vec![role.name.clone().into(), Datum::Array(shown_options(role)), roles]);
             }
             Ok(shown)
+        }
+        Show::Sessions => Ok(show_activity::sessions(context)),
+        Show::Queries => Ok(show_activity::statements(context)),
+        Show::Transactions => Ok(show_activity::transactions(context)),
+        Show::TransactionStatus | Show::SavepointStatus => {
+            Err(Error::unsupported(format!("{show} inside another statement")))
         }
         Show::Locality => {
             let mut shown = Shown::new(&[("locality", ColumnType::Text)]);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::ddl::privileges::{PUBLIC, granted, of_kind};
+use super::ddl::privileges::{PUBLIC, granted, in_order, of_kind, on};
 use super::error::{Error, Result, code};
 use super::show::Shown;
 use crate::catalog::role::Roles;
 use crate::catalog::{ADMIN_ROLE, ColumnType, Datum, Descriptor, DescriptorId, ROOT_USER};
-use crate::parser::{GrantsOn, ShowGrants, TablePattern, Targets};
+use crate::parser::{GrantsOn, ObjectKind, ShowDefaultPrivileges, ShowGrants, TablePattern, Targets};
 
 /// An object, by the names that it is shown with.
 struct Named {
@@ -76,6 +76,47 @@ async fn members(context: &Context, of: &[String], members: &[String]) -> Result
     found.sort();
     let row = |(role, member, admin): (String, String, bool)| vec![role.into(), member.into(), Datum::Bool(admin)];
     shown.rows = found.into_iter().map(row).collect();
+    Ok(shown)
+}
+
+/// `SHOW DEFAULT PRIVILEGES`
+pub async fn defaults(context: &Context, show: &ShowDefaultPrivileges) -> Result<Shown> {
+    let text = || ColumnType::Text;
+    let mut shown = Shown::new(&[
+        ("role", text()),
+        ("for_all_roles", ColumnType::Bool),
+        ("object_type", text()),
+        ("grantee", text()),
+        ("privilege_type", text()),
+        ("is_grantable", ColumnType::Bool),
+    ]);
+    for role in &show.makers {
+        if !context.catalog().user_exists(role).await? {
+            return Err(Error::new(code::UNDEFINED_OBJECT, format!("role \"{role}\" does not exist")));
+        }
+    }
+    let place = match &show.schema {
+        Some(schema) => context.schema_named(schema).await?,
+        None => context.current_database().await?,
+    };
+    for default in &place.identity().defaults {
+        let Some(kind) = ObjectKind::named(&default.on) else { continue };
+        if !show.makers.is_empty() && !show.makers.contains(&default.maker) {
+            continue;
+        }
+        for (grantee, list) in default.grants.iter().map(|grant| in_order(grant, on(kind))) {
+            for (privilege, is_grantable) in list {
+                shown.rows.push(vec![
+                    default.maker.clone().into(),
+                    Datum::Bool(false),
+                    kind.name().to_lowercase().into(),
+                    grantee.to_string().into(),
+                    privilege.into(),
+                    Datum::Bool(is_grantable),
+                ]);
+            }
+        }
+    }
     Ok(shown)
 }
 

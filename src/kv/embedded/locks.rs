@@ -11,6 +11,17 @@ use crate::kv::{Error, LockMode, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HolderId(pub u64);
 
+/// How an attempt to take a lock without waiting went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The holder has it from now on.
+    Granted,
+    /// The holder had it.
+    HadIt,
+    /// Somebody else has it, or is to get it next.
+    InTheWay,
+}
+
 /// All locks of a store, by version prefix.
 #[derive(Default)]
 pub struct LockTable {
@@ -52,6 +63,19 @@ impl Lock {
             Some(_) => {}
             None => self.holders.push((holder, mode)),
         }
+    }
+
+    /// Grants it if nobody is in the way.
+    fn attempt(&mut self, holder: HolderId, mode: LockMode) -> Attempt {
+        let held = self.held_by(holder);
+        if held == Some(LockMode::Exclusive) || held == Some(mode) {
+            return Attempt::HadIt;
+        }
+        if self.compatible(holder, mode) && (self.queue.is_empty() || held.is_some()) {
+            self.grant(holder, mode);
+            return Attempt::Granted;
+        }
+        Attempt::InTheWay
     }
 
     /// Grants from the head of the queue as far as the holders allow.
@@ -139,14 +163,12 @@ impl LockTable {
         let granted = {
             let mut state = self.lock_state();
             let lock = state.locks.entry(key.to_vec()).or_default();
+            match lock.attempt(holder, mode) {
+                Attempt::HadIt => return Ok(false),
+                Attempt::Granted => return Ok(true),
+                Attempt::InTheWay => {}
+            }
             let held = lock.held_by(holder);
-            if held == Some(LockMode::Exclusive) || held == Some(mode) {
-                return Ok(false);
-            }
-            if lock.compatible(holder, mode) && (lock.queue.is_empty() || held.is_some()) {
-                lock.grant(holder, mode);
-                return Ok(true);
-            }
             let (granted, receiver) = oneshot::channel();
             let waiter = Waiter { holder, mode, granted };
             if held.is_some() {
@@ -164,6 +186,12 @@ impl LockTable {
         let _waiting = Waiting { table: self, holder };
         granted.await.map_err(|_| Error::Retry("the lock wait was cut short"))?;
         Ok(true)
+    }
+
+    /// Takes the lock if nobody is in the way.
+    pub fn try_acquire(&self, holder: HolderId, key: &[u8], mode: LockMode) -> Attempt {
+        // One that is not free is there already.
+        self.lock_state().locks.entry(key.to_vec()).or_default().attempt(holder, mode)
     }
 
     /// Gives back every lock in `keys`.
@@ -234,6 +262,29 @@ mod tests {
         assert!(matches!(table.acquire(B, b"x", LockMode::Exclusive).await, Err(Error::Retry(_))));
         table.release(B, [b"x".to_vec()]);
         assert_eq!(waiter.await.unwrap(), Ok(true));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_takes_only_what_is_free() {
+        let table = Arc::new(LockTable::default());
+        assert_eq!(table.try_acquire(A, b"x", LockMode::Shared), Attempt::Granted);
+        assert_eq!(table.try_acquire(B, b"x", LockMode::Shared), Attempt::Granted);
+        assert_eq!(table.try_acquire(A, b"x", LockMode::Exclusive), Attempt::InTheWay);
+        table.release(B, [b"x".to_vec()]);
+        assert_eq!(table.try_acquire(A, b"x", LockMode::Exclusive), Attempt::Granted);
+        assert_eq!(table.try_acquire(A, b"x", LockMode::Shared), Attempt::HadIt);
+        assert_eq!(table.try_acquire(B, b"x", LockMode::Shared), Attempt::InTheWay);
+        // Nor does it overtake who waits.
+        let waiter = tokio::spawn({
+            let table = table.clone();
+            async move { table.acquire(B, b"x", LockMode::Exclusive).await }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        table.release(A, [b"x".to_vec()]);
+        assert_eq!(table.try_acquire(A, b"x", LockMode::Shared), Attempt::InTheWay);
+        assert_eq!(waiter.await.unwrap(), Ok(true));
+        table.release(B, [b"x".to_vec()]);
+        assert!(table.lock_state().locks.is_empty());
     }
 
     #[tokio::test]

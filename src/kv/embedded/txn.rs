@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt};
 use super::committer::{Before, Write};
 use super::conflicts::ReadSet;
 use super::encoding::{span_bounds, version_prefix};
-use super::locks::HolderId;
+use super::locks::{Attempt, HolderId};
 use super::scan::{Scan, Select};
 use super::spaces::SpaceChange;
 use super::{Engine, REOPENED, yielding};
@@ -92,6 +92,35 @@ impl EmbeddedTxn {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key under which a lock is known, noted before it is taken: a wait that is cut short may have been granted already.
+    fn lock_key(&self, space: SpaceId, key: &[u8]) -> Result<Vec<u8>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(Error::KeyTooLong(key.len()));
+        }
+        let key = version_prefix(space, key);
+        let mut state = self.state();
+        if state.ended {
+            return Err(Error::Ended);
+        }
+        state.locks.push(key.clone());
+        Ok(key)
+    }
+
+    /// Moves the snapshot to now, so that it has what the last holder of a lock has written.
+    fn see_what_is_locked(&self, engine: &Engine, key: &[u8]) -> Result<()> {
+        let mut state = self.state();
+        match engine.committer.refresh(&state.reads, state.snapshot) {
+            Ok(snapshot) => state.snapshot = snapshot,
+            // Something else that was read has changed: the old snapshot will do, unless it is too old for this key.
+            Err(error) if engine.committer.changed_since(key, state.snapshot) => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     fn write(&self, space: SpaceId, key: &[u8], value: Option<Bytes>, is_new: bool) -> Result<()> {
@@ -235,38 +264,29 @@ impl Txn for EmbeddedTxn {
     }
 
     async fn lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<()> {
-        if self.read_only {
-            return Err(Error::ReadOnly);
-        }
-        if key.len() > MAX_KEY_BYTES {
-            return Err(Error::KeyTooLong(key.len()));
-        }
-        let key = version_prefix(space, key);
-        // Noted before the wait: a wait that is cut short may have been granted already.
-        {
-            let mut state = self.state();
-            if state.ended {
-                return Err(Error::Ended);
-            }
-            state.locks.push(key.clone());
-        }
+        let key = self.lock_key(space, key)?;
         let engine = self.engine()?;
         let fresh = tokio::select! {
             fresh = engine.locks.acquire(self.holder, &key, mode) => fresh?,
             error = engine.committer.failure() => return Err(error),
         };
-        let mut state = self.state();
         if !fresh {
-            state.locks.pop();
+            self.state().locks.pop();
             return Ok(());
         }
-        match engine.committer.refresh(&state.reads, state.snapshot) {
-            Ok(snapshot) => state.snapshot = snapshot,
-            // Something else that was read has changed: the old snapshot will do, unless it is too old for this key.
-            Err(error) if engine.committer.changed_since(&key, state.snapshot) => return Err(error),
-            Err(_) => {}
+        self.see_what_is_locked(&engine, &key)
+    }
+
+    fn try_lock(&self, space: SpaceId, key: &[u8], mode: LockMode) -> Result<bool> {
+        let key = self.lock_key(space, key)?;
+        let engine = self.engine()?;
+        let attempt = engine.locks.try_acquire(self.holder, &key, mode);
+        if attempt == Attempt::Granted {
+            self.see_what_is_locked(&engine, &key)?;
+        } else {
+            self.state().locks.pop();
         }
-        Ok(())
+        Ok(attempt != Attempt::InTheWay)
     }
 
     fn savepoint(&self) -> usize {

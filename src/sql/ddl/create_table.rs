@@ -13,15 +13,15 @@ use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema};
 use super::super::temporary;
 use super::{
-    IndexParts, Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, enumeration, free_name, generated, like, named_column,
-    new_index, parameter, refuse_taken, serial, stored,
+    IndexParts, Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, default_privileges, enumeration, free_name, generated,
+    like, named_column, new_index, parameter, refuse_taken, serial, stored,
 };
 use crate::catalog::{
     Check, Checked, Column, ColumnId, ColumnType, Descriptor, DescriptorId, ForeignKey, Identity, Index, OnCommit,
     ReferentialAction, TableDescriptor,
 };
 use crate::kv::{LockMode, SpaceId};
-use crate::parser::{InlineIndex, LikeClause, sql_text, stored_columns};
+use crate::parser::{InlineIndex, LikeClause, ObjectKind, sql_text, stored_columns};
 
 /// `CREATE TABLE`
 pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIndex]) -> Result<Outcome> {
@@ -79,6 +79,7 @@ pub async fn create(context: &Context, create: &CreateTable, indexes: &[InlineIn
         }
     }
     parameter::set(&mut table, parameter::of_create(&create.table_options))?;
+    default_privileges::grant(context, ObjectKind::Tables, &[database, schema], &mut table.identity).await?;
     let table = Descriptor::Table(table);
     enumeration::link(context, None, Some(&table)).await?;
     context.catalog().create(&table).await?;

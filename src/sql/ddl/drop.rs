@@ -101,10 +101,14 @@ pub async fn drop_owned(context: &Context, roles: &BTreeSet<String>, cascade: bo
     }
     for object in context.catalog().all().await? {
         let is_here = object.parents().0.is_none_or(|parent| parent == database.id());
-        if is_here && object.identity().grants.iter().any(|grant| roles.contains(&grant.role)) {
+        let concerns = object.all_grants().any(|grant| roles.contains(&grant.role))
+            || object.identity().defaults.iter().any(|default| roles.contains(&default.maker));
+        if is_here && concerns {
             context.catalog().lock(object.id(), LockMode::Exclusive).await?;
             let mut object = (*context.catalog().get(object.id()).await?).clone();
-            object.identity_mut().grants.retain(|grant| !roles.contains(&grant.role));
+            object.grant_lists_mut().into_iter().for_each(|list| list.retain(|grant| !roles.contains(&grant.role)));
+            let defaults = &mut object.identity_mut().defaults;
+            defaults.retain(|default| !roles.contains(&default.maker) && !default.grants.is_empty());
             context.catalog().write(&object)?;
         }
     }

@@ -14,13 +14,13 @@ use super::super::names::{folded, name_parts, written_name};
 use super::super::query::expression;
 use super::super::temporary;
 use super::objects::new_identity;
-use super::{Outcome, owner, refuse_system};
+use super::{Outcome, default_privileges, owner, refuse_system};
 use crate::catalog::{
     Column, ColumnType, Descriptor, DescriptorId, EnumLabel, EnumType, NoPlace, Place, TableDescriptor, TypeDescriptor,
     ViewDescriptor,
 };
 use crate::kv::LockMode;
-use crate::parser::{EnumAction, EnumStatement, LabelPlace, sql_text};
+use crate::parser::{EnumAction, EnumStatement, LabelPlace, ObjectKind, sql_text};
 
 /// The most bytes of a label, which clients rely on.
 const MAX_LABEL_BYTES: usize = 63;
@@ -84,7 +84,8 @@ async fn create(context: &Context, name: &[String], labels: &[String], if_not_ex
             false => Err(Error::new(code::DUPLICATE_OBJECT, message)),
         };
     }
-    let identity = new_identity(context, &name).await?;
+    let mut identity = new_identity(context, &name).await?;
+    default_privileges::grant(context, ObjectKind::Types, &[database, schema], &mut identity).await?;
     let array = DescriptorId(context.engine().store().create_space().await?.0);
     let mut made = TypeDescriptor { identity, database, schema, array, labels: Vec::new(), used_by: Vec::new() };
     for label in labels {

@@ -7,6 +7,7 @@ mod comment;
 mod create_table;
 mod create_table_as;
 mod default;
+mod default_privileges;
 mod drop;
 mod enumeration;
 mod generated;
@@ -23,6 +24,7 @@ mod stored;
 mod truncate;
 
 pub use create_table_as::create as create_table_as;
+pub use default_privileges::alter as alter_default_privileges;
 pub use drop::drop_with_dependents;
 use sqlparser::ast::{AlterIndexOperation, AlterSchema, AlterSchemaOperation, ObjectType, Statement as Ast};
 

@@ -18,10 +18,10 @@ use super::super::query::{self, ExtraTables, Visibility};
 use super::super::temporary;
 use super::super::types::pg_name;
 use super::drop::forget_view;
-use super::{Outcome, enumeration, owner, stored};
+use super::{Outcome, default_privileges, enumeration, owner, stored};
 use crate::catalog::{self, Descriptor, DescriptorId, Identity, SchemaDescriptor, ViewColumn, ViewDescriptor};
 use crate::kv::LockMode;
-use crate::parser::sql_text;
+use crate::parser::{ObjectKind, sql_text};
 
 /// A name and a number for a new object of the user.
 pub async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
@@ -74,7 +74,8 @@ pub async fn create_schema(context: &Context, name: &SchemaName, if_not_exists: 
             false => Err(Error::new(code::DUPLICATE_SCHEMA, message)),
         };
     }
-    let identity = Identity { owner, ..new_identity(context, name).await? };
+    let mut identity = Identity { owner, ..new_identity(context, name).await? };
+    default_privileges::grant(context, ObjectKind::Schemas, &[database], &mut identity).await?;
     let schema = SchemaDescriptor { identity, database, temporary: false };
     context.catalog().create(&Descriptor::Schema(schema)).await?;
     Ok(Outcome::done("CREATE SCHEMA"))
@@ -143,7 +144,11 @@ pub async fn create_view(context: &Context, create: &CreateView) -> Result<Outco
             }
             before.identity.clone()
         }
-        None => new_identity(context, &name).await?,
+        None => {
+            let mut identity = new_identity(context, &name).await?;
+            default_privileges::grant(context, ObjectKind::Tables, &[database, schema], &mut identity).await?;
+            identity
+        }
     };
     let id = identity.id;
     let mut columns_below = Vec::new();

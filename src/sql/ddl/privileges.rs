@@ -6,16 +6,14 @@ use sqlparser::ast::{
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::name_parts;
+use super::super::names::{folded, name_parts};
 use super::{owner, refuse_system};
-use crate::catalog::{ADMIN_ROLE, Descriptor, DescriptorId, Grant, ROOT_USER};
+use crate::catalog::{ADMIN_ROLE, Column, Descriptor, DescriptorId, Grant, ROOT_USER};
 use crate::kv::LockMode;
+use crate::parser::ObjectKind;
 
 /// Everyone.
 pub const PUBLIC: &str = "public";
-/// Every privilege there is for an object.
-const ALL: &str = "ALL";
-
 /// `GRANT`
 pub async fn grant(context: &Context, statement: &GrantStatement) -> Result<()> {
     if statement.as_grantor.is_some() || statement.current_grants.is_some() {
@@ -27,9 +25,15 @@ pub async fn grant(context: &Context, statement: &GrantStatement) -> Result<()> 
     }
     for id in objects(context, statement.objects.as_ref()).await? {
         let mut object = locked(context, id).await?;
-        let privileges = named(&statement.privileges, &object)?;
+        let named = named(&statement.privileges, &object)?;
         for role in &roles {
-            add(&mut object, role, &privileges, statement.with_grant_option);
+            if !named.of_object.is_empty() {
+                Grant::add(&mut object.identity_mut().grants, role, &named.of_object, statement.with_grant_option);
+            }
+            for (column, privilege) in &named.of_columns {
+                let column = column_named(&mut object, column)?;
+                Grant::add(&mut column.grants, role, std::slice::from_ref(privilege), statement.with_grant_option);
+            }
         }
         context.catalog().write(&object)?;
     }
@@ -41,12 +45,23 @@ pub async fn revoke(context: &Context, statement: &Revoke) -> Result<()> {
     let roles = roles(context, &statement.grantees).await?;
     for id in objects(context, statement.objects.as_ref()).await? {
         let mut object = locked(context, id).await?;
-        let privileges = named(&statement.privileges, &object)?;
+        let named = named(&statement.privileges, &object)?;
+        let every: Vec<&str> = of_kind(&object).iter().map(|(name, _)| *name).collect();
         for role in &roles {
             if [ROOT_USER, ADMIN_ROLE].contains(&role.as_str()) {
                 return Err(Error::new("42501", format!("what \"{role}\" may do cannot be taken away")));
             }
-            take(&mut object, role, &privileges);
+            Grant::take(&mut object.identity_mut().grants, role, &named.of_object, &every, false);
+            // What is taken of a table is taken of its columns.
+            if let Descriptor::Table(table) = &mut object {
+                for column in &mut table.columns {
+                    Grant::take(&mut column.grants, role, &named.of_object, &every, false);
+                }
+            }
+            for (column, privilege) in &named.of_columns {
+                let column = column_named(&mut object, column)?;
+                Grant::take(&mut column.grants, role, std::slice::from_ref(privilege), &every, false);
+            }
         }
         context.catalog().write(&object)?;
     }
@@ -55,12 +70,23 @@ pub async fn revoke(context: &Context, statement: &Revoke) -> Result<()> {
 
 /// The privileges that there are for an object, in the order in which PostgreSQL lists them, and their letters.
 pub fn of_kind(object: &Descriptor) -> &'static [(&'static str, char)] {
-    match object {
-        Descriptor::Database(_) => &[("CREATE", 'C'), ("TEMPORARY", 'T'), ("CONNECT", 'c')],
-        Descriptor::Schema(_) => &[("USAGE", 'U'), ("CREATE", 'C')],
-        Descriptor::Sequence(_) => &[("SELECT", 'r'), ("UPDATE", 'w'), ("USAGE", 'U')],
-        Descriptor::Type(_) => &[("USAGE", 'U')],
-        Descriptor::Table(_) | Descriptor::View(_) => &[
+    on(match object {
+        Descriptor::Database(_) => return &[("CREATE", 'C'), ("TEMPORARY", 'T'), ("CONNECT", 'c')],
+        Descriptor::Schema(_) => ObjectKind::Schemas,
+        Descriptor::Sequence(_) => ObjectKind::Sequences,
+        Descriptor::Type(_) => ObjectKind::Types,
+        Descriptor::Table(_) | Descriptor::View(_) => ObjectKind::Tables,
+    })
+}
+
+/// The same for objects that are yet to come.
+pub fn on(kind: ObjectKind) -> &'static [(&'static str, char)] {
+    match kind {
+        ObjectKind::Schemas => &[("USAGE", 'U'), ("CREATE", 'C')],
+        ObjectKind::Sequences => &[("SELECT", 'r'), ("UPDATE", 'w'), ("USAGE", 'U')],
+        ObjectKind::Types => &[("USAGE", 'U')],
+        ObjectKind::Functions => &[("EXECUTE", 'X')],
+        ObjectKind::Tables => &[
             ("INSERT", 'a'),
             ("SELECT", 'r'),
             ("UPDATE", 'w'),
@@ -72,16 +98,23 @@ pub fn of_kind(object: &Descriptor) -> &'static [(&'static str, char)] {
     }
 }
 
-/// What was granted of an object, beside what every new one has: for each role its privileges, and whether it may pass them on.
-pub fn granted(object: &Descriptor) -> Vec<(&str, Vec<(&'static str, bool)>)> {
+/// What there is of a column alone.
+pub const OF_COLUMN: &[(&str, char)] = &[("INSERT", 'a'), ("SELECT", 'r'), ("UPDATE", 'w'), ("REFERENCES", 'x')];
+
+/// A role, its privileges, and whether it may pass them on.
+pub type Granted<'a> = (&'a str, Vec<(&'static str, bool)>);
+
+/// What was granted of an object, beside what every new one has.
+pub fn granted(object: &Descriptor) -> Vec<Granted<'_>> {
     let is_own = |grant: &&Grant| [ROOT_USER, ADMIN_ROLE, &object.identity().owner].contains(&grant.role.as_str());
     let grants = object.identity().grants.iter().filter(|grant| !is_own(grant));
-    let each = |grant: &'_ Grant| {
-        let has = |list: &[String], name: &str| list.iter().any(|known| known == name || known == ALL);
-        let kept = of_kind(object).iter().filter(|(name, _)| has(&grant.privileges, name));
-        kept.map(|(name, _)| (*name, has(&grant.grantable, name))).collect()
-    };
-    grants.map(|grant| (grant.role.as_str(), each(grant))).collect()
+    grants.map(|grant| in_order(grant, of_kind(object))).collect()
+}
+
+/// What a grant gives, in PostgreSQL's order.
+pub fn in_order<'a>(grant: &'a Grant, known: &[(&'static str, char)]) -> Granted<'a> {
+    let kept = known.iter().filter(|(name, _)| grant.of(name).0);
+    (grant.role.as_str(), kept.map(|(name, _)| (*name, grant.of(name).1)).collect())
 }
 
 async fn roles(context: &Context, grantees: &[Grantee]) -> Result<Vec<String>> {
@@ -169,64 +202,47 @@ async fn locked(context: &Context, id: DescriptorId) -> Result<Descriptor> {
     Ok((*context.catalog().get(id).await?).clone())
 }
 
-/// The privileges that a statement names, in full, for a kind of object.
-fn named(privileges: &Privileges, object: &Descriptor) -> Result<Vec<String>> {
+/// The privileges that a statement names, in full.
+#[derive(Default)]
+struct Named {
+    of_object: Vec<String>,
+    /// Columns, and what of them.
+    of_columns: Vec<(String, String)>,
+}
+
+fn named(privileges: &Privileges, object: &Descriptor) -> Result<Named> {
     let all = of_kind(object);
     let Privileges::Actions(actions) = privileges else {
-        return Ok(all.iter().map(|(name, _)| name.to_string()).collect());
+        let of_object = all.iter().map(|(name, _)| name.to_string()).collect();
+        return Ok(Named { of_object, of_columns: Vec::new() });
     };
-    let mut names = Vec::new();
+    let mut names = Named::default();
     for action in actions {
-        if matches!(
-            action,
-            Action::Select { columns: Some(_) }
-                | Action::Insert { columns: Some(_) }
-                | Action::Update { columns: Some(_) }
-                | Action::References { columns: Some(_) }
-        ) {
-            return Err(Error::unsupported("privileges on columns"));
+        if let Action::Select { columns: Some(columns) }
+        | Action::Insert { columns: Some(columns) }
+        | Action::Update { columns: Some(columns) }
+        | Action::References { columns: Some(columns) } = action
+        {
+            let whole = action.to_string();
+            let name = whole.split([' ', '(']).next().unwrap_or_default();
+            names.of_columns.extend(columns.iter().map(|column| (folded(column), name.to_string())));
+            continue;
         }
         let name = action.to_string();
         let name = if name == "TEMP" { "TEMPORARY".into() } else { name };
         if !all.iter().any(|(known, _)| *known == name) {
             return Err(Error::new("0LP01", format!("invalid privilege type {name} for {}", object.kind())));
         }
-        names.push(name);
+        names.of_object.push(name);
     }
     Ok(names)
 }
 
-fn add(object: &mut Descriptor, role: &str, privileges: &[String], grantable: bool) {
-    let grants = &mut object.identity_mut().grants;
-    let at = match grants.iter().position(|grant| grant.role == role) {
-        Some(at) => at,
-        None => {
-            grants.push(Grant { role: role.into(), privileges: Vec::new(), grantable: Vec::new() });
-            grants.len() - 1
-        }
+fn column_named<'a>(object: &'a mut Descriptor, name: &str) -> Result<&'a mut Column> {
+    let Descriptor::Table(table) = object else {
+        return Err(Error::unsupported(format!("privileges on columns of a {}", object.kind())));
     };
-    let grant = &mut grants[at];
-    for privilege in privileges {
-        let lacks = |list: &[String]| !list.iter().any(|known| known == privilege || known == ALL);
-        if lacks(&grant.privileges) {
-            grant.privileges.push(privilege.clone());
-        }
-        if grantable && lacks(&grant.grantable) {
-            grant.grantable.push(privilege.clone());
-        }
-    }
-}
-
-fn take(object: &mut Descriptor, role: &str, privileges: &[String]) {
-    let every = of_kind(object);
-    let grants = &mut object.identity_mut().grants;
-    for grant in grants.iter_mut().filter(|grant| grant.role == role) {
-        for list in [&mut grant.privileges, &mut grant.grantable] {
-            if list.iter().any(|known| known == ALL) {
-                *list = every.iter().map(|(name, _)| name.to_string()).collect();
-            }
-            list.retain(|known| !privileges.contains(known));
-        }
-    }
-    grants.retain(|grant| !grant.privileges.is_empty());
+    let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.identity.name);
+    let found = table.columns.iter_mut().find(|column| column.name == name && !column.hidden);
+    found.ok_or_else(|| Error::new(code::UNDEFINED_COLUMN, message))
 }

@@ -277,7 +277,10 @@ async fn rename(context: &Context, name: &str, to: &str) -> Result<Outcome> {
         if identity.owner == role.name {
             identity.owner = to.into();
         }
-        identity.grants.iter_mut().filter(|grant| grant.role == role.name).for_each(|grant| grant.role = to.into());
+        let makers = identity.defaults.iter_mut().filter(|default| default.maker == role.name);
+        makers.for_each(|default| default.maker = to.into());
+        let grants = object.grant_lists_mut().into_iter().flatten();
+        grants.filter(|grant| grant.role == role.name).for_each(|grant| grant.role = to.into());
     })
     .await?;
     give_schedules(context, &BTreeSet::from([role.name]), to).await?;
@@ -369,7 +372,10 @@ pub async fn drop_role(context: &Context, parts: &[String]) -> Result<()> {
         let identity = object.identity();
         let tie = match identity.owner == *name {
             true => "owner of",
-            false if identity.grants.iter().any(|grant| grant.role == *name) => "privileges for",
+            false if object.all_grants().any(|grant| grant.role == *name) => "privileges for",
+            false if identity.defaults.iter().any(|default| default.maker == *name) => {
+                "owner of default privileges on new objects in"
+            }
             false => continue,
         };
         let message = format!("role \"{name}\" cannot be dropped because some objects depend on it");

@@ -5,10 +5,10 @@ use super::super::error::{Error, Result, code};
 use super::super::query::sequences::{SequenceValue, read, write};
 use super::super::temporary;
 use super::objects::new_identity;
-use super::{Outcome, locked_table, named_column};
+use super::{Outcome, default_privileges, locked_table, named_column};
 use crate::catalog::{ColumnId, ColumnType, Descriptor, DescriptorId, SequenceDescriptor, TableDescriptor};
 use crate::kv::LockMode;
-use crate::parser::{SequenceAction, SequenceOptions, SequenceStatement, quote_ident_in_sql};
+use crate::parser::{ObjectKind, SequenceAction, SequenceOptions, SequenceStatement, quote_ident_in_sql};
 
 /// `CREATE SEQUENCE`, `ALTER SEQUENCE`
 pub async fn execute(context: &Context, statement: &SequenceStatement) -> Result<Outcome> {
@@ -64,6 +64,7 @@ pub async fn create(
         owned_by: None,
         views: Vec::new(),
     };
+    default_privileges::grant(context, ObjectKind::Sequences, &[database, schema], &mut sequence.identity).await?;
     // Everything is to be said anew.
     let new = SequenceOptions {
         minimum: Some(options.minimum.flatten()),

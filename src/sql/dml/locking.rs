@@ -6,26 +6,25 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use sqlparser::ast::{LockType, Query, SetExpr, TableFactor};
+use sqlparser::ast::Query;
 
 use super::super::arrays::datum_at;
 use super::super::context::Context;
-use super::super::error::{Error, Result};
-use super::super::names::name_parts;
+use super::super::error::Result;
 use super::super::query::{self, ExtraTables, Visibility, point_keys};
 use super::Row;
 use crate::catalog::{Descriptor, TableDescriptor, push_index_key};
 use crate::kv::LockMode;
 
 /// Locks the rows of `table` that `query` selects. The query's first columns are all columns of the table.
-pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query) -> Result<()> {
+pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query, mode: LockMode) -> Result<()> {
     let planned = query::plan(context, query, &ExtraTables::new(), Visibility::All).await?;
     let keys = match point_keys(planned.logical(), table) {
         Some(keys) => keys,
         None => find_keys(context, table, query).await?,
     };
     for key in keys {
-        context.txn().lock(table.primary.space, &key, LockMode::Exclusive).await?;
+        context.txn().lock(table.primary.space, &key, mode).await?;
     }
     Ok(())
 }
@@ -66,34 +65,4 @@ async fn committed_keys(context: &Context, table: &TableDescriptor, query: &Quer
 pub fn row_at(table: &TableDescriptor, batch: &datafusion::arrow::array::RecordBatch, index: usize) -> Result<Row> {
     let columns = table.columns.iter().zip(batch.columns());
     columns.map(|(column, array)| Ok(datum_at(&**array, index, &column.column_type)?.into_owned())).collect()
-}
-
-/// Takes the locks of `SELECT ... FOR UPDATE` and leaves the plain query behind.
-pub async fn select_for_update(context: &Context, query: &mut Query) -> Result<()> {
-    let locks = std::mem::take(&mut query.locks);
-    if locks.is_empty() {
-        return Ok(());
-    }
-    if locks.iter().any(|lock| lock.nonblock.is_some()) {
-        return Err(Error::unsupported("NOWAIT or SKIP LOCKED"));
-    }
-    if locks.iter().any(|lock| lock.lock_type == LockType::Share) {
-        return Err(Error::unsupported("FOR SHARE"));
-    }
-    let SetExpr::Select(select) = &*query.body else { return Err(Error::unsupported("FOR UPDATE of a set operation")) };
-    let [from] = &select.from[..] else { return Err(Error::unsupported("FOR UPDATE of more than one table")) };
-    let TableFactor::Table { name, args: None, .. } = &from.relation else {
-        return Err(Error::unsupported("FOR UPDATE of anything but a table"));
-    };
-    if !from.joins.is_empty() {
-        return Err(Error::unsupported("FOR UPDATE of a join"));
-    }
-    let found = context.object(&name_parts(name)?).await?;
-    let Descriptor::Table(table) = &*found else { return Err(Error::unsupported("FOR UPDATE of a view")) };
-    let mut rows = super::returning::select_from("t")?;
-    if let SetExpr::Select(template) = &mut *rows.body {
-        template.from = select.from.clone();
-        template.selection = select.selection.clone();
-    }
-    lock_rows(context, table, &rows).await
 }

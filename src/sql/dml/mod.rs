@@ -10,6 +10,7 @@ mod foreign;
 mod insert;
 mod locking;
 mod returning;
+mod row_locks;
 mod update;
 pub mod writer;
 
@@ -20,8 +21,8 @@ pub use constraints::set_constraints;
 pub use delete::delete;
 pub use foreign::{ForeignKeys, check_deferred, has_waiting_keys, starts_with};
 pub use insert::{alias_of, insert, insertion_columns, load, table_named};
-pub use locking::select_for_update;
 pub use returning::returning;
+pub use row_locks::{forget_row_locks, locks_rows, take_row_locks};
 pub use update::{assigned_columns, update};
 
 use super::error::{Error, Result};

@@ -19,6 +19,7 @@ use super::returning::{returning, select_from};
 use super::writer::TableWriter;
 use super::{Changed, Row, is_default};
 use crate::catalog::{Datum, TableDescriptor, push_index_key};
+use crate::kv::LockMode;
 
 /// The table a statement changes, and what the statement calls it.
 pub async fn target(context: &Context, from: &TableWithJoins) -> Result<(Arc<TableDescriptor>, ObjectName)> {
@@ -132,7 +133,7 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
     }
     let mut writer = TableWriter::new(context, table.clone()).await?;
     let rows = matching_rows(&alias, from.clone(), update.selection.clone(), [])?;
-    lock_rows(context, &table, &rows).await?;
+    lock_rows(context, &table, &rows, LockMode::Exclusive).await?;
     let computed = assigned.iter().map(|(_, expression)| expression.clone());
     let query = matching_rows(&alias, from, update.selection.clone(), computed)?;
     let planned = query::plan(context, &query, extra, Visibility::All).await?;

@@ -1,13 +1,27 @@
 //! The views of the SQL standard that clients read, after <https://www.postgresql.org/docs/15/information-schema.html>, with the
 //! columns that say something here.
 
+use std::collections::BTreeMap;
+
 use super::super::ddl::privileges;
 use super::super::types::{pg_name, pg_type};
 use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_key};
 use super::relation::Kind::{Int4, Int8, Text};
 use super::relation::{Kind, Relation, Rows};
-use crate::catalog::{Checked, ColumnId, ColumnType, Datum, Descriptor, Index, ReferentialAction, TableDescriptor};
+use crate::catalog::{
+    Checked, ColumnId, ColumnType, Datum, Descriptor, Grant, Index, ReferentialAction, TableDescriptor,
+};
 
+const COLUMN_PRIVILEGES: &[(&str, Kind)] = &[
+    ("grantor", Text),
+    ("grantee", Text),
+    ("table_catalog", Text),
+    ("table_schema", Text),
+    ("table_name", Text),
+    ("column_name", Text),
+    ("privilege_type", Text),
+    ("is_grantable", Text),
+];
 const TABLE_PRIVILEGES: &[(&str, Kind)] = &[
     ("grantor", Text),
     ("grantee", Text),
@@ -28,6 +42,8 @@ pub const RELATIONS: &[Relation] = &[
     },
     Relation { name: "table_privileges", columns: TABLE_PRIVILEGES, fill: table_privileges },
     Relation { name: "role_table_grants", columns: TABLE_PRIVILEGES, fill: table_privileges },
+    Relation { name: "column_privileges", columns: COLUMN_PRIVILEGES, fill: column_privileges },
+    Relation { name: "role_column_grants", columns: COLUMN_PRIVILEGES, fill: column_privileges },
     Relation {
         name: "tables",
         columns: &[
@@ -214,6 +230,44 @@ fn table_privileges(objects: &Objects, rows: &mut Rows) {
                     ("privilege_type", privilege.into()),
                     ("is_grantable", if grantable { "YES" } else { "NO" }.into()),
                     ("with_hierarchy", if privilege == "SELECT" { "YES" } else { "NO" }.into()),
+                ]);
+            }
+        }
+    }
+}
+
+/// Those of a table are those of each of its columns.
+fn column_privileges(objects: &Objects, rows: &mut Rows) {
+    for relation in &objects.relations {
+        let columns: Vec<(&str, &[Grant])> = match &**relation {
+            Descriptor::Table(table) => {
+                table.visible_columns().map(|column| (column.name.as_str(), &column.grants[..])).collect()
+            }
+            Descriptor::View(view) => view.columns.iter().map(|column| (column.name.as_str(), &[][..])).collect(),
+            _ => continue,
+        };
+        let owner = &relation.identity().owner;
+        let own = privileges::OF_COLUMN.iter().map(|(name, _)| (*name, true)).collect();
+        let whole: Vec<_> = std::iter::once((owner.as_str(), own)).chain(privileges::granted(relation)).collect();
+        for (column, grants) in columns {
+            let mut known = BTreeMap::new();
+            let alone = grants.iter().map(|grant| privileges::in_order(grant, privileges::OF_COLUMN));
+            for (role, list) in whole.iter().cloned().chain(alone) {
+                for (privilege, grantable) in list {
+                    *known.entry((role, privilege)).or_insert(false) |= grantable;
+                }
+            }
+            known.retain(|(_, privilege), _| privileges::OF_COLUMN.iter().any(|(name, _)| name == privilege));
+            for ((role, privilege), grantable) in known {
+                rows.push(&[
+                    ("grantor", text(owner)),
+                    ("grantee", text(if role == privileges::PUBLIC { "PUBLIC" } else { role })),
+                    ("table_catalog", text(objects.database.name())),
+                    ("table_schema", text(objects.schema_of(relation))),
+                    ("table_name", text(relation.name())),
+                    ("column_name", text(column)),
+                    ("privilege_type", privilege.into()),
+                    ("is_grantable", yes_or_no(grantable)),
                 ]);
             }
         }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::activity::Activity;
 use super::super::context::{Context, CursorFacts};
 use super::super::error::Result;
 use super::super::session::Prepared;
@@ -223,6 +224,11 @@ impl Objects {
     pub fn persistence(&self, schema: DescriptorId) -> &'static str {
         let is_temporary = |found: &Arc<Descriptor>| found.id() == schema && found.is_temporary();
         if self.schemas.iter().any(is_temporary) { "t" } else { "p" }
+    }
+
+    /// What all sessions are doing.
+    pub fn activity(&self) -> &Activity {
+        self.context.engine().activity()
     }
 
     /// The session's schema of temporary objects, if there is one.

@@ -30,6 +30,7 @@ use super::super::context::Context;
 use super::super::error::Result;
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, field, from_sql, of_field};
+use super::correlated::UNCERTAIN;
 use super::table::StoreTable;
 use super::{
     ExtraTables, Parameter, Planned, Sight, bind_some, catalog_forms, lateral, optimized, prepare_with, rewrite,
@@ -405,8 +406,8 @@ fn lasts(plan: &LogicalPlan) -> Option<bool> {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
                 if let Expr::ScalarFunction(call) = part {
-                    lasts &=
-                        call.func.signature().volatility == Volatility::Immutable && has_built_in_type(call.name());
+                    lasts &= (call.func.signature().volatility == Volatility::Immutable || call.name() == UNCERTAIN)
+                        && has_built_in_type(call.name());
                 }
                 Ok(TreeNodeRecursion::Continue)
             })

@@ -21,8 +21,12 @@ pub fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
         LazyLock::new(|| Arc::new(ScalarUDF::from(Only { signature: Signature::any(1, Volatility::Immutable) })));
     static ANY_NUMBER: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::from(AnyNumber { signature: Signature::any(1, Volatility::Immutable) })));
+    // Else it would be computed while the query is planned.
+    static UNCERTAIN: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(Uncertain { signature: Signature::any(1, Volatility::Volatile) })));
     match name {
         correlated::ONLY => Some(ONLY.clone()),
+        correlated::UNCERTAIN => Some(UNCERTAIN.clone()),
         correlated::ANY_NUMBER => Some(ANY_NUMBER.clone()),
         _ => None,
     }
@@ -75,6 +79,34 @@ impl ScalarUDFImpl for Only {
         };
         let indexes = (0..lists.len()).map(index).collect::<DfResult<UInt64Array>>()?;
         Ok(ColumnarValue::Array(take(lists.values(), &indexes, None)?))
+    }
+}
+
+/// A value as it is: of no rows it will be NULL, which it is not by itself.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Uncertain {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Uncertain {
+    fn name(&self) -> &str {
+        correlated::UNCERTAIN
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        Ok(Arc::new(args.arg_fields[0].as_ref().clone().with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Ok(args.args[0].clone())
     }
 }
 

@@ -24,6 +24,8 @@ use crate::parser::sql_text;
 
 /// The function that takes the only element of an array.
 pub const ONLY: &str = "array:only";
+/// A value as it is, of which it is not said that it is never NULL.
+pub const UNCERTAIN: &str = "value:uncertain";
 /// The function that takes no array as an empty one.
 pub const ANY_NUMBER: &str = "array:any";
 

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
+use super::super::activity::SessionActivity;
 use super::super::advisory::{Key, Mode};
 use super::super::arrays::{ColumnBuilder, explicit_cast, only_value};
 use super::super::context::Context;
@@ -164,6 +165,7 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         let either = vec![TypeSignature::Exact(vec![DataType::Int64]), TypeSignature::Exact(two)];
         Signature::one_of(either, Volatility::Volatile)
     };
+    let number = || Signature::exact(vec![DataType::Int64], Volatility::Volatile);
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     let logical = DataType::Decimal128(38, UNCONSTRAINED_SCALE as i8);
     let local = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -208,6 +210,12 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ("set_config", set_config, DataType::Utf8, set_planner_setting),
         ("pg_backend_pid", none(), DataType::Int32, |context, _, rows| {
             Ok(Arc::new(Int32Array::from(vec![context.session().backend_id; rows])))
+        }),
+        ("pg_cancel_backend", number(), DataType::Boolean, |context, args, rows| {
+            each_session(context, args, rows, SessionActivity::cancel)
+        }),
+        ("pg_terminate_backend", number(), DataType::Boolean, |context, args, rows| {
+            each_session(context, args, rows, SessionActivity::end)
         }),
         ("version", none(), DataType::Utf8, |_, _, rows| texts(super::super::VERSION, rows)),
         ("pg_sleep", Signature::exact(vec![DataType::Float64], Volatility::Volatile), DataType::Utf8, pg_sleep),
@@ -358,6 +366,16 @@ fn each_lock<T>(
         act(&key).map(Some)
     };
     (0..rows).map(one).collect()
+}
+
+/// Does something to the sessions with some numbers: whether they are there.
+fn each_session(context: &Context, args: &[ArrayRef], rows: usize, act: fn(&SessionActivity)) -> Result<ArrayRef> {
+    let numbers = args[0].as_primitive::<Int64Type>();
+    let one = |row: usize| {
+        let session = i32::try_from(numbers.value(row)).ok().and_then(|id| context.engine().activity().session(id));
+        (!numbers.is_null(row)).then(|| session.inspect(|session| act(session)).is_some())
+    };
+    booleans((0..rows).map(one).collect())
 }
 
 fn booleans(values: Vec<Option<bool>>) -> Result<ArrayRef> {

@@ -29,6 +29,7 @@ mod membership;
 mod operators;
 mod origin;
 mod output_names;
+mod parameter_types;
 mod parameters;
 mod patterns;
 mod provider;
@@ -67,10 +68,11 @@ pub use apply::Planning;
 pub use cached::PlanCache;
 pub use enums::EnumOrder;
 pub use origin::Origin;
+pub use parameter_types::{ParameterTypes, as_comparisons};
 use parameters::bind_some;
-pub use parameters::{Parameter, bind, parameter_hints, placeholder};
+pub use parameters::{Parameter, bind, literal, placeholder};
 pub use provider::Planner;
-pub use rewrite::{has_subquery, mentions, rewrite};
+pub use rewrite::{has_subquery, join_balanced, mentions, rewrite};
 pub use spans::point_keys;
 pub use table::StoreTable;
 
@@ -159,7 +161,13 @@ fn optimized(
         };
         OutputColumn { name: names.shown(field.name()), column_type, origin }
     };
-    let columns = schema.fields().iter().zip(canonical_types(&schema)).zip(origins).map(column).collect();
+    let types = canonical_types(&schema);
+    if types.iter().any(
+        |column_type| matches!(column_type, ColumnType::Array(element) if matches!(**element, ColumnType::Array(_))),
+    ) {
+        return Err(rewrite::many_dimensions());
+    }
+    let columns = schema.fields().iter().zip(types).zip(origins).map(column).collect();
     Ok(Planned { columns, engine: context.engine().clone(), state: Arc::new(state), plan: optimized })
 }
 

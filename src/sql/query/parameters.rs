@@ -1,14 +1,12 @@
-//! Placeholders: their types as far as the syntax tells, and values in their place.
+//! Placeholders, and values in their place.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, LimitClause, Query, Value, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::ast::{Expr, Value, VisitMut, VisitorMut};
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
 use super::super::time_zone::TimeZone;
-use super::super::types::from_sql;
 use super::rewrite::{call, string_literal};
 use crate::catalog::{ColumnType, Datum};
 
@@ -53,7 +51,7 @@ pub fn bind_some<T: VisitMut>(tree: &mut T, parameters: &[Parameter], which: &dy
 }
 
 /// A literal that has exactly the parameter's type.
-fn literal((column_type, datum): &Parameter) -> Expr {
+pub fn literal((column_type, datum): &Parameter) -> Expr {
     // Marked as long: it stays of eight bytes.
     let number = |text: String| Expr::Value(Value::Number(text, true).into());
     match (datum, column_type) {
@@ -66,37 +64,6 @@ fn literal((column_type, datum): &Parameter) -> Expr {
             call(&format!("cast:{column_type}"), vec![string_literal(text)])
         }
     }
-}
-
-/// Types of placeholders that can be seen in the syntax: those under a cast, and in `LIMIT` and `OFFSET`.
-pub fn parameter_hints<T: Visit>(tree: &T, hints: &mut HashMap<usize, ColumnType>) {
-    struct Hints<'a>(&'a mut HashMap<usize, ColumnType>);
-    impl Hints<'_> {
-        fn add(&mut self, expression: &Expr, column_type: ColumnType) {
-            if let Some(index) = placeholder(expression) {
-                self.0.entry(index).or_insert(column_type);
-            }
-        }
-    }
-    impl Visitor for Hints<'_> {
-        type Break = ();
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
-                let offset = offset.as_ref().map(|offset| &offset.value);
-                limit.iter().chain(offset).for_each(|expression| self.add(expression, ColumnType::Int8));
-            }
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            if let Expr::Cast { expr, data_type, .. } = expression
-                && let Ok(column_type) = from_sql(data_type)
-            {
-                self.add(expr, column_type);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = tree.visit(&mut Hints(hints));
 }
 
 /// The index, from 0, of the placeholder that an expression is.

@@ -212,6 +212,7 @@ impl ContextProvider for Planner {
         let constant = |arg| {
             let simple = simplifier.simplify(simplifier.coerce(arg, &schema)?)?;
             Ok(match simple {
+                Expr::Literal(value, metadata) if value.is_null() => Expr::Literal(ScalarValue::Null, metadata),
                 // Functions take 64-bit numbers only.
                 Expr::Literal(value, metadata) if value.data_type().is_integer() => {
                     Expr::Literal(value.cast_to(&DataType::Int64)?, metadata)

@@ -436,6 +436,9 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         {
             Some(call(&name.value.to_lowercase(), Vec::new()))
         }
+        Expr::Array(array) if array.elem.iter().any(|element| matches!(element, Expr::Array(_))) => {
+            return Err(many_dimensions());
+        }
         // DataFusion's planner looks for columns of elements in the innermost query only.
         Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),
         Expr::AtTimeZone { timestamp, time_zone } => {
@@ -505,6 +508,11 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         },
         _ => None,
     })
+}
+
+/// Arrays have one dimension.
+pub fn many_dimensions() -> Error {
+    Error::unsupported("an array of several dimensions")
 }
 
 /// A function of one value in `FROM`, as a query with that one row.

@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use sqlparser::ast::{CloseCursor, Declare, DeclareType, Statement as Ast};
 
 use super::super::context::{Context, CursorFacts};
+use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
 use super::super::query::{self, Batches, ExtraTables, OutputColumn, Visibility};
@@ -280,7 +281,7 @@ impl Session {
         if *binary == Some(true) {
             return Err(Error::unsupported("a BINARY cursor"));
         }
-        if !query.locks.is_empty() {
+        if dml::locks_rows(&**query) {
             return Err(Error::unsupported("DECLARE CURSOR ... FOR UPDATE"));
         }
         let (name, hold) = (folded(name), *hold == Some(true));
@@ -362,7 +363,7 @@ impl Session {
         let only_reads = match statement {
             Statement::Sql(ordinary) => match &ordinary.ast {
                 // Locking rows moves the time that a transaction reads at.
-                Ast::Query(query) => query.locks.is_empty(),
+                Ast::Query(query) => !dml::locks_rows(&**query),
                 Ast::Copy { to, .. } => *to,
                 Ast::Explain { .. } | Ast::Declare { .. } | Ast::Close { .. } => true,
                 _ => false,

@@ -14,36 +14,40 @@ mod transaction;
 mod variables;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
-use sqlparser::ast::{DiscardObject, Query, Statement as Ast};
+use sqlparser::ast::{DiscardObject, Statement as Ast};
 use tokio::sync::{mpsc, watch};
 
 use self::cursors::Cursors;
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::{SettingsAfter, may_take_on, setting_value};
+use super::activity::{OpenSession, Phase};
 use super::context::{Context, SessionFacts, TransactionFacts};
 use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
-use super::query::{self, Batches, ExtraTables, OutputColumn, PlanCache, Visibility};
+use super::query::{self, Batches, OutputColumn, PlanCache, Visibility};
 use super::settings::{NO_ROLE, ROLE, reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
 use super::time_zone::TimeZone;
-use super::{control, ddl, dml, point, schedules, temporary, text, time_travel, zone};
+use super::{control, ddl, dml, point, schedules, show_activity, temporary, text, time_travel, zone};
 use crate::catalog::role::Roles;
 use crate::catalog::settings::DEFAULT_STATEMENT_TIMEOUT;
 use crate::catalog::{ColumnType, Datum};
 use crate::jobs::JobId;
 use crate::parser::{ControlledJobs, Ordinary, Parsed, Statement};
+use crate::time::Timestamp;
 
-/// Attempts at a statement that is a transaction of its own.
-const ATTEMPTS: u32 = 20;
+/// How long a statement that is a transaction of its own is tried again when it loses a race.
+const RETRY_FOR: Duration = Duration::from_secs(30);
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(1);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A value for a placeholder.
 pub type Parameter = (ColumnType, Datum<'static>);
@@ -108,6 +112,8 @@ pub struct Session {
     /// Takes notices of a statement that is still running.
     progress: Option<mpsc::UnboundedSender<String>>,
     committing: watch::Sender<bool>,
+    /// How others see it.
+    activity: OpenSession,
 }
 
 impl Drop for Session {
@@ -125,7 +131,7 @@ impl Drop for Session {
 
 impl Session {
     /// Opens a session, if the user and the database exist.
-    pub async fn open(engine: Arc<Engine>, user: &str, database: &str) -> Result<Session> {
+    pub async fn open(engine: Arc<Engine>, user: &str, database: &str, client: Option<SocketAddr>) -> Result<Session> {
         let mut facts = SessionFacts::new(&engine, user, database);
         let txn = engine.store().begin().await?;
         let transaction = TransactionFacts::new(facts.locks.clone());
@@ -160,6 +166,9 @@ impl Session {
         }
         let reported = reported_settings().into_iter().map(|(name, _)| Ok((name, facts.settings.get(name)?)));
         let changed_settings = reported.collect::<Result<_>>()?;
+        let now = Timestamp(engine.jobs().clock().wall_nanos());
+        let activity = engine.activity().enter(user, database, client, now);
+        facts.backend_id = activity.entry().id;
         let mut session = Session {
             engine,
             facts,
@@ -173,6 +182,7 @@ impl Session {
             waiting_for: None,
             progress: None,
             committing: watch::channel(false).0,
+            activity,
         };
         session.read_settings()?;
         Ok(session)
@@ -240,9 +250,29 @@ impl Session {
         }
     }
 
-    /// The number that the client knows the session by.
-    pub fn set_backend_id(&mut self, id: i32) {
-        self.facts.backend_id = id;
+    /// How others see the session.
+    pub fn activity(&self) -> &OpenSession {
+        &self.activity
+    }
+
+    /// A statement of the client begins, as others may see it.
+    pub fn begin_statement(&self, shown: Arc<str>) {
+        self.activity.begin_statement(shown, self.wall_time());
+    }
+
+    /// What the client has sent is done.
+    pub fn wait_for_client(&self) {
+        self.activity.describe(&self.facts.database, self.facts.settings.application_name());
+        let phase = match self.status() {
+            Status::Idle => Phase::Idle,
+            Status::Open => Phase::IdleInTransaction,
+            Status::Failed => Phase::IdleInFailed,
+        };
+        self.activity.wait(phase, self.wall_time());
+    }
+
+    fn wall_time(&self) -> Timestamp {
+        Timestamp(self.engine.jobs().clock().wall_nanos())
     }
 
     fn context(&self, open: &Open) -> Context {
@@ -273,6 +303,9 @@ impl Session {
             let columns = self.cursor_columns(&fetch.cursor).filter(|_| !fetch.moves).map(<[_]>::to_vec);
             return Ok(Description { parameters: Vec::new(), columns });
         }
+        if let Some(shown) = self.show_transaction(&parsed.statement) {
+            return Ok(Description { parameters: Vec::new(), columns: Some(shown.columns) });
+        }
         match &self.state {
             State::Open(open) => describe::describe(&self.context(open), parsed, &self.facts.settings, declared).await,
             State::Failed(_) => Err(failed_transaction()),
@@ -300,6 +333,10 @@ impl Session {
             && let Some(response) = self.control_transaction(ordinary).await?
         {
             return Ok(response);
+        }
+        if let Some(shown) = self.show_transaction(&parsed.statement) {
+            let (columns, batches) = shown.into_batches()?;
+            return Ok(Response::Rows { columns, batches, tag: "SELECT".into() });
         }
         if let State::Failed(_) = self.state {
             return Err(failed_transaction());
@@ -364,22 +401,25 @@ impl Session {
 
     async fn execute_alone(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<Response> {
         let mut delay = FIRST_RETRY_DELAY;
-        for attempt in 1.. {
+        let began = Instant::now();
+        loop {
+            let may_retry = began.elapsed() < RETRY_FOR;
             let open = match self.attempt(statement, parameters).await {
-                Err(error) if error.is_retryable() && attempt < ATTEMPTS => None,
+                Err(error) if error.is_retryable() && may_retry => None,
                 Err(error) => return Err(error),
                 Ok((response, open)) => match self.finish_alone(statement, response, open).await {
-                    Err(error) if error.is_retryable() && attempt < ATTEMPTS => None,
+                    Err(error) if error.is_retryable() && may_retry => None,
                     done => Some(done),
                 },
             };
             if let Some(done) = open {
                 return done;
             }
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_millis(50));
+            self.activity.note_retry();
+            // Not all who lost at once come back at once.
+            tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.5))).await;
+            delay = (delay * 2).min(LONGEST_RETRY_DELAY);
         }
-        Err(Error::internal("no attempt was made"))
     }
 
     async fn attempt(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<(Response, Open)> {
@@ -394,7 +434,7 @@ impl Session {
             open = self.open_with(self.engine.store().begin_at(at).await?);
         } else if let Statement::Sql(ordinary) = statement
             && let Ast::Query(query) = &ordinary.ast
-            && query.locks.is_empty()
+            && !dml::locks_rows(query)
         {
             // A query alone needs no validation, so what it reads need not be remembered.
             open = self.open_with(self.engine.store().begin_at(open.txn.snapshot()).await?);
@@ -502,6 +542,10 @@ impl Session {
                 let tag = format!("{} {what} {count}", control.command.name());
                 Ok((Response::Done(tag), changed.into_iter().map(JobChange::Asked).collect()))
             }
+            Statement::Cancel(cancel) => {
+                let count = show_activity::cancel(context, cancel, &self.facts.settings, &texts).await?;
+                Ok((Response::Done(format!("CANCEL {} {count}", cancel.what.plural())), Vec::new()))
+            }
             Statement::CreateSchedule(create) => {
                 let (shown, notice) = schedules::create(context, create, &texts).await?;
                 self.notices.extend(notice);
@@ -537,6 +581,10 @@ impl Session {
             Statement::Role(statement) => {
                 let outcome = ddl::execute_role(context, statement).await?;
                 self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
+            Statement::DefaultPrivileges(statement) => {
+                let outcome = ddl::alter_default_privileges(context, statement).await?;
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
             Statement::SetConstraints(set) => {
@@ -575,7 +623,7 @@ impl Session {
             });
         }
         if let (Ast::Query(query), Some(plans), true) = (&statement.ast, &self.plans, statement.shows.is_empty())
-            && query.locks.is_empty()
+            && !dml::locks_rows(query)
             && let Some(planned) = plans.plan(context, query, parameters).await?
         {
             let (columns, batches) = planned.run().await?;
@@ -584,8 +632,15 @@ impl Session {
         let extra = show::relations(context, &statement.shows, &self.facts.settings, texts).await?;
         let mut ast = statement.ast.clone();
         query::bind(&mut ast, parameters)?;
+        if dml::locks_rows(&ast) && matches!(ast, Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_)) {
+            dml::take_row_locks(context, &mut ast, &extra).await?;
+        }
         match &mut ast {
-            Ast::Query(query) => self.select(context, query, &extra).await,
+            Ast::Query(query) => {
+                let planned = query::plan(context, query, &extra, Visibility::AsNamed).await?;
+                let (columns, batches) = planned.run().await?;
+                Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
+            }
             Ast::Insert(insert) => {
                 let changed = dml::insert(context, insert, (statement.upsert, statement.overriding), &extra).await?;
                 Ok(changed_rows(if statement.upsert { "UPSERT" } else { "INSERT 0" }, changed))
@@ -629,24 +684,18 @@ impl Session {
                 self.declare(context, stmts, &extra).await?;
                 Ok(Response::Done("DECLARE CURSOR".into()))
             }
-            Ast::Explain { statement, analyze: false, .. } => match &**statement {
-                Ast::Query(query) => {
-                    let plan = query::plan(context, query, &extra, Visibility::AsNamed).await?.explain().await?;
+            Ast::Explain { statement, analyze: false, .. } => match self.explained(statement).await? {
+                Some(query) => {
+                    let plan = query::plan(context, &query, &extra, Visibility::AsNamed).await?.explain().await?;
                     let mut shown = Shown::new(&[("info", ColumnType::Text)]);
                     shown.rows = plan.lines().map(|line| vec![line.to_string().into()]).collect();
                     let (columns, batches) = shown.into_batches()?;
                     Ok(Response::Rows { columns, batches, tag: "EXPLAIN".into() })
                 }
-                _ => Err(Error::unsupported("EXPLAIN of anything but a query")),
+                None => Err(Error::unsupported("EXPLAIN of anything but a query")),
             },
             other => Err(Error::unsupported(statement_kind(other))),
         }
-    }
-
-    async fn select(&mut self, context: &Context, query: &mut Query, extra: &ExtraTables) -> Result<Response> {
-        dml::select_for_update(context, query).await?;
-        let (columns, batches) = query::plan(context, query, extra, Visibility::AsNamed).await?.run().await?;
-        Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
     }
 
     /// What was done in the open transaction, with errors that say where.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use postgres_types::Type as PgType;
-use sqlparser::ast::{Expr, Statement as Ast};
+use sqlparser::ast::{Expr, Query, Statement as Ast};
 
+use super::super::activity;
 use super::super::context::Context;
 use super::super::describe::{Description, placeholders};
+use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
-use super::super::query::{PlanCache, expression};
+use super::super::query::{self, PlanCache, expression};
 use super::super::types::from_pg;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
@@ -21,6 +23,8 @@ use crate::time::Timestamp;
 pub struct Prepared {
     /// What it says; `None` is an empty query.
     pub parsed: Option<Parsed>,
+    /// How others may see it.
+    pub shown: Arc<str>,
     /// What it takes and gives.
     pub description: Description,
     /// The object identifiers of the types that the client declared for its parameters; 0 for none.
@@ -50,16 +54,18 @@ impl Session {
         Ok(())
     }
 
-    /// A statement to be kept, as of now.
+    /// A statement to be kept, as of now; `source` is what it was read from.
     pub fn to_keep(
         &self,
         parsed: Option<Parsed>,
+        source: &str,
         description: Description,
         declared: Vec<u32>,
         from_sql: bool,
     ) -> Prepared {
-        let since = Timestamp(self.engine.jobs().clock().wall_nanos());
-        Prepared { parsed, description, declared, from_sql, since, plans: Arc::default() }
+        let since = self.wall_time();
+        let shown = parsed.as_ref().map(|parsed| activity::shown(&parsed.shown(source))).unwrap_or_default();
+        Prepared { parsed, shown, description, declared, from_sql, since, plans: Arc::default() }
     }
 
     /// Runs a prepared statement, on a plan that it has if that will do.
@@ -126,6 +132,25 @@ impl Session {
         Some(self.prepared(&found).map(|prepared| Description { parameters: Vec::new(), columns: columns(prepared) }))
     }
 
+    /// The query that `EXPLAIN` is about: itself, or the one that `EXECUTE` runs, with its values.
+    pub(super) async fn explained(&self, statement: &Ast) -> Result<Option<Query>> {
+        let mut query = match statement {
+            Ast::Query(query) => (**query).clone(),
+            Ast::Execute { name: Some(name), parameters, .. } => {
+                let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+                let prepared = self.prepared(&name)?;
+                let Some(Parsed { statement: Statement::Sql(inner), .. }) = &prepared.parsed else { return Ok(None) };
+                let Ast::Query(query) = &inner.ast else { return Ok(None) };
+                let mut query = (**query).clone();
+                query::bind(&mut query, &self.values_for(&name, &prepared, parameters).await?)?;
+                query
+            }
+            _ => return Ok(None),
+        };
+        dml::forget_row_locks(&mut query);
+        Ok(Some(query))
+    }
+
     /// `PREPARE`, `EXECUTE` and `DEALLOCATE`.
     pub(super) async fn run_prepared(&mut self, statement: &Statement) -> Result<Option<Response>> {
         let Statement::Sql(ordinary) = statement else { return Ok(None) };
@@ -141,13 +166,15 @@ impl Session {
                 let statement = Statement::Sql(Box::new(inner));
                 let parsed = Some(Parsed { statement, span: 0..0, parameters });
                 let context = self.surroundings().await?;
-                let declared = data_types.iter().map(|data_type| context.column_type(data_type).map(Some));
+                // Lengths are those of columns: a parameter has none.
+                let declared =
+                    data_types.iter().map(|data_type| Ok(Some(context.column_type(data_type)?.without_length())));
                 let declared = declared.collect::<Result<Vec<_>>>()?;
                 let description = match &parsed {
                     Some(parsed) => self.describe(parsed, &declared).await?,
                     None => Description::default(),
                 };
-                self.keep(name, self.to_keep(parsed, description, Vec::new(), true));
+                self.keep(name, self.to_keep(parsed, "", description, Vec::new(), true));
                 Ok(Some(Response::Done("PREPARE".into())))
             }
             Ast::Execute { name: Some(name), parameters, immediate: false, into, using, .. }

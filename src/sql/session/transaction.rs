@@ -11,14 +11,15 @@ use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::names::name_parts;
 use super::super::settings::SessionSettings;
+use super::super::show::Shown;
 use super::super::temporary;
 use super::super::time_travel;
 use super::variables::SettingsAfter;
-use super::{Response, Session, located};
-use crate::catalog::Descriptor;
+use super::{Response, Session, Status, located};
+use crate::catalog::{ColumnType, Datum, Descriptor};
 use crate::jobs::JobId;
 use crate::kv::{LockMode, Txn};
-use crate::parser::Ordinary;
+use crate::parser::{Ordinary, Show, Statement};
 
 pub(super) enum State {
     Idle,
@@ -166,6 +167,32 @@ impl Session {
             && let Err(error) = self.forget_transaction()
         {
             tracing::error!(%error, "the settings of a session could not be set as they were");
+        }
+    }
+
+    /// `SHOW TRANSACTION STATUS` and `SHOW SAVEPOINT STATUS`, which answer in a failed transaction, too.
+    pub(super) fn show_transaction(&self, statement: &Statement) -> Option<Shown> {
+        match statement {
+            Statement::Show(Show::TransactionStatus) => {
+                let mut shown = Shown::new(&[("TRANSACTION STATUS", ColumnType::Text)]);
+                let status = match self.status() {
+                    Status::Idle => "NoTxn",
+                    Status::Open => "Open",
+                    Status::Failed => "Aborted",
+                };
+                shown.rows.push(vec![status.into()]);
+                Some(shown)
+            }
+            Statement::Show(Show::SavepointStatus) => {
+                let columns = [("savepoint_name", ColumnType::Text), ("is_initial_savepoint", ColumnType::Bool)];
+                let mut shown = Shown::new(&columns);
+                if let State::Open(open) | State::Failed(open) = &self.state {
+                    let row = |savepoint: &Savepoint| vec![savepoint.name.clone().into(), Datum::Bool(false)];
+                    shown.rows = open.savepoints.iter().map(row).collect();
+                }
+                Some(shown)
+            }
+            _ => None,
         }
     }
 

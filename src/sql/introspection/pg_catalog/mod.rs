@@ -493,6 +493,46 @@ pub const RELATIONS: &[Relation] = &[
         fill: views::pg_prepared_statements,
     },
     Relation {
+        name: "pg_default_acl",
+        columns: &[
+            ("oid", Oid),
+            ("defaclrole", Oid),
+            ("defaclnamespace", Oid),
+            ("defaclobjtype", Letter),
+            ("defaclacl", TextArray),
+        ],
+        fill: roles::pg_default_acl,
+    },
+    // Addresses are text. What a session waits for is not known.
+    Relation {
+        name: "pg_stat_activity",
+        columns: &[
+            ("datid", Oid),
+            ("datname", Text),
+            ("pid", Int4),
+            ("leader_pid", Int4),
+            ("usesysid", Oid),
+            ("usename", Text),
+            ("application_name", Text),
+            ("client_addr", Text),
+            ("client_hostname", Text),
+            ("client_port", Int4),
+            ("backend_start", Instant),
+            ("xact_start", Instant),
+            ("query_start", Instant),
+            ("state_change", Instant),
+            ("wait_event_type", Text),
+            ("wait_event", Text),
+            ("state", Text),
+            ("backend_xid", Int8),
+            ("backend_xmin", Int8),
+            ("query_id", Int8),
+            ("query", Text),
+            ("backend_type", Text),
+        ],
+        fill: views::pg_stat_activity,
+    },
+    Relation {
         name: "pg_settings",
         columns: &[
             ("name", Text),
@@ -659,12 +699,11 @@ pub const RELATIONS: &[Relation] = &[
 ];
 
 /// Relations of things that keepsafe does not have.
-pub const WITHOUT_ROWS: [&str; 43] = [
+pub const WITHOUT_ROWS: [&str; 42] = [
     "pg_amop",
     "pg_amproc",
     "pg_cast",
     "pg_conversion",
-    "pg_default_acl",
     "pg_event_trigger",
     "pg_extension",
     "pg_foreign_data_wrapper",

@@ -2,7 +2,7 @@
 
 use postgres_types::Type;
 
-use super::super::super::ddl::privileges;
+use super::super::super::ddl::privileges::{self, Granted};
 use super::super::objects::{
     Objects, Rule, attnum, constraints, declared_primary, default_oid, index_oid, oid, referenced_key, role_oid,
     shown_indexes,
@@ -70,19 +70,29 @@ fn role(name: &str) -> String {
 
 /// What was granted of an object, as PostgreSQL writes it.
 fn grants(object: &Descriptor) -> Vec<String> {
-    let owner = role(&object.identity().owner);
-    let letters = |privileges: &[(&str, bool)]| {
-        let letter = |(name, grantable): &(&str, bool)| {
-            let letter = privileges::of_kind(object).iter().find(|(known, _)| known == name).map(|(_, letter)| *letter);
-            letter.into_iter().chain(grantable.then_some('*')).collect::<String>()
-        };
-        privileges.iter().map(letter).collect::<String>()
+    let owner = &object.identity().owner;
+    privileges::granted(object).iter().map(|granted| acl_item(granted, privileges::of_kind(object), owner)).collect()
+}
+
+/// One role's part of an access control list.
+pub fn acl_item((grantee, privileges): &Granted<'_>, known: &[(&str, char)], grantor: &str) -> String {
+    let letter = |(name, grantable): &(&str, bool)| {
+        let letter = known.iter().find(|(known, _)| known == name).map(|(_, letter)| *letter);
+        letter.into_iter().chain(grantable.then_some('*')).collect::<String>()
     };
-    let grant = |(grantee, privileges): (&str, Vec<(&str, bool)>)| {
-        let grantee = if grantee == privileges::PUBLIC { String::new() } else { role(grantee) };
-        format!("{grantee}={}/{owner}", letters(&privileges))
-    };
-    privileges::granted(object).into_iter().map(grant).collect()
+    let letters: String = privileges.iter().map(letter).collect();
+    let grantee = if *grantee == privileges::PUBLIC { String::new() } else { role(grantee) };
+    format!("{grantee}={letters}/{}", role(grantor))
+}
+
+/// What was granted of a column alone.
+fn column_acl(column: &Column, owner: &str) -> Datum<'static> {
+    if column.grants.is_empty() {
+        return Datum::Null;
+    }
+    let known = privileges::OF_COLUMN;
+    let item = |grant| Datum::from(acl_item(&privileges::in_order(grant, known), known, owner));
+    Datum::Array(column.grants.iter().map(item).collect())
 }
 
 /// The access control list of an object; NULL if it is what every new one has.
@@ -193,6 +203,7 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         ("attgenerated", if column.generated.is_some() { "s" } else { "" }.into()),
                         ("attidentity", if column.generated_always { "a" } else { "" }.into()),
                         ("atthasmissing", Datum::Bool(column.missing.is_some())),
+                        ("attacl", column_acl(column, &table.identity.owner)),
                     ];
                     attribute(rows, &own, &column.column_type);
                 }

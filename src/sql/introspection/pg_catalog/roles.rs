@@ -3,8 +3,11 @@
 use super::super::objects::{Objects, oid, role_oid};
 use super::super::relation::Rows;
 use super::name;
+use super::relations::acl_item;
 use crate::catalog::role::{Role, RoleSetting};
 use crate::catalog::{Datum, is_superuser};
+use crate::parser::ObjectKind;
+use crate::sql::ddl::privileges;
 
 /// What stands for a password, also where there is none.
 const HIDDEN: &str = "********";
@@ -46,6 +49,41 @@ pub fn pg_user(objects: &Objects, rows: &mut Rows) {
             ("valuntil", valid_until(role)),
             ("useconfig", config(role, None)),
         ]);
+    }
+}
+
+pub fn pg_default_acl(objects: &Objects, rows: &mut Rows) {
+    let places = objects.schemas.iter().map(|schema| (oid(schema.id()), schema));
+    for (namespace, place) in std::iter::once((0, &objects.database)).chain(places) {
+        for default in &place.identity().defaults {
+            let Some(kind) = ObjectKind::named(&default.on) else { continue };
+            let (letter, known) = (kind_letter(kind), privileges::on(kind));
+            // One of the whole database says what every such object has, also by its owner.
+            let own = (namespace == 0).then(|| {
+                let all = known.iter().map(|(name, _)| (*name, false)).collect();
+                acl_item(&(&default.maker, all), known, &default.maker)
+            });
+            let granted = default.grants.iter();
+            let granted = granted.map(|grant| acl_item(&privileges::in_order(grant, known), known, &default.maker));
+            let oid = role_oid(&format!("default acl {namespace} {letter} {}", default.maker));
+            rows.push(&[
+                ("oid", oid.into()),
+                ("defaclrole", role_oid(&default.maker).into()),
+                ("defaclnamespace", namespace.into()),
+                ("defaclobjtype", letter.into()),
+                ("defaclacl", Datum::Array(own.into_iter().chain(granted).map(Datum::from).collect())),
+            ]);
+        }
+    }
+}
+
+fn kind_letter(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Tables => "r",
+        ObjectKind::Sequences => "S",
+        ObjectKind::Functions => "f",
+        ObjectKind::Types => "T",
+        ObjectKind::Schemas => "n",
     }
 }
 

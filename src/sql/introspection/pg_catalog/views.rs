@@ -2,13 +2,14 @@
 
 use super::super::super::time_zone;
 use super::super::catalog_oid;
-use super::super::objects::{Objects, shown_indexes};
+use super::super::objects::{Objects, oid, role_oid, shown_indexes};
 use super::super::relation::Rows;
 use super::super::written;
 use super::name;
 use super::relations::each_sequence;
 use crate::catalog::{Datum, Descriptor, Interval};
 use crate::sql::types::pg_type;
+use crate::time::Timestamp;
 
 pub fn pg_tables(objects: &Objects, rows: &mut Rows) {
     for relation in &objects.relations {
@@ -91,6 +92,31 @@ pub fn pg_prepared_statements(objects: &Objects, rows: &mut Rows) {
             ("from_sql", Datum::Bool(prepared.from_sql)),
             ("generic_plans", (generic as i64).into()),
             ("custom_plans", (custom as i64).into()),
+        ]);
+    }
+}
+
+pub fn pg_stat_activity(objects: &Objects, rows: &mut Rows) {
+    for session in objects.activity().sessions() {
+        let doing = session.now_doing();
+        let database = objects.databases.iter().find(|database| database.name() == doing.database);
+        let time = |time: Timestamp| time.micros();
+        rows.push(&[
+            ("datid", database.map(|database| oid(database.id())).into()),
+            ("datname", name(&doing.database)),
+            ("pid", i64::from(session.id).into()),
+            ("usesysid", role_oid(&session.user).into()),
+            ("usename", name(&session.user)),
+            ("application_name", name(&doing.application_name)),
+            ("client_addr", session.client.map(|client| client.ip().to_string()).into()),
+            ("client_port", session.client.map(|client| i64::from(client.port())).into()),
+            ("backend_start", session.since.micros().into()),
+            ("xact_start", doing.transaction.map(|transaction| time(transaction.began)).into()),
+            ("query_start", doing.statement_began.map(time).into()),
+            ("state_change", doing.since.micros().into()),
+            ("state", doing.phase.name().into()),
+            ("query", name(&doing.statement)),
+            ("backend_type", "client backend".into()),
         ]);
     }
 }

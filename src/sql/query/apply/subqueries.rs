@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 
 use super::super::collected;
-use super::super::correlated::ONLY;
+use super::super::correlated::{ONLY, UNCERTAIN};
 use super::super::operators::any;
 use super::{Apply, substitution};
 use crate::sql::time_zone::TimeZone;
@@ -30,6 +30,7 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// Optimizes a plan: with DataFusion's joins of subqueries where they are right, without them elsewhere.
 pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
+    let plan = &make_uncertain(plan)?;
     let in_joins = looks_outside_in_joins(plan)?;
     let as_joins = if in_joins || needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
     match as_joins {
@@ -41,6 +42,45 @@ pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfR
             _ => first.unwrap_or_else(|| state.optimize(plan)),
         },
     }
+}
+
+/// Says of the values of subqueries that may have no rows that they may be NULL: DataFusion says what is true of a row.
+fn make_uncertain(plan: &LogicalPlan) -> DfResult<LogicalPlan> {
+    let uncertain = collected::by_name(UNCERTAIN).ok_or_else(|| missing(UNCERTAIN))?;
+    let one = |part: Expr| match part {
+        Expr::ScalarSubquery(inside) if inside.outer_ref_columns.is_empty() && may_be_taken_for_certain(&inside)? => {
+            let column = Expr::Column(inside.subquery.schema().columns()[0].clone());
+            let value = uncertain.call(vec![column.clone()]).alias(column.schema_name().to_string());
+            let plan = LogicalPlanBuilder::from(inside.subquery.clone()).project(vec![value])?.build()?;
+            Ok(Transformed::yes(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..inside })))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let changed = plan.clone().transform_down_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        let changed = node.map_expressions(|expression| {
+            let name = names.save(&expression);
+            Ok(expression.transform_up(one)?.update_data(|expression| name.restore(expression)))
+        })?;
+        if changed.transformed { changed.map_data(|node| node.recompute_schema()) } else { Ok(changed) }
+    })?;
+    Ok(changed.data)
+}
+
+/// Whether DataFusion takes it that a scalar subquery is never NULL, and it may be.
+fn is_taken_for_certain(inside: &Subquery) -> bool {
+    !inside.subquery.schema().field(0).is_nullable() && !has_one_row(&inside.subquery)
+}
+
+/// Whether it does, or may do when it has computed what is constant.
+fn may_be_taken_for_certain(inside: &Subquery) -> DfResult<bool> {
+    if is_taken_for_certain(inside) || has_one_row(&inside.subquery) {
+        return Ok(is_taken_for_certain(inside));
+    }
+    inside.subquery.exists(|node| {
+        let is_computed = |expression: &Expr| !matches!(expression, Expr::Column(_));
+        Ok(matches!(node, LogicalPlan::Projection(projection) if projection.expr.iter().any(is_computed)))
+    })
 }
 
 /// Whether an optimized plan still has something in it that cannot be run, or columns that it has nowhere: some subqueries that look at
@@ -77,9 +117,7 @@ fn needs_columns(plan: &LogicalPlan) -> DfResult<bool> {
                 let correlated = substitution::subquery_of(part).filter(|inside| !inside.outer_ref_columns.is_empty());
                 // Of no rows it is NULL, which DataFusion's column of a count cannot be.
                 let is_certain = match part {
-                    Expr::ScalarSubquery(inside) => {
-                        !inside.subquery.schema().field(0).is_nullable() && !has_one_row(&inside.subquery)
-                    }
+                    Expr::ScalarSubquery(inside) => is_taken_for_certain(inside),
                     _ => false,
                 };
                 Ok(is_certain || correlated.is_some_and(|inside| !super::is_simple(&inside.subquery)))
