@@ -218,6 +218,14 @@ async fn what_is_not_supported_says_so_by_name() {
         ("BACKUP INTO 'nodelocal://1/x' WITH kms = 'hush'", "kms"),
         ("BACKUP INTO ('nodelocal://1/x', 'nodelocal://1/y')", "more than one place"),
         ("CREATE TYPE pg_temp.x AS ENUM ('a')", "a temporary type"),
+        ("SELECT ARRAY[ARRAY[1], ARRAY[2]]", "an array of several dimensions"),
+        ("SELECT array_agg(x) FROM (VALUES (ARRAY[1])) AS v (x)", "an array of several dimensions"),
+        ("WITH d AS (DELETE FROM t RETURNING a) UPDATE t SET a = 1", "changes \"t\" in WITH and then reads it"),
+        ("WITH d AS (DELETE FROM t), e AS (DELETE FROM t) SELECT 1", "changes \"t\" in WITH and then reads it"),
+        ("BEGIN; INSERT INTO t VALUES (5); WITH i AS (INSERT INTO t VALUES (1)) SELECT * FROM t", "that its WITH changes"),
+        ("ROLLBACK; WITH RECURSIVE d AS (DELETE FROM t) SELECT 1", "WITH RECURSIVE that changes rows"),
+        ("EXPLAIN WITH d AS (DELETE FROM t) SELECT 1", "a statement that changes rows here"),
+        ("SELECT * FROM (SELECT a FROM t) AS s FOR UPDATE", "FOR UPDATE of a subquery"),
     ] {
         let (sqlstate, message) = fail(&client, sql).await;
         assert!(

@@ -71,6 +71,34 @@ async fn what_was_waited_for_counts_only_if_it_is_still_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_get_or_create_is_there_once() {
+    let store = Store::new();
+    let server = store.start();
+    let client = server.connect().await;
+    run(&client, "CREATE TABLE n (id SERIAL PRIMARY KEY, name TEXT UNIQUE)").await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let client = server.connect().await;
+        clients.push(tokio::spawn(async move {
+            let mut ids = Vec::new();
+            for name in 0..10 {
+                let sql = format!(
+                    "WITH made AS (INSERT INTO n (name) VALUES ('n{name}') ON CONFLICT DO NOTHING RETURNING id) \
+                     SELECT id FROM made UNION ALL SELECT id FROM n WHERE name = 'n{name}'"
+                );
+                ids.extend(rows(&client, &sql).await);
+            }
+            ids
+        }));
+    }
+    let found = try_join_all(clients).await.unwrap();
+    let kept = rows(&client, "SELECT id FROM n ORDER BY name").await;
+    for ids in found {
+        assert_eq!(ids, kept, "each has one row of each name, the same for all");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_at_a_queue_take_each_job_once() {
     const JOBS: usize = 60;
     const TAKES: [&str; 3] = [

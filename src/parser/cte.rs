@@ -17,24 +17,41 @@ pub fn unwrapped(statement: Statement) -> Statement {
 
 fn inner(query: &Query) -> Option<Statement> {
     let with = query.with.as_ref()?;
+    let changes = |body: &SetExpr| matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_));
+    if with.cte_tables.iter().any(|cte| changes(&cte.query.body)) {
+        // These run by themselves.
+        return None;
+    }
     match &*query.body {
-        SetExpr::Insert(statement) => {
-            let mut statement = statement.clone();
-            let Statement::Insert(insert) = &mut statement else { return None };
-            let source = insert.source.as_mut()?;
-            match &mut source.with {
-                None => source.with = Some(with.clone()),
-                Some(own) => own.cte_tables = [&with.cte_tables[..], &own.cte_tables].concat(),
-            }
-            Some(statement)
-        }
+        SetExpr::Insert(statement) if has_source(statement) => Some(with_before(statement.clone(), with)),
         SetExpr::Update(statement) | SetExpr::Delete(statement) if !with.recursive => {
-            let mut statement = statement.clone();
-            inline(&mut statement, with);
-            Some(statement)
+            Some(with_before(statement.clone(), with))
         }
         _ => None,
     }
+}
+
+fn has_source(statement: &Statement) -> bool {
+    matches!(statement, Statement::Insert(insert) if insert.source.is_some())
+}
+
+/// An `INSERT`, `UPDATE` or `DELETE` with what stands in `WITH` before it.
+pub fn with_before(mut statement: Statement, with: &With) -> Statement {
+    if with.cte_tables.is_empty() {
+        return statement;
+    }
+    match &mut statement {
+        Statement::Insert(insert) => {
+            if let Some(source) = &mut insert.source {
+                match &mut source.with {
+                    None => source.with = Some(with.clone()),
+                    Some(own) => own.cte_tables = [&with.cte_tables[..], &own.cte_tables].concat(),
+                }
+            }
+        }
+        other => inline(other, with),
+    }
+    statement
 }
 
 /// Puts queries in the place of their names; later ones may name earlier ones.

@@ -49,6 +49,7 @@ pub use backup::{Backup, BackupOptions};
 pub use cancel::{Cancel, Canceled};
 pub use connection::{CheckOptions, ExternalConnection};
 pub use constraints::SetConstraints;
+pub use cte::with_before;
 pub use default_privileges::{AlterDefaultPrivileges, DefaultGrant, ObjectKind, ShowDefaultPrivileges};
 pub use enumeration::{EnumAction, EnumStatement, LabelPlace};
 pub use error::{Error, Result};

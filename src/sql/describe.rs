@@ -133,12 +133,36 @@ pub async fn describe_ordinary(
     }
     known.note_syntax(&ast);
     let extra = show::relations(context, &ordinary.shows, settings, &[]).await?;
-    let columns = match &ast {
+    let columns = describe_ast(context, &ast, &extra, count, &mut known).await?;
+    let parameters = (0..count).map(|index| known.get(index).cloned().unwrap_or(ColumnType::Text)).collect();
+    Ok(Description { parameters, columns })
+}
+
+/// The columns that a statement gives; what it tells of its parameters is noted.
+async fn describe_ast(
+    context: &Context,
+    ast: &Ast,
+    extra: &ExtraTables,
+    count: usize,
+    known: &mut ParameterTypes,
+) -> Result<Option<Vec<OutputColumn>>> {
+    Ok(match ast {
         Ast::Query(query) => {
-            infer(context, query, &extra, count, &mut known).await;
+            if let Some(parts) = dml::with::parts(query)? {
+                let mut extra = extra.clone();
+                for part in &parts.changes {
+                    if let Some(columns) =
+                        Box::pin(describe_ast(context, &part.statement, &extra, count, known)).await?
+                    {
+                        extra.insert(part.name.clone(), part.table(columns, Vec::new())?);
+                    }
+                }
+                return Box::pin(describe_ast(context, &parts.last, &extra, count, known)).await;
+            }
+            infer(context, query, extra, count, known).await;
             let mut bound = (**query).clone();
-            query::bind(&mut bound, &nulls(count, &known))?;
-            Some(query::plan(context, &bound, &extra, Visibility::AsNamed).await?.columns)
+            query::bind(&mut bound, &nulls(count, known))?;
+            Some(query::plan(context, &bound, extra, Visibility::AsNamed).await?.columns)
         }
         Ast::Insert(insert) => {
             let target = dml::insertion_columns(context, insert).await?;
@@ -157,7 +181,7 @@ pub async fn describe_ordinary(
                             }
                         }
                     }
-                    infer(context, source, &extra, count, &mut known).await;
+                    infer(context, source, extra, count, known).await;
                 }
             }
             if let Some(OnInsert::OnConflict(clause)) = &insert.on
@@ -168,7 +192,7 @@ pub async fn describe_ordinary(
                     known.note_expression(&expression, &target.table.columns[position].column_type);
                 }
                 let seen = dml::conflict_probe(name, &dml::alias_of(insert, &target.table), update)?;
-                infer(context, &seen, &extra, count, &mut known).await;
+                infer(context, &seen, extra, count, known).await;
             }
             returning_columns(context, &target.table, insert.returning.as_deref()).await?
         }
@@ -180,32 +204,32 @@ pub async fn describe_ordinary(
             }
             let rows = dml::probe(
                 &update.table,
+                dml::more_sources(update),
                 update.selection.clone(),
                 update.assignments.iter().map(|one| one.value.clone()),
             )?;
-            infer(context, &rows, &extra, count, &mut known).await;
+            infer(context, &rows, extra, count, known).await;
             returning_columns(context, &table, update.returning.as_deref()).await?
         }
         Ast::Delete(delete) => match dml::delete_target(delete) {
             Some(target) => {
                 let table = dml::table_named(context, &dml::name_of(target)?).await?;
-                let rows = dml::probe(target, delete.selection.clone(), [])?;
-                infer(context, &rows, &extra, count, &mut known).await;
+                let rows =
+                    dml::probe(target, delete.using.clone().into_iter().flatten(), delete.selection.clone(), [])?;
+                infer(context, &rows, extra, count, known).await;
                 returning_columns(context, &table, delete.returning.as_deref()).await?
             }
             None => None,
         },
         Ast::Declare { stmts } => {
             if let [Declare { for_query: Some(query), .. }] = &stmts[..] {
-                infer(context, query, &extra, count, &mut known).await;
+                infer(context, query, extra, count, known).await;
             }
             None
         }
         Ast::Explain { .. } => Some(Shown::new(&[("info", ColumnType::Text)]).columns),
         _ => None,
-    };
-    let parameters = (0..count).map(|index| known.get(index).cloned().unwrap_or(ColumnType::Text)).collect();
-    Ok(Description { parameters, columns })
+    })
 }
 
 async fn returning_columns(

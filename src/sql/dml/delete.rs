@@ -27,7 +27,7 @@ pub async fn delete(context: &Context, delete: &Delete, extra: &ExtraTables) -> 
     from.extend(delete.using.iter().flatten().cloned());
     let mut writer = TableWriter::new(context, table.clone()).await?;
     let query = matching_rows(&alias, from, delete.selection.clone(), [])?;
-    lock_rows(context, &table, &query, LockMode::Exclusive).await?;
+    lock_rows(context, &table, &query, extra, LockMode::Exclusive).await?;
     let (_, mut batches) = query::plan(context, &query, extra, Visibility::All).await?.run().await?;
     let mut rows: Vec<Row> = Vec::new();
     let mut seen = HashSet::new();

@@ -17,11 +17,17 @@ use crate::catalog::{Descriptor, TableDescriptor, push_index_key};
 use crate::kv::LockMode;
 
 /// Locks the rows of `table` that `query` selects. The query's first columns are all columns of the table.
-pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query, mode: LockMode) -> Result<()> {
-    let planned = query::plan(context, query, &ExtraTables::new(), Visibility::All).await?;
+pub async fn lock_rows(
+    context: &Context,
+    table: &TableDescriptor,
+    query: &Query,
+    extra: &ExtraTables,
+    mode: LockMode,
+) -> Result<()> {
+    let planned = query::plan(context, query, extra, Visibility::All).await?;
     let keys = match point_keys(planned.logical(), table) {
         Some(keys) => keys,
-        None => find_keys(context, table, query).await?,
+        None => find_keys(context, table, query, extra).await?,
     };
     for key in keys {
         context.txn().lock(table.primary.space, &key, mode).await?;
@@ -30,22 +36,32 @@ pub async fn lock_rows(context: &Context, table: &TableDescriptor, query: &Query
 }
 
 /// The keys of the rows that a query finds, as others see them.
-async fn find_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
-    match committed_keys(context, table, query).await {
+async fn find_keys(
+    context: &Context,
+    table: &TableDescriptor,
+    query: &Query,
+    extra: &ExtraTables,
+) -> Result<Vec<Bytes>> {
+    match committed_keys(context, table, query, extra).await {
         // Another table that it names may be new in this transaction, or of other types before. If not, the statement fails as well.
         Err(error) if !error.is_retryable() => Ok(Vec::new()),
         found => found,
     }
 }
 
-async fn committed_keys(context: &Context, table: &TableDescriptor, query: &Query) -> Result<Vec<Bytes>> {
+async fn committed_keys(
+    context: &Context,
+    table: &TableDescriptor,
+    query: &Query,
+    extra: &ExtraTables,
+) -> Result<Vec<Bytes>> {
     let scratch = context.in_txn(context.engine().store().begin().await?);
     // Whoever changes the definition of a table has the whole of it locked, and the rows of others may be of other types.
     let committed = scratch.catalog().find(table.identity.id).await?;
     if !matches!(committed.as_deref(), Some(Descriptor::Table(committed)) if committed == table) {
         return Ok(Vec::new());
     }
-    let planned = query::plan(&scratch, query, &ExtraTables::new(), Visibility::All).await?;
+    let planned = query::plan(&scratch, query, extra, Visibility::All).await?;
     let (_, mut batches) = planned.run().await?;
     let mut keys = Vec::new();
     while let Some(batch) = batches.try_next().await? {

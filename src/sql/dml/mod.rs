@@ -12,6 +12,7 @@ mod locking;
 mod returning;
 mod row_locks;
 mod update;
+pub mod with;
 pub mod writer;
 
 use sqlparser::ast::{Delete, Expr, FromTable, Query, TableFactor, TableWithJoins};
@@ -23,7 +24,7 @@ pub use foreign::{ForeignKeys, check_deferred, has_waiting_keys, starts_with};
 pub use insert::{alias_of, insert, insertion_columns, load, table_named};
 pub use returning::returning;
 pub use row_locks::{forget_row_locks, locks_rows, take_row_locks};
-pub use update::{assigned_columns, update};
+pub use update::{assigned_columns, more_sources, update};
 
 use super::error::{Error, Result};
 use super::names::name_parts;
@@ -63,6 +64,7 @@ pub fn delete_target(delete: &Delete) -> Option<&TableWithJoins> {
 /// The query that finds the rows a statement changes, for what its planning tells of parameters.
 pub fn probe(
     target: &TableWithJoins,
+    more: impl IntoIterator<Item = TableWithJoins>,
     selection: Option<Expr>,
     computed: impl IntoIterator<Item = Expr>,
 ) -> Result<Query> {
@@ -70,5 +72,6 @@ pub fn probe(
         return Err(Error::unsupported("changing anything but a table"));
     };
     let alias = update::called(name, alias.as_ref());
-    update::matching_rows(&alias, vec![target.clone()], selection, computed)
+    let from = std::iter::once(target.clone()).chain(more).collect();
+    update::matching_rows(&alias, from, selection, computed)
 }

@@ -212,7 +212,7 @@ async fn confine(context: &Context, query: &mut Query, locks: &[LockClause], ext
             template.from = select.from.clone();
             template.selection = select.selection.clone();
         }
-        return lock_rows(context, &target.table, &rows, target.mode).await;
+        return lock_rows(context, &target.table, &rows, extra, target.mode).await;
     }
     let locked = lock_in_order(context, query, &targets, wanted, extra).await?;
     let by_name = wanted.is_some() || targets.iter().any(|target| target.nonblock == Some(NonBlock::SkipLocked));

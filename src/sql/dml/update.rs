@@ -67,6 +67,14 @@ pub fn matching_rows(
     Ok(query)
 }
 
+/// What an `UPDATE` has in `FROM`.
+pub fn more_sources(update: &Update) -> Vec<TableWithJoins> {
+    match &update.from {
+        Some(UpdateTableFromKind::AfterSet(more) | UpdateTableFromKind::BeforeSet(more)) => more.clone(),
+        None => Vec::new(),
+    }
+}
+
 /// The columns that assignments are to, by position, with their expressions.
 pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> Result<Vec<(usize, Expr)>> {
     let mut assigned: Vec<(usize, Expr)> = Vec::new();
@@ -128,12 +136,10 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
     let (table, alias) = target(context, &update.table).await?;
     let assigned = assigned_columns(&table, &update.assignments)?;
     let mut from = vec![update.table.clone()];
-    if let Some(UpdateTableFromKind::AfterSet(more) | UpdateTableFromKind::BeforeSet(more)) = &update.from {
-        from.extend(more.iter().cloned());
-    }
+    from.extend(more_sources(update));
     let mut writer = TableWriter::new(context, table.clone()).await?;
     let rows = matching_rows(&alias, from.clone(), update.selection.clone(), [])?;
-    lock_rows(context, &table, &rows, LockMode::Exclusive).await?;
+    lock_rows(context, &table, &rows, extra, LockMode::Exclusive).await?;
     let computed = assigned.iter().map(|(_, expression)| expression.clone());
     let query = matching_rows(&alias, from, update.selection.clone(), computed)?;
     let planned = query::plan(context, &query, extra, Visibility::All).await?;

@@ -198,7 +198,7 @@ async fn prepare_with(context: &Context, query: &Query, extra: &ExtraTables, sig
     let (references, _) = resolve_table_references(&statement, true)?;
     let mut planner = Planner::new(context);
     for reference in references {
-        let table = match extra.get(reference.table()) {
+        let table = match extra.get(reference.table()).filter(|_| reference.schema().is_none()) {
             Some(extra) => {
                 sight.sources.note_other();
                 Some(extra.clone())

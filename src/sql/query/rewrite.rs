@@ -315,6 +315,9 @@ fn refuse_ignored(query: &Query) -> Result<()> {
     if !query.locks.is_empty() {
         return Err(Error::unsupported("FOR UPDATE or FOR SHARE here"));
     }
+    if matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)) {
+        return Err(Error::unsupported("a statement that changes rows here"));
+    }
     if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
         return Err(Error::unsupported("this clause of a query"));
     }

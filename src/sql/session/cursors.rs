@@ -363,7 +363,7 @@ impl Session {
         let only_reads = match statement {
             Statement::Sql(ordinary) => match &ordinary.ast {
                 // Locking rows moves the time that a transaction reads at.
-                Ast::Query(query) => !dml::locks_rows(&**query),
+                Ast::Query(query) => dml::with::only_reads(&**query),
                 Ast::Copy { to, .. } => *to,
                 Ast::Explain { .. } | Ast::Declare { .. } | Ast::Close { .. } => true,
                 _ => false,

@@ -434,7 +434,7 @@ impl Session {
             open = self.open_with(self.engine.store().begin_at(at).await?);
         } else if let Statement::Sql(ordinary) = statement
             && let Ast::Query(query) = &ordinary.ast
-            && !dml::locks_rows(query)
+            && dml::with::only_reads(query)
         {
             // A query alone needs no validation, so what it reads need not be remembered.
             open = self.open_with(self.engine.store().begin_at(open.txn.snapshot()).await?);
@@ -623,7 +623,7 @@ impl Session {
             });
         }
         if let (Ast::Query(query), Some(plans), true) = (&statement.ast, &self.plans, statement.shows.is_empty())
-            && !dml::locks_rows(query)
+            && dml::with::only_reads(query)
             && let Some(planned) = plans.plan(context, query, parameters).await?
         {
             let (columns, batches) = planned.run().await?;
@@ -637,6 +637,15 @@ impl Session {
         }
         match &mut ast {
             Ast::Query(query) => {
+                if let Some(parts) = dml::with::parts(query)? {
+                    let last = (statement.upsert, statement.overriding);
+                    return Ok(match dml::with::run(context, parts, last, &extra).await? {
+                        dml::with::Answer::Rows(columns, batches) => {
+                            Response::Rows { columns, batches, tag: "SELECT".into() }
+                        }
+                        dml::with::Answer::Changed(tag, changed) => changed_rows(tag, changed),
+                    });
+                }
                 let planned = query::plan(context, query, &extra, Visibility::AsNamed).await?;
                 let (columns, batches) = planned.run().await?;
                 Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
