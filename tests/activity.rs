@@ -1,7 +1,10 @@
 //! What sessions show of each other, and how they stop each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures::SinkExt;
 use tokio_postgres::Client;
 
 use crate::harness::{Server, Store, eventually, fail, rows, run, value};
@@ -153,4 +156,40 @@ async fn sessions_are_ended_by_others() {
         assert_eq!(error.code().unwrap().code(), "57P01");
     }
     assert!(watcher.simple_query("SELECT 1").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_waits_for_its_client_is_stopped() {
+    let store = Store::new();
+    let server = store.start();
+    let (watcher, _) = named(&server, "watcher").await;
+    run(&watcher, "CREATE TABLE t (a INT PRIMARY KEY); CREATE TABLE u (a INT PRIMARY KEY); INSERT INTO u VALUES (1)")
+        .await;
+    for (stop, sqlstate) in [("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")] {
+        let (client, id) = named(&server, "watched").await;
+        run(&client, "BEGIN; UPDATE u SET a = 2").await;
+        let mut sink = Box::pin(client.copy_in::<_, Bytes>("COPY t FROM STDIN").await.unwrap());
+        sink.send(Bytes::from("1\n")).await.unwrap();
+        eventually(&watcher, &format!("SELECT query FROM pg_stat_activity WHERE pid = {id}"), "COPY t FROM STDIN")
+            .await;
+        // The client says nothing more.
+        assert_eq!(value(&watcher, &format!("SELECT {stop}({id})")).await, "t");
+        if sqlstate == "57P01" {
+            eventually(&watcher, "SELECT count(*) FROM [SHOW SESSIONS]", "1").await;
+            // What it held is free.
+            run(&watcher, "UPDATE u SET a = 3; UPDATE u SET a = 1").await;
+        } else {
+            let error = sink.as_mut().finish().await.unwrap_err();
+            assert_eq!(error.code().unwrap().code(), sqlstate);
+            run(&client, "ROLLBACK").await;
+        }
+        assert_eq!(value(&watcher, "SELECT count(*) FROM t").await, "0");
+    }
+    let (client, _) = named(&server, "watched").await;
+    run(&client, "SET statement_timeout = 100").await;
+    let sink = Box::pin(client.copy_in::<_, Bytes>("COPY t FROM STDIN").await.unwrap());
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let mut sink = sink;
+    assert_eq!(sink.as_mut().finish().await.unwrap_err().code().unwrap().code(), "57014");
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "0", "the connection goes on");
 }

@@ -18,6 +18,7 @@ mod jobs;
 mod leases;
 mod main_job;
 mod model;
+mod notifications;
 mod plans;
 mod power;
 mod retention;

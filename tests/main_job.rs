@@ -222,7 +222,10 @@ async fn what_is_not_supported_says_so_by_name() {
         ("SELECT array_agg(x) FROM (VALUES (ARRAY[1])) AS v (x)", "an array of several dimensions"),
         ("WITH d AS (DELETE FROM t RETURNING a) UPDATE t SET a = 1", "changes \"t\" in WITH and then reads it"),
         ("WITH d AS (DELETE FROM t), e AS (DELETE FROM t) SELECT 1", "changes \"t\" in WITH and then reads it"),
-        ("BEGIN; INSERT INTO t VALUES (5); WITH i AS (INSERT INTO t VALUES (1)) SELECT * FROM t", "that its WITH changes"),
+        (
+            "BEGIN; INSERT INTO t VALUES (5); WITH i AS (INSERT INTO t VALUES (1)) SELECT * FROM t",
+            "that its WITH changes",
+        ),
         ("ROLLBACK; WITH RECURSIVE d AS (DELETE FROM t) SELECT 1", "WITH RECURSIVE that changes rows"),
         ("EXPLAIN WITH d AS (DELETE FROM t) SELECT 1", "a statement that changes rows here"),
         ("SELECT * FROM (SELECT a FROM t) AS s FOR UPDATE", "FOR UPDATE of a subquery"),

@@ -8,6 +8,9 @@ use super::enumeration::EnumType;
 /// Digits after the point that a `DECIMAL` without precision and scale keeps.
 pub const UNCONSTRAINED_SCALE: u8 = 10;
 
+/// Characters that a type can ask for.
+const MAX_LENGTH: u32 = 10_485_760;
+
 /// The SQL type of a column. Prints as CockroachDB names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,7 +113,12 @@ impl ColumnType {
     pub fn without_length(self) -> ColumnType {
         match self {
             ColumnType::VarChar(_) => ColumnType::Text,
+            ColumnType::Char(_) => ColumnType::Char(MAX_LENGTH),
+            ColumnType::Decimal { scale, .. } if scale > UNCONSTRAINED_SCALE => {
+                ColumnType::Decimal { precision: Some(38), scale }
+            }
             ColumnType::Decimal { .. } => ColumnType::DECIMAL,
+            ColumnType::Array(element) => ColumnType::Array(Box::new(element.without_length())),
             other => other,
         }
     }

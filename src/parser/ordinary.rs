@@ -183,7 +183,7 @@ pub fn parse(mut tokens: Vec<TokenWithSpan>) -> Result<Ordinary> {
     let end = tokens.last().map_or_else(Span::empty, |token| Span::new(token.span.end, token.span.end));
     let upsert = reword_upsert(&mut tokens);
     reword_words(&mut tokens);
-    let tokens = reword_phrases(tokens);
+    let tokens = reword_phrases(tokens)?;
     let (tokens, sequences) = order_identity_options(tokens)?;
     let tokens = name_conflict_target(tokens)?;
     let tokens = like::name_clauses(tokens)?;
@@ -273,7 +273,7 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
 
 /// Spellings that `sqlparser` does not have: `OPERATOR(pg_catalog.=)` before `ANY` and `ALL`; locks of rows that are weaker than those there
 /// are, for which the next stronger are taken; `trim(LEADING FROM text)` without the blank that it takes away; `TABLE t`; `FROM ONLY t`.
-fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let mut reworded: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
     while index < tokens.len() {
@@ -302,6 +302,13 @@ fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             // Nothing waits for it longer than for any other.
             reworded.extend_from_slice(&tokens[..2]);
             index += 3;
+        } else if let Some((clauses, next)) = locks_of_several(&tokens, index) {
+            reworded.extend(clauses);
+            index = next;
+        } else if index < 3 && (is(&tokens, 0, "GRANT") || is(&tokens, 0, "REVOKE")) && words(&["ALL"]) {
+            let (columns, next) = all_of_columns(&tokens, index)?;
+            reworded.extend(columns);
+            index = next;
         } else if words(&["FOR", "NO", "KEY", "UPDATE"]) {
             reworded.push(tokens[index].clone());
             index += 3;
@@ -317,7 +324,59 @@ fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             index += 1;
         }
     }
-    reworded
+    Ok(reworded)
+}
+
+/// `FOR UPDATE OF a, b`, which is one clause for each.
+fn locks_of_several(tokens: &[TokenWithSpan], index: usize) -> Option<(Vec<TokenWithSpan>, usize)> {
+    let strength = ["UPDATE", "SHARE"].iter().any(|word| is(tokens, index + 1, word));
+    if !is(tokens, index, "FOR") || !strength || !is(tokens, index + 2, "OF") {
+        return None;
+    }
+    let name = |at: usize| matches!(token(tokens, at), Some(Token::Word(_)));
+    let mut names = vec![tokens.get(index + 3)?.clone()];
+    let mut next = index + 4;
+    while token(tokens, next) == Some(&Token::Comma) && name(next + 1) {
+        names.push(tokens[next + 1].clone());
+        next += 2;
+    }
+    if names.len() == 1 {
+        return None;
+    }
+    let how = match () {
+        () if is(tokens, next, "NOWAIT") => 1,
+        () if is(tokens, next, "SKIP") => 2,
+        () => 0,
+    };
+    let how = tokens.get(next..next + how)?.to_vec();
+    let start = &tokens[index..index + 3];
+    let clauses = names.into_iter().flat_map(|name| [start, &[name], &how].concat()).collect();
+    Some((clauses, next + how.len()))
+}
+
+/// `ALL (a, b)` of a `GRANT`, which is each privilege on columns.
+fn all_of_columns(tokens: &[TokenWithSpan], index: usize) -> Result<(Vec<TokenWithSpan>, usize)> {
+    let open = index + 1 + usize::from(is(tokens, index + 1, "PRIVILEGES"));
+    if token(tokens, open) != Some(&Token::LParen) {
+        return Ok((vec![tokens[index].clone()], index + 1));
+    }
+    let close = closing(tokens, open)?;
+    let span = tokens[index].span;
+    let each = [
+        ("SELECT", Keyword::SELECT),
+        ("INSERT", Keyword::INSERT),
+        ("UPDATE", Keyword::UPDATE),
+        ("REFERENCES", Keyword::REFERENCES),
+    ];
+    let mut reworded = Vec::new();
+    for (text, known) in each {
+        if !reworded.is_empty() {
+            reworded.push(TokenWithSpan::new(Token::Comma, span));
+        }
+        reworded.push(TokenWithSpan::new(keyword(text, known), span));
+        reworded.extend_from_slice(&tokens[open..=close]);
+    }
+    Ok((reworded, close + 1))
 }
 
 /// Spellings that differ in a word alone.

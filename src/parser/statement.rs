@@ -11,6 +11,7 @@ use super::cancel::Cancel;
 use super::connection::ExternalConnection;
 use super::constraints::SetConstraints;
 use super::cursor::Cursor;
+use super::database::CreateDatabase;
 use super::default_privileges::AlterDefaultPrivileges;
 use super::enumeration::EnumStatement;
 use super::error::{Error, Result};
@@ -113,6 +114,8 @@ pub enum Statement {
     Enum(EnumStatement),
     /// `CREATE ROLE`, `ALTER ROLE`, `GRANT` of roles
     Role(Box<RoleStatement>),
+    /// `CREATE DATABASE` with options
+    CreateDatabase(CreateDatabase),
     /// `ALTER DEFAULT PRIVILEGES`
     DefaultPrivileges(Box<AlterDefaultPrivileges>),
     /// `SET CONSTRAINTS`
@@ -171,6 +174,7 @@ impl Statement {
             Statement::Sequence(_) => "CREATE or ALTER SEQUENCE",
             Statement::Enum(_) => "CREATE or ALTER TYPE",
             Statement::Role(_) => "a statement about roles",
+            Statement::CreateDatabase(_) => "CREATE DATABASE",
             Statement::DefaultPrivileges(_) => "ALTER DEFAULT PRIVILEGES",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
             Statement::Fetch(fetch) => {
@@ -219,6 +223,7 @@ impl Render for Statement {
             Statement::Sequence(statement) => statement.render(out, secrets),
             Statement::Enum(statement) => statement.render(out, secrets),
             Statement::Role(statement) => statement.render(out, secrets),
+            Statement::CreateDatabase(statement) => statement.render(out, secrets),
             Statement::DefaultPrivileges(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
             Statement::Fetch(statement) => statement.render(out, secrets),
@@ -316,6 +321,8 @@ fn parse_create(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         SequenceStatement::parse_create(cursor, false).map(|create| Some(Statement::Sequence(create)))
     } else if cursor.eat("CREATE TEMPORARY SEQUENCE") || cursor.eat("CREATE TEMP SEQUENCE") {
         SequenceStatement::parse_create(cursor, true).map(|create| Some(Statement::Sequence(create)))
+    } else if let Some(create) = CreateDatabase::parse(cursor)? {
+        Ok(Some(Statement::CreateDatabase(create)))
     } else if let Some(create) = RoleStatement::parse_create(cursor)? {
         Ok(Some(role(create)))
     } else {

@@ -34,6 +34,7 @@ use super::value::{Look, data_row};
 use crate::catalog::Datum;
 use crate::parser::{self, Parsed};
 use crate::sql::error::code;
+use crate::sql::notifications::Notification;
 use crate::sql::types::pg_type;
 use crate::sql::{self, Batches, Description, Engine, Error, OutputColumn, Parameter, Prepared, Response, Session};
 
@@ -62,6 +63,7 @@ pub async fn serve(
     let _reader = AbortOnDropHandle::new(tokio::spawn(read(incoming, sender, gone_sender)));
     let mut session = session;
     let progress = session.progress_notices();
+    let notifications = session.take_notifications();
     let (cancels, ended) = (session.activity().cancels(), session.activity().ended());
     let mut connection = Connection {
         outgoing,
@@ -72,6 +74,7 @@ pub async fn serve(
         ended,
         session,
         progress,
+        notifications,
         portals: HashMap::new(),
         began: None,
     };
@@ -175,6 +178,8 @@ struct Connection {
     session: Session,
     /// Notices of a statement that is still running.
     progress: mpsc::UnboundedReceiver<String>,
+    /// What other sessions send.
+    notifications: Option<mpsc::UnboundedReceiver<Notification>>,
     portals: HashMap<String, Portal>,
     /// When the transaction began that is open.
     began: Option<Instant>,
@@ -237,6 +242,14 @@ const TRANSACTION_TIMEOUT: &str = "transaction timeout";
 
 /// What [`guard`] says when somebody ends the session.
 const ENDED: &str = "administrator command";
+
+/// The next message of another session.
+async fn heard(notifications: &mut Option<mpsc::UnboundedReceiver<Notification>>) -> Option<Notification> {
+    match notifications {
+        Some(notifications) => notifications.recv().await,
+        None => None,
+    }
+}
 
 /// The error of a session that somebody ended.
 fn ended_by_others() -> Error {
@@ -372,6 +385,10 @@ impl Connection {
                     return self.outgoing.send(message::fatal(&error)).await;
                 }
                 received = self.messages.recv() => received,
+                Some(notification) = heard(&mut self.notifications), if !in_transaction => {
+                    self.outgoing.send(message::notification(notification)).await?;
+                    continue;
+                }
                 () = after(idle) => {
                     let message = "terminating connection due to idle-in-transaction timeout";
                     return self.outgoing.send(message::fatal(&Error::new(code::IDLE_IN_TRANSACTION, message))).await;
@@ -439,6 +456,11 @@ impl Connection {
             self.portals.clear();
         }
         self.session.wait_for_client();
+        if self.session.status() == sql::Status::Idle {
+            while let Some(Ok(notification)) = self.notifications.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
+                self.outgoing.feed(message::notification(notification)).await?;
+            }
+        }
         self.outgoing.send(message::ready(self.session.status())).await
     }
 
@@ -549,7 +571,26 @@ impl Connection {
     /// Takes the client's rows until it says that there are no more.
     async fn receive_copy(&mut self, mut binary: Option<BinaryRows>) -> Result<String, Stop> {
         loop {
-            match self.messages.recv().await {
+            let limit = after(self.session.statement_timeout());
+            let received = tokio::select! {
+                biased;
+                () = turned(&mut self.ended) => {
+                    self.session.fail();
+                    return Err(Stop::Fatal(Box::new(ended_by_others())));
+                }
+                () = canceled(&self.cancels) => {
+                    let error = self.session.canceled("user request");
+                    self.session.fail();
+                    return Err(error.into());
+                }
+                received = self.messages.recv() => received,
+                () = limit => {
+                    let error = self.session.canceled("statement timeout");
+                    self.session.fail();
+                    return Err(error.into());
+                }
+            };
+            match received {
                 Some(Ok(Received::CopyData(data))) => {
                     let rows = binary.as_mut().map(|binary| binary.push(&data.data)).transpose();
                     let taken = match rows {

@@ -2,9 +2,12 @@
 
 use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::data::{FieldDescription, RowDescription};
-use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::response::{
+    CommandComplete, ErrorResponse, NoticeResponse, NotificationResponse, ReadyForQuery, TransactionStatus,
+};
 
 use crate::catalog::ColumnType;
+use crate::sql::notifications::Notification;
 use crate::sql::types::pg_type;
 use crate::sql::{Error, OutputColumn, Status};
 
@@ -45,6 +48,12 @@ pub fn fatal(error: &Error) -> Message {
 /// Something the user should know.
 pub fn notice(text: String) -> Message {
     Message::NoticeResponse(NoticeResponse::new(fields("NOTICE", &Error::new("00000", text))))
+}
+
+/// A message of another session.
+pub fn notification(sent: Notification) -> Message {
+    let Notification { sender, channel, payload } = sent;
+    Message::NotificationResponse(NotificationResponse::new(sender, channel, payload))
 }
 
 /// A statement is done.

@@ -10,6 +10,7 @@ use super::deferred::DeferredKeys;
 use super::engine::Engine;
 use super::error::{Error, Result, code};
 use super::names::name_parts;
+use super::notifications::Listener;
 use super::query::sequences::SessionSequences;
 use super::session::Prepared;
 use super::settings::SessionSettings;
@@ -42,6 +43,8 @@ pub struct SessionFacts {
     pub statements: Arc<HashMap<String, Arc<Prepared>>>,
     /// Its cursors.
     pub cursors: Vec<CursorFacts>,
+    /// Its messages to and from others.
+    pub listener: Arc<Listener>,
     /// Its temporary objects.
     pub temporary: Arc<TemporarySchemas>,
 }
@@ -73,6 +76,7 @@ impl SessionFacts {
             settings: Arc::default(),
             statements: Arc::default(),
             cursors: Vec::new(),
+            listener: Arc::new(Listener::new(engine.channels().clone(), 0).0),
             temporary: Arc::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -11,8 +12,9 @@ use tokio::task::JoinHandle;
 use super::activity::Activity;
 use super::advisory::AdvisoryLocks;
 use super::error::{Error, Result};
+use super::notifications::Channels;
 use super::query::sequences::SequenceBlocks;
-use super::query::{EnumOrder, Planning};
+use super::query::{EnumOrder, Planning, physical_rules};
 use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
 use crate::kv::Store;
@@ -34,6 +36,7 @@ pub struct Engine {
     sequences: SequenceBlocks,
     advisory: Arc<AdvisoryLocks>,
     activity: Arc<Activity>,
+    channels: Arc<Channels>,
     jobs: Arc<Registry>,
     storage: Storage,
     /// For sorts that do not fit in memory.
@@ -64,7 +67,11 @@ impl Engine {
         parser.map_string_types_to_utf8view = false;
         let runtime =
             RuntimeEnvBuilder::new().with_memory_limit(QUERY_MEMORY_BYTES, 1.0).with_temp_file_path(&temporary);
+        // DataFusion's takes what is determined by a key below a join for determined above it.
+        let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "eliminate_duplicated_expr");
         let query_state = SessionStateBuilder::new()
+            .with_optimizer_rules(rules.collect())
+            .with_physical_optimizer_rules(physical_rules())
             .with_config(config)
             .with_runtime_env(runtime.build_arc()?)
             .with_default_features()
@@ -82,6 +89,7 @@ impl Engine {
             sequences: SequenceBlocks::default(),
             advisory: Arc::new(AdvisoryLocks::default()),
             activity: Arc::new(Activity::default()),
+            channels: Arc::new(Channels::default()),
             jobs,
             storage,
             temporary,
@@ -120,6 +128,11 @@ impl Engine {
     /// What all sessions are doing.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// Who listens for messages of others.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     /// Numbers taken from sequences.

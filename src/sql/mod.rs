@@ -21,6 +21,7 @@ mod ids;
 mod introspection;
 mod locate;
 mod names;
+pub mod notifications;
 mod point;
 mod query;
 mod schedules;

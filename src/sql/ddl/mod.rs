@@ -33,7 +33,7 @@ use super::error::{Error, Result, code};
 use super::names::name_parts;
 use crate::catalog::{ColumnId, ColumnType, Descriptor, Index, IndexColumn, TableDescriptor};
 use crate::kv::LockMode;
-use crate::parser::{Ordinary, quote_name};
+use crate::parser::{CreateDatabase, Ordinary, quote_name};
 
 /// The hidden column of tables without a primary key.
 pub const ROW_ID: &str = "rowid";
@@ -44,6 +44,12 @@ pub use enumeration::execute as execute_enum;
 pub use roles::{execute as execute_role, shown_options};
 pub use sequence::execute as execute_sequence;
 pub use truncate::{empty, has_rows};
+
+/// `CREATE DATABASE` with options
+pub async fn create_database(context: &Context, create: &CreateDatabase) -> Result<Outcome> {
+    let name = std::slice::from_ref(&create.name);
+    objects::create_database(context, name, create.if_not_exists, create.owner.as_deref()).await
+}
 
 /// Runs a statement if it is DDL; the command tag says what was done, a notice what was not.
 pub async fn execute(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>> {
@@ -92,7 +98,7 @@ async fn run(context: &Context, statement: &Ordinary) -> Result<Option<Outcome>>
         }
         Ast::CreateView(create) => return objects::create_view(context, create).await.map(Some),
         Ast::CreateDatabase { db_name, if_not_exists, .. } => {
-            return objects::create_database(context, &name_parts(db_name)?, *if_not_exists).await.map(Some);
+            return objects::create_database(context, &name_parts(db_name)?, *if_not_exists, None).await.map(Some);
         }
         Ast::CreateSchema { schema_name, if_not_exists, .. } => {
             return objects::create_schema(context, schema_name, *if_not_exists).await.map(Some);

@@ -30,7 +30,16 @@ pub async fn new_identity(context: &Context, name: &str) -> Result<Identity> {
 }
 
 /// `CREATE DATABASE`
-pub async fn create_database(context: &Context, parts: &[String], if_not_exists: bool) -> Result<Outcome> {
+pub async fn create_database(
+    context: &Context,
+    parts: &[String],
+    if_not_exists: bool,
+    owner: Option<&str>,
+) -> Result<Outcome> {
+    let owner = match owner {
+        Some(owner) => Some(owner::role(context, owner).await?),
+        None => None,
+    };
     let [name] = parts else { return Err(Error::new(code::INVALID_NAME, "a database has a name of one part")) };
     context.catalog().lock_name(None, None, name).await?;
     if context.catalog().lookup(None, None, name).await?.is_some() {
@@ -40,7 +49,8 @@ pub async fn create_database(context: &Context, parts: &[String], if_not_exists:
             false => Err(Error::new(code::DUPLICATE_DATABASE, message)),
         };
     }
-    let identity = new_identity(context, name).await?;
+    let mut identity = new_identity(context, name).await?;
+    identity.owner = owner.unwrap_or(identity.owner);
     catalog::create_database(context.catalog(), &**context.engine().store(), identity).await?;
     Ok(Outcome::done("CREATE DATABASE"))
 }

@@ -20,11 +20,11 @@ use super::super::context::Context;
 use super::super::ddl::ROW_ID;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
-use super::super::query::{self, ExtraTables, Visibility, join_balanced, literal};
+use super::super::query::{self, ExtraTables, Visibility, expression, join_balanced, literal};
 use super::Row;
 use super::locking::lock_rows;
 use crate::catalog::system::FIRST_USER_ID;
-use crate::catalog::{Datum, Descriptor, TableDescriptor, push_index_key};
+use crate::catalog::{ColumnType, Datum, Descriptor, TableDescriptor, push_index_key};
 use crate::kv::LockMode;
 
 /// A query can be confined to so many rows by name.
@@ -201,13 +201,14 @@ async fn confine(context: &Context, query: &mut Query, locks: &[LockClause], ext
         }
     }
     let targets = targets(context, query, select, locks).await?;
-    let wanted = wanted(query);
+    let wanted = wanted(context, query)?;
     if let ([target], None, [only]) = (&targets[..], wanted, &select.from[..])
         && target.nonblock.is_none()
         && only.joins.is_empty()
     {
         // All of one table: whoever reads after the locks sees what was waited for.
         let mut rows = super::returning::select_from("t")?;
+        rows.with.clone_from(&query.with);
         if let SetExpr::Select(template) = &mut *rows.body {
             template.from = select.from.clone();
             template.selection = select.selection.clone();
@@ -299,14 +300,11 @@ fn clause(lock: &LockClause) -> &'static str {
     }
 }
 
-/// How many rows a query takes, if that is a number.
-fn wanted(query: &Query) -> Option<u64> {
-    let number = |expression: &Expr| match expression {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => digits.parse::<u64>().ok(),
-            _ => None,
-        },
-        _ => None,
+/// How many rows a query takes, if it says so.
+fn wanted(context: &Context, query: &Query) -> Result<Option<u64>> {
+    let number = |expression: &Expr| -> Result<Option<u64>> {
+        let number = expression::value_for(context, expression, &ColumnType::Int8)?;
+        Ok(number.as_int().and_then(|number| u64::try_from(number).ok()))
     };
     let (limit, offset) = match &query.limit_clause {
         Some(LimitClause::LimitOffset { limit, offset, .. }) => (limit.as_ref(), offset.as_ref()),
@@ -314,11 +312,15 @@ fn wanted(query: &Query) -> Option<u64> {
     };
     let limit = match (limit, &query.fetch) {
         (Some(limit), None) => number(limit)?,
-        (None, Some(fetch)) if !fetch.percent && !fetch.with_ties => fetch.quantity.as_ref().map_or(Some(1), number)?,
-        _ => return None,
+        (None, Some(fetch)) if !fetch.percent && !fetch.with_ties => {
+            fetch.quantity.as_ref().map_or(Ok(Some(1)), number)?
+        }
+        _ => None,
     };
+    let Some(limit) = limit else { return Ok(None) };
+    let passed = offset.map_or(Ok(Some(0)), |offset| number(&offset.value))?;
     // Rows that are passed over are locked, too.
-    Some(limit.saturating_add(offset.map_or(Some(0), |offset| number(&offset.value))?))
+    Ok(Some(limit.saturating_add(passed.unwrap_or_default())))
 }
 
 /// The tables whose rows a query locks.

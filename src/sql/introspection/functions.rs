@@ -52,7 +52,7 @@ const PLAIN: [Definition<Plain>; 6] = [
     ("escaped_pattern", 2..=2, TEXT, escaped_pattern),
 ];
 
-const OF_CATALOG: [Definition<OfCatalog>; 51] = [
+const OF_CATALOG: [Definition<OfCatalog>; 54] = [
     ("format_type", 2..=2, TEXT, |objects, args| {
         Ok(number(&args[0]).map(|oid| written::type_name(objects, oid, number(&args[1]))).into())
     }),
@@ -138,6 +138,9 @@ const OF_CATALOG: [Definition<OfCatalog>; 51] = [
     ("to_regtype", 1..=1, INT8, |objects, args| Ok(type_oid(objects, args).unwrap_or(Datum::Null))),
     // Privileges are not enforced yet: everybody may do everything.
     ("has_table_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("has_column_privilege", 3..=4, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("has_any_column_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
+    ("has_sequence_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("has_schema_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
     ("has_database_privilege", 2..=3, BOOL, |_, _| Ok(Datum::Bool(true))),
 ];

@@ -53,6 +53,13 @@ impl ScalarUDFImpl for Coalesce {
                 return Ok(vec![instant.clone(); types.len()]);
             }
         }
+        // A literal beside an array is one.
+        if let Some(array) = types.iter().find(|data_type| matches!(data_type, DataType::List(_))) {
+            let fits = |data_type: &DataType| data_type == array || data_type.is_string() || data_type.is_null();
+            if types.iter().all(fits) {
+                return Ok(vec![array.clone(); types.len()]);
+            }
+        }
         let is_open = |data_type: &DataType| data_type.is_string() || data_type.is_null();
         let typed: Vec<DataType> = types.iter().filter(|data_type| !is_open(data_type)).cloned().collect();
         let has_text = types.iter().any(DataType::is_string);

@@ -84,7 +84,7 @@ const AGGREGATES: [&str; 50] = [
 ];
 
 /// Functions that give more rows than one where they stand among output columns.
-const SET_FUNCTIONS: [&str; 9] = [
+const SET_FUNCTIONS: [&str; 11] = [
     "generate_series",
     "generate_subscripts",
     "json_array_elements",
@@ -92,7 +92,9 @@ const SET_FUNCTIONS: [&str; 9] = [
     "jsonb_array_elements_text",
     "jsonb_object_keys",
     "pg_partition_ancestors",
+    "regexp_matches",
     "regexp_split_to_table",
+    "string_to_table",
     "unnest",
 ];
 

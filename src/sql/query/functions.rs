@@ -176,6 +176,7 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         ],
         Volatility::Volatile,
     );
+    let sends = Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Volatile);
     let setting = vec![DataType::Utf8];
     let or_missing = vec![DataType::Utf8, DataType::Boolean];
     let settings = || {
@@ -219,6 +220,13 @@ pub fn of_session(context: &Context) -> HashMap<String, Arc<ScalarUDF>> {
         }),
         ("version", none(), DataType::Utf8, |_, _, rows| texts(super::super::VERSION, rows)),
         ("pg_sleep", Signature::exact(vec![DataType::Float64], Volatility::Volatile), DataType::Utf8, pg_sleep),
+        ("pg_notify", sends, DataType::Utf8, |context, args, rows| {
+            let (channels, payloads) = (args[0].as_string::<i32>(), args[1].as_string::<i32>());
+            for (channel, payload) in channels.iter().zip(payloads) {
+                context.session().listener.notify(channel.unwrap_or_default(), payload.unwrap_or_default())?;
+            }
+            texts("", rows)
+        }),
         ("gen_random_uuid", Signature::nullary(Volatility::Volatile), DataType::Utf8, random_uuids),
         ("unique_rowid", Signature::nullary(Volatility::Volatile), DataType::Int64, row_ids),
         ("nextval", text(), DataType::Int64, |context, args, _| each_sequence(context, args, sequences::next)),

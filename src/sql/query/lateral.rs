@@ -20,8 +20,8 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::json;
 use super::rewrite::{call, normalized, string_literal};
+use super::{json, regular};
 
 /// How the rows of the array at a position are called if nobody gave them a name. A client is to see `unnest`.
 pub fn unnamed(at: usize) -> String {
@@ -289,6 +289,9 @@ impl Unnested {
         let name = last_part(name);
         let (lists, columns): (Vec<String>, Vec<&str>) = match name.as_str() {
             "generate_series" => (vec![name.clone()], vec![]),
+            other if regular::list_of(other).is_some() => {
+                (regular::list_of(other).into_iter().map(str::to_string).collect(), vec![])
+            }
             _ if json::is_set_function(&name) => {
                 let column = if name.ends_with("keys") { name.as_str() } else { "value" };
                 (vec![format!("{}{name}", json::AS_LIST)], vec![column])

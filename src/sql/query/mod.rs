@@ -9,6 +9,7 @@
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
 mod apply;
+mod array_literals;
 mod cached;
 mod catalog_forms;
 mod coalesce;
@@ -26,6 +27,7 @@ mod lateral;
 mod literals;
 mod local;
 mod membership;
+mod nullable_sides;
 mod operators;
 mod origin;
 mod output_names;
@@ -33,6 +35,7 @@ mod parameter_types;
 mod parameters;
 mod patterns;
 mod provider;
+mod regular;
 mod rewrite;
 mod row_function;
 mod rows;
@@ -67,6 +70,7 @@ use tokio::sync::mpsc;
 pub use apply::Planning;
 pub use cached::PlanCache;
 pub use enums::EnumOrder;
+pub use nullable_sides::physical_rules;
 pub use origin::Origin;
 pub use parameter_types::{ParameterTypes, as_comparisons};
 use parameters::bind_some;

@@ -27,7 +27,10 @@ use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, of_field};
 use super::functions::cast_to;
 use super::{enums, json, scalars};
-use crate::catalog::ColumnType;
+use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
+
+/// Digits of a decimal.
+const MAX_SCALE: u8 = 38;
 
 /// Longest name of an operand that is spelled out.
 const MAX_OPERAND_NAME: usize = 256;
@@ -84,6 +87,15 @@ impl ExprPlanner for Operators {
         }
         if op == is_any() {
             return Ok(PlannerResult::Planned(any((left, &left_field), (right, &right_field), self.zone)?));
+        }
+        let is_list = |field: &FieldRef| matches!(field.data_type(), DataType::List(_));
+        if op == BinaryOperator::StringConcat && is_list(&left_field) != is_list(&right_field) {
+            // A literal beside an array is one.
+            let sides = (adopt(left.clone(), &right_field, self.zone)?, adopt(right.clone(), &left_field, self.zone)?);
+            if sides != (left.clone(), right.clone()) {
+                let raw = RawBinaryExpr { op, left: sides.0, right: sides.1 };
+                return self.plan_binary_op(raw, schema);
+            }
         }
         if let Some((name, swapped)) = array_operator(&op, left_field.data_type(), right_field.data_type())
             && let Some(function) = scalars::by_name(name, self.zone)
@@ -231,9 +243,19 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 }
 
 /// A string literal beside a value of another type takes that type.
-fn adopt(expression: Expr, beside: &FieldRef, zone: TimeZone) -> DfResult<Expr> {
+pub fn adopt(expression: Expr, beside: &FieldRef, zone: TimeZone) -> DfResult<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(literal)), _) = &expression else { return Ok(expression) };
     let column_type = of_field(beside);
+    if let ColumnType::Decimal { scale, .. } = column_type {
+        // With all its digits: it is compared, not stored.
+        let digits = literal.trim().split_once('.').map_or(0, |(_, digits)| digits.len());
+        let scale = scale.max(u8::try_from(digits).unwrap_or(MAX_SCALE).min(MAX_SCALE));
+        let scale = if literal.contains(['e', 'E']) { scale.max(UNCONSTRAINED_SCALE) } else { scale };
+        let wide = ColumnType::Decimal { precision: Some(MAX_SCALE), scale };
+        let mut builder = ColumnBuilder::new(&wide);
+        builder.push(&text::parse(literal, &wide, zone)?)?;
+        return Ok(Expr::Literal(only_value(&builder.finish()?)?, None));
+    }
     if let ColumnType::Char(_) = column_type {
         // What is stored of CHAR(n) has no trailing blanks, and they do not count.
         let trimmed = literal.trim_end_matches(' ').to_string();

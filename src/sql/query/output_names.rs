@@ -101,6 +101,7 @@ pub fn name_outputs(query: &mut Query) -> OutputNames {
     let mut names = OutputNames::default();
     names.shown.extend((0..MAX_ARRAYS).map(|at| (lateral::unnamed(at), "unnest".into())));
     let Some(select) = leftmost_select(&mut query.body) else { return names };
+    unnest_named(select);
     let mut taken = HashSet::new();
     let wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let has_wildcard = select.projection.iter().any(wild);
@@ -124,8 +125,18 @@ pub fn name_outputs(query: &mut Query) -> OutputNames {
     names
 }
 
+/// Set-returning functions that have an alias.
+fn unnest_named(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, .. } = item {
+            *expr = unnest_set_function(expr.clone());
+        }
+    }
+}
+
 /// Names the output columns of a subquery as far as that cannot clash.
 pub fn name_subquery(select: &mut Select) {
+    unnest_named(select);
     name_outer_columns(select);
     let mut seen: HashSet<String> = HashSet::new();
     for (at, item) in select.projection.iter_mut().enumerate() {

@@ -115,7 +115,8 @@ impl ParameterTypes {
             ColumnType::Interval if self.factors.contains(&index) => ColumnType::Float8,
             other => other,
         };
-        self.note(index, own);
+        // Lengths are those of columns: a parameter has none.
+        self.note(index, own.without_length());
     }
 
     /// Those that can be seen in the syntax: under a cast, in `LIMIT` and `OFFSET`, as arguments of functions.
@@ -184,7 +185,8 @@ impl Visitor for Hints<'_> {
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
         match expression {
             Expr::Cast { expr, data_type, .. } => {
-                from_sql(data_type).iter().for_each(|column_type| self.0.note_expression(expr, column_type));
+                let named = from_sql(data_type).map(ColumnType::without_length);
+                named.iter().for_each(|column_type| self.0.note_expression(expr, column_type));
             }
             Expr::Function(function) => self.add_arguments(function),
             Expr::Substring { expr, substring_from, substring_for, .. } => {

@@ -16,7 +16,7 @@ use super::operators::is_any;
 use super::output_names::{OutputNames, output_name};
 use super::{
     catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, output_names, patterns,
-    rows, set_operations, similar,
+    regular, rows, set_operations, similar,
 };
 use crate::catalog::ColumnType;
 use crate::parser::sql_text;
@@ -624,6 +624,11 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         ("date_part", [Expr::Value(field), value]) if is_own_field(&field.value.to_string()) => {
             Some(call("date_part_of", vec![Expr::Value(field.clone()), value.clone()]))
         }
+        (name, _) if let Some(list) = regular::list_of(name) => Some(call("unnest", vec![call(list, args)])),
+        // How far is part of the type.
+        ("round" | "trunc", [value, places]) if let Some(places) = bound_number(places) => {
+            Some(call(&normalized(name), vec![value.clone(), Expr::value(Value::Number(places, false))]))
+        }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
         ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {
@@ -635,6 +640,23 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         },
         _ => None,
     })
+}
+
+/// The number that a parameter stands for, perhaps under casts.
+fn bound_number(expression: &Expr) -> Option<String> {
+    let Expr::Function(function) = expression else { return None };
+    if !function.name.to_string().trim_matches('"').starts_with("cast:INT") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match &list.args[..] {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+            Value::SingleQuotedString(digits) => digits.parse::<i64>().ok().filter(|n| *n >= 0).map(|n| n.to_string()),
+            _ => None,
+        },
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] => bound_number(inner),
+        _ => None,
+    }
 }
 
 /// A set-returning function on JSON among other expressions.

@@ -12,9 +12,9 @@ use super::super::error::{Error, Result, code};
 use super::super::text::quoted;
 use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
-use super::patterns;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
+use super::{patterns, regular};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -26,7 +26,8 @@ const SECOND_DIGITS: u8 = 6;
 
 /// The function with a name.
 pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
-    static FUNCTIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| [all(), times::definitions()].concat());
+    static FUNCTIONS: LazyLock<Vec<Definition>> =
+        LazyLock::new(|| [all(), times::definitions(), regular::definitions()].concat());
     named(&FUNCTIONS, name, zone)
 }
 

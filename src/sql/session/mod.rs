@@ -32,6 +32,8 @@ use super::describe::{self, Description};
 use super::dml::copy::{CopyFormat, CopyIn, CopyWhat, header, modern, what, write_batch};
 use super::engine::Engine;
 use super::error::{Error, Result, code};
+use super::names::folded;
+use super::notifications::{Listener, Notification};
 use super::query::{self, Batches, OutputColumn, PlanCache, Visibility};
 use super::settings::{NO_ROLE, ROLE, reported as reported_settings, write_cluster_setting};
 use super::show::{self, Shown};
@@ -114,6 +116,7 @@ pub struct Session {
     committing: watch::Sender<bool>,
     /// How others see it.
     activity: OpenSession,
+    notifications: Option<mpsc::UnboundedReceiver<Notification>>,
 }
 
 impl Drop for Session {
@@ -169,6 +172,8 @@ impl Session {
         let now = Timestamp(engine.jobs().clock().wall_nanos());
         let activity = engine.activity().enter(user, database, client, now);
         facts.backend_id = activity.entry().id;
+        let (listener, notifications) = Listener::new(engine.channels().clone(), facts.backend_id);
+        facts.listener = Arc::new(listener);
         let mut session = Session {
             engine,
             facts,
@@ -183,6 +188,7 @@ impl Session {
             progress: None,
             committing: watch::channel(false).0,
             activity,
+            notifications: Some(notifications),
         };
         session.read_settings()?;
         Ok(session)
@@ -250,6 +256,11 @@ impl Session {
         }
     }
 
+    /// What others send to the session; asked for once.
+    pub fn take_notifications(&mut self) -> Option<mpsc::UnboundedReceiver<Notification>> {
+        self.notifications.take()
+    }
+
     /// How others see the session.
     pub fn activity(&self) -> &OpenSession {
         &self.activity
@@ -268,6 +279,10 @@ impl Session {
             Status::Open => Phase::IdleInTransaction,
             Status::Failed => Phase::IdleInFailed,
         };
+        if phase == Phase::Idle {
+            // A query alone commits nothing, but may have sent something.
+            self.facts.listener.committed(&self.facts.database);
+        }
         self.activity.wait(phase, self.wall_time());
     }
 
@@ -416,6 +431,7 @@ impl Session {
                 return done;
             }
             self.activity.note_retry();
+            self.facts.listener.go_back(0);
             // Not all who lost at once come back at once.
             tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.5))).await;
             delay = (delay * 2).min(LONGEST_RETRY_DELAY);
@@ -583,6 +599,11 @@ impl Session {
                 self.notices.extend(outcome.notices);
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
+            Statement::CreateDatabase(statement) => {
+                let outcome = ddl::create_database(context, statement).await?;
+                self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
             Statement::DefaultPrivileges(statement) => {
                 let outcome = ddl::alter_default_privileges(context, statement).await?;
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
@@ -680,6 +701,19 @@ impl Session {
                         Ok(Response::CopyOut { columns, batches, format })
                     }
                 }
+            }
+            Ast::LISTEN { channel } => {
+                self.facts.listener.listen(&folded(channel))?;
+                Ok(Response::Done("LISTEN".into()))
+            }
+            Ast::UNLISTEN { channel } => {
+                let all = channel.quote_style.is_none() && channel.value == "*";
+                self.facts.listener.unlisten((!all).then(|| folded(channel)).as_deref());
+                Ok(Response::Done("UNLISTEN".into()))
+            }
+            Ast::NOTIFY { channel, payload } => {
+                self.facts.listener.notify(&folded(channel), payload.as_deref().unwrap_or_default())?;
+                Ok(Response::Done("NOTIFY".into()))
             }
             Ast::Discard { object_type: DiscardObject::TEMP } => {
                 temporary::discard(context).await?;

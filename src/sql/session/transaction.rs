@@ -56,6 +56,7 @@ pub(super) struct Savepoint {
     jobs: usize,
     modes: Modes,
     cursors: u64,
+    messages: usize,
     settings: Option<(Arc<SessionSettings>, SettingsAfter)>,
 }
 
@@ -114,6 +115,7 @@ impl Session {
 
     /// What a transaction that is rolled back leaves of what the session had.
     fn forget_transaction(&mut self) -> Result<()> {
+        self.facts.listener.go_back(0);
         self.cursors.close_since(0);
         self.settle_settings(false)
     }
@@ -145,6 +147,7 @@ impl Session {
                 JobChange::Asked(job) => self.engine.jobs().attend(job),
             }
         }
+        self.facts.listener.committed(&self.facts.database);
         Ok(())
     }
 
@@ -243,6 +246,7 @@ impl Session {
                     jobs: open.jobs.len(),
                     modes: open.facts.deferred.modes(),
                     cursors: self.cursors.mark(),
+                    messages: self.facts.listener.mark(),
                     settings: self.settings_after.clone().map(|after| (self.facts.settings.clone(), after)),
                 });
                 // What is bulk loaded cannot be taken back, so nothing is from here on.
@@ -363,9 +367,11 @@ impl Session {
                     open.jobs.truncate(savepoint.jobs);
                     open.facts.deferred.go_back(&savepoint.modes);
                     let (cursors, settings) = (savepoint.cursors, savepoint.settings.clone());
+                    let messages = savepoint.messages;
                     open.savepoints.truncate(position + 1);
                     self.state = State::Open(open);
                     self.cursors.close_since(cursors);
+                    self.facts.listener.go_back(messages);
                     self.go_back_to_settings(settings)
                 }
                 Err(error) => {

@@ -74,6 +74,7 @@ impl Session {
                         self.facts.statements = Arc::default();
                         self.cursors.close_all();
                         self.facts.locks.unlock_all();
+                        self.facts.listener.unlisten(None);
                     }
                     return Ok(Some(Response::Done(format!("DISCARD {object_type}"))));
                 }

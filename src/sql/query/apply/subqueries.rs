@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
 
+use super::super::array_literals;
 use super::super::collected;
 use super::super::correlated::{ONLY, UNCERTAIN};
 use super::super::operators::any;
@@ -30,7 +31,7 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// Optimizes a plan: with DataFusion's joins of subqueries where they are right, without them elsewhere.
 pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
-    let plan = &make_uncertain(plan)?;
+    let plan = &array_literals::adopt_literals(make_uncertain(plan)?, zone)?;
     let in_joins = looks_outside_in_joins(plan)?;
     let as_joins = if in_joins || needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
     match as_joins {
