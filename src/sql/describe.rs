@@ -1,6 +1,9 @@
 //! What a prepared statement takes and gives, found out without running it.
 
 use datafusion::arrow::datatypes::FieldRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Expr as PlanExpr;
+use datafusion::logical_expr::expr::Placeholder;
 use sqlparser::ast::{
     Declare, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, Statement as Ast, TableObject, Visit,
     Visitor,
@@ -172,6 +175,13 @@ async fn describe_ast(
                         for (expression, &position) in row.content.iter().zip(&target.positions) {
                             known.note_expression(expression, &target.table.columns[position].column_type);
                         }
+                        // What is computed tells of what it is computed from.
+                        let is_computed =
+                            |value: &&Expr| query::placeholder(value).is_none() && placeholders_in(*value) > 0;
+                        let computed: Vec<Expr> = row.content.iter().filter(is_computed).cloned().collect();
+                        if !computed.is_empty() {
+                            infer(context, &dml::selecting(computed)?, extra, count, known).await;
+                        }
                     }
                 } else {
                     if let SetExpr::Select(select) = &*source.body {
@@ -253,13 +263,23 @@ async fn infer(context: &Context, query: &Query, extra: &ExtraTables, count: usi
     let field = |index: usize| known.get(index).map(anonymous_field);
     let fields: Vec<Option<FieldRef>> = (0..count).map(field).collect();
     let Ok(plan) = planner.plan_with_parameters(query, fields) else { return };
-    for (name, field) in plan.get_parameter_fields().unwrap_or_default() {
-        let index = name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
-        if let (Some(index), Some(field)) = (index.checked_sub(1), field)
-            && !field.data_type().is_null()
-        {
-            known.note_beside(index, of_field(&field));
-        }
+    // One that is used as two types has the first.
+    let seen = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let PlanExpr::Placeholder(Placeholder { id, field: Some(field) }) = part
+                    && let Some(index) =
+                        id.trim_start_matches('$').parse::<usize>().ok().and_then(|at| at.checked_sub(1))
+                    && !field.data_type().is_null()
+                {
+                    known.note_beside(index, of_field(field));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    if let Err(error) = seen {
+        tracing::debug!(%error, "the parameters of a plan could not be looked at");
     }
 }
 
@@ -269,6 +289,10 @@ fn nulls(count: usize, known: &ParameterTypes) -> Vec<(ColumnType, Datum<'static
 
 /// The highest placeholder of a statement.
 pub fn placeholders(statement: &Ast) -> usize {
+    placeholders_in(statement)
+}
+
+fn placeholders_in<T: Visit>(tree: &T) -> usize {
     struct Highest(usize);
     impl Visitor for Highest {
         type Break = ();
@@ -280,6 +304,6 @@ pub fn placeholders(statement: &Ast) -> usize {
         }
     }
     let mut highest = Highest(0);
-    let _ = statement.visit(&mut highest);
+    let _ = tree.visit(&mut highest);
     highest.0
 }

@@ -15,7 +15,7 @@ mod update;
 pub mod with;
 pub mod writer;
 
-use sqlparser::ast::{Delete, Expr, FromTable, Query, TableFactor, TableWithJoins};
+use sqlparser::ast::{Delete, Expr, FromTable, Query, SelectItem, SetExpr, TableFactor, TableWithJoins};
 
 pub use conflict::probe as conflict_probe;
 pub use constraints::set_constraints;
@@ -53,6 +53,15 @@ pub fn name_of(target: &TableWithJoins) -> Result<Vec<String>> {
         TableFactor::Table { name, args: None, .. } => name_parts(name),
         _ => Err(Error::unsupported("changing anything but a table")),
     }
+}
+
+/// A query that computes some expressions.
+pub fn selecting(expressions: Vec<Expr>) -> Result<Query> {
+    let mut query = super::parse_query("SELECT 1")?;
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection = expressions.into_iter().map(SelectItem::UnnamedExpr).collect();
+    }
+    Ok(query)
 }
 
 /// The table that a `DELETE` names.

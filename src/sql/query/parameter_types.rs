@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, LimitClause, Query, SetExpr, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut,
     Visitor, VisitorMut,
 };
@@ -22,7 +22,7 @@ const SERIES: &str = "generate_series";
 const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 
 /// Functions, and the types of their arguments; `None` is one of any type.
-const ARGUMENTS: [(&[&str], &[Option<ColumnType>]); 24] = {
+const ARGUMENTS: [(&[&str], &[Option<ColumnType>]); 28] = {
     const ANY: Option<ColumnType> = None;
     const TEXT: Option<ColumnType> = Some(ColumnType::Text);
     const INT4: Option<ColumnType> = Some(ColumnType::Int4);
@@ -57,6 +57,10 @@ const ARGUMENTS: [(&[&str], &[Option<ColumnType>]); 24] = {
         (&["encode"], &[BYTES, TEXT]),
         (&["sha224", "sha256", "sha384", "sha512"], &[BYTES]),
         (&["array_length", "array_lower", "array_upper"], &[ANY, INT4]),
+        (&["lag", "lead"], &[ANY, INT8, ANY]),
+        (&["nth_value"], &[ANY, INT8]),
+        (&["ntile"], &[INT8]),
+        (&["current_setting"], &[TEXT, BOOL]),
     ]
 };
 
@@ -179,6 +183,8 @@ impl Visitor for Hints<'_> {
             let conditions = select.selection.iter().chain(&select.having);
             conditions.for_each(|condition| self.0.note_expression(condition, &ColumnType::Bool));
         }
+        let fetched = query.fetch.iter().filter_map(|fetch| fetch.quantity.as_ref());
+        fetched.for_each(|quantity| self.0.note_expression(quantity, &ColumnType::Int8));
         ControlFlow::Continue(())
     }
 
@@ -267,6 +273,22 @@ fn compared(expression: &Expr) -> Option<Expr> {
             let (open, model) = open_and_model(&[left, right])?;
             Some(equal(open, model))
         }
+        Expr::InList { expr, list, .. } if placeholder(expr).is_some() => {
+            let all: Vec<&Expr> = std::iter::once(&**expr).chain(list).collect();
+            let (open, model) = open_and_model(&all)?;
+            Some(equal(open, model))
+        }
+        Expr::Array(array) => {
+            let all: Vec<&Expr> = array.elem.iter().collect();
+            let (_, model) = open_and_model(&all)?;
+            let elem = array.elem.iter().map(|element| settled(element, model)).collect();
+            Some(Expr::Array(Array { elem, named: array.named }))
+        }
+        Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. }
+            if placeholder(left).is_some() && !matches!(**right, Expr::Subquery(_)) =>
+        {
+            Some(equal(left, &first_of(right)))
+        }
         Expr::Function(function) if OF_ONE_TYPE.iter().any(|name| is_called(function, name)) => {
             let given = arguments(function);
             let (_, model) = open_and_model(&given)?;
@@ -281,12 +303,7 @@ fn compared(expression: &Expr) -> Option<Expr> {
                 _ => return None,
             };
             placeholder(element)?;
-            let one = Expr::value(Value::Number("1".into(), false));
-            let first = Expr::CompoundFieldAccess {
-                root: Box::new(Expr::Nested(Box::new(array.clone()))),
-                access_chain: vec![AccessExpr::Subscript(Subscript::Index { index: one })],
-            };
-            Some(whatever(equal(element, &first), array))
+            Some(whatever(equal(element, &first_of(array)), array))
         }
         Expr::Case { operand, conditions, else_result, case_token, end_token } => {
             let mut conditions = conditions.clone();
@@ -310,6 +327,15 @@ fn compared(expression: &Expr) -> Option<Expr> {
             Some(Expr::Case { case_token, end_token, operand, conditions, else_result })
         }
         _ => None,
+    }
+}
+
+/// The first element of an array.
+fn first_of(array: &Expr) -> Expr {
+    let one = Expr::value(Value::Number("1".into(), false));
+    Expr::CompoundFieldAccess {
+        root: Box::new(Expr::Nested(Box::new(array.clone()))),
+        access_chain: vec![AccessExpr::Subscript(Subscript::Index { index: one })],
     }
 }
 
