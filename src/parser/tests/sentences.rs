@@ -320,6 +320,7 @@ fn sentences_parse_and_print_back_and_the_keywords_are_the_grammars() {
         "LEADING",
         "ONLY",
         "OPERATOR",
+        "SHARE",
         "TRAILING",
     ];
     let missing: Vec<_> =

@@ -37,6 +37,7 @@ mod patterns;
 mod provider;
 mod regular;
 mod rewrite;
+mod rounding;
 mod row_function;
 mod rows;
 mod scalars;
@@ -49,6 +50,7 @@ mod table;
 mod times;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -59,10 +61,10 @@ use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use sqlparser::ast::{Query, Statement as Ast};
 use tokio::sync::mpsc;
@@ -165,7 +167,11 @@ fn optimized(
         };
         OutputColumn { name: names.shown(field.name()), column_type, origin }
     };
-    let types = canonical_types(&schema);
+    // Some rules of the optimizer forget what is said of a type.
+    let typed = Arc::new(logical.schema().as_arrow().clone());
+    let types = canonical_types(&schema).into_iter().zip(canonical_types(&typed));
+    let same = schema.fields().iter().zip(typed.fields()).map(|(now, before)| now.data_type() == before.data_type());
+    let types: Vec<ColumnType> = types.zip(same).map(|((now, before), same)| if same { before } else { now }).collect();
     if types.iter().any(
         |column_type| matches!(column_type, ColumnType::Array(element) if matches!(**element, ColumnType::Array(_))),
     ) {
@@ -302,9 +308,18 @@ impl Planned {
         &self.plan
     }
 
+    /// The steps that compute it. A plan that DataFusion cannot make sense of is an error, not the end of the connection.
+    async fn physical(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let planned = self.state.query_planner().create_physical_plan(&self.plan, &*self.state);
+        match AssertUnwindSafe(planned).catch_unwind().await {
+            Ok(planned) => Ok(planned?),
+            Err(_) => Err(Error::internal("the query could not be planned")),
+        }
+    }
+
     /// Runs it. Dropping the stream stops it.
     pub async fn run(self) -> Result<(Vec<OutputColumn>, Batches)> {
-        let physical = self.state.query_planner().create_physical_plan(&self.plan, &*self.state).await?;
+        let physical = self.physical().await?;
         let stream = in_task(&self.engine, execute_stream(physical, self.state.task_ctx())?)?;
         let types: Vec<ColumnType> = self.columns.iter().map(|column| column.column_type.clone()).collect();
         let schema = schema_of(&self.columns);
@@ -319,7 +334,7 @@ impl Planned {
 
     /// What DataFusion would do, as text.
     pub async fn explain(&self) -> Result<String> {
-        let physical = self.state.query_planner().create_physical_plan(&self.plan, &*self.state).await?;
+        let physical = self.physical().await?;
         Ok(datafusion::physical_plan::displayable(&*physical).indent(false).to_string())
     }
 }

@@ -172,7 +172,14 @@ pub fn any(
     }
     let (value, array) = match of_field(array_field) {
         ColumnType::Array(element) if is_array => (adopt(value, &anonymous_field(&element), zone)?, array),
-        // A literal is an array of the value's type.
+        // A literal is an array of the value's type, with all its digits.
+        _ if let ColumnType::Decimal { scale, .. } = of_field(value_field)
+            && matches!(array, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) =>
+        {
+            let wide = ColumnType::Decimal { precision: Some(MAX_SCALE), scale: scale.max(UNCONSTRAINED_SCALE) };
+            let list = anonymous_field(&ColumnType::Array(Box::new(wide.clone())));
+            (cast(value, super::super::types::arrow_type(&wide)), adopt(array, &list, zone)?)
+        }
         _ => (value, adopt(array, &anonymous_field(&ColumnType::Array(Box::new(of_field(value_field)))), zone)?),
     };
     let (value, array) = match (array_field.data_type(), value_field.data_type()) {

@@ -39,6 +39,7 @@ use super::json;
 use super::lateral;
 use super::local;
 use super::operators::Operators;
+use super::rounding;
 use super::scalars;
 use crate::catalog::ColumnType;
 
@@ -254,12 +255,10 @@ impl ContextProvider for Planner {
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
         let own = own.or_else(|| collected::by_name(name)).or_else(|| enums::by_name(name));
         let theirs = || self.state.scalar_functions().get(name).cloned();
-        own.or_else(|| {
-            if name == "coalesce" {
-                theirs().map(coalesce::typing)
-            } else {
-                theirs().map(|theirs| local::zoned(theirs, self.context.zone()))
-            }
+        own.or_else(|| match name {
+            "coalesce" => theirs().map(coalesce::typing),
+            "round" => theirs().map(rounding::to_even),
+            _ => theirs().map(|theirs| local::zoned(theirs, self.context.zone())),
         })
     }
 

@@ -116,6 +116,10 @@ pub fn pg_stat_activity(objects: &Objects, rows: &mut Rows) {
             ("state_change", doing.since.micros().into()),
             ("state", doing.phase.name().into()),
             ("query", name(&doing.statement)),
+            ("leader_pid", Datum::Null),
+            ("backend_xid", Datum::Null),
+            ("backend_xmin", Datum::Null),
+            ("query_id", Datum::Null),
             ("backend_type", "client backend".into()),
         ]);
     }
