@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableWithJoins, VisitMut, VisitorMut,
+    OrderByKind, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableWithJoins, VisitMut, VisitorMut,
     WildcardAdditionalOptions,
 };
 
@@ -63,7 +63,21 @@ pub fn reword(query: &mut Query) -> Result<()> {
         }
     }
     select.projection = projection;
-    let _ = query.visit(&mut Merge { merged, depth: 0 });
+    let outputs = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
+        _ => None,
+    });
+    let outputs: Vec<String> = outputs.collect();
+    let mut order = query.order_by.take();
+    let _ = query.visit(&mut Merge { merged: merged.clone(), depth: 0 });
+    if let Some(OrderByKind::Expressions(list)) = order.as_mut().map(|order| &mut order.kind) {
+        // What is ordered by is an output column first.
+        let is_output = |by: &Expr| matches!(by, Expr::Identifier(name) if outputs.contains(&normalized(name)));
+        for by in list.iter_mut().filter(|by| !is_output(&by.expr)) {
+            let _ = by.expr.visit(&mut Merge { merged: merged.clone(), depth: 1 });
+        }
+    }
+    query.order_by = order;
     Ok(())
 }
 

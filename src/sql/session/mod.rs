@@ -559,7 +559,7 @@ impl Session {
                 Ok((Response::Done(tag), changed.into_iter().map(JobChange::Asked).collect()))
             }
             Statement::Cancel(cancel) => {
-                let count = show_activity::cancel(context, cancel, &self.facts.settings, &texts).await?;
+                let count = Box::pin(show_activity::cancel(context, cancel, &self.facts.settings, &texts)).await?;
                 Ok((Response::Done(format!("CANCEL {} {count}", cancel.what.plural())), Vec::new()))
             }
             Statement::CreateSchedule(create) => {
@@ -600,12 +600,12 @@ impl Session {
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
             Statement::CreateDatabase(statement) => {
-                let outcome = ddl::create_database(context, statement).await?;
+                let outcome = Box::pin(ddl::create_database(context, statement)).await?;
                 self.notices.extend(outcome.notices);
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
             Statement::DefaultPrivileges(statement) => {
-                let outcome = ddl::alter_default_privileges(context, statement).await?;
+                let outcome = Box::pin(ddl::alter_default_privileges(context, statement)).await?;
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
             Statement::SetConstraints(set) => {
@@ -630,7 +630,7 @@ impl Session {
         parameters: &[Parameter],
         texts: &[Option<String>],
     ) -> Result<Response> {
-        if let Some(outcome) = ddl::execute(context, statement).await? {
+        if let Some(outcome) = Box::pin(ddl::execute(context, statement)).await? {
             self.notices.extend(outcome.notices);
             return Ok(Response::Done(outcome.tag.into()));
         }
@@ -654,13 +654,13 @@ impl Session {
         let mut ast = statement.ast.clone();
         query::bind(&mut ast, parameters)?;
         if dml::locks_rows(&ast) && matches!(ast, Ast::Query(_) | Ast::Insert(_) | Ast::Update(_) | Ast::Delete(_)) {
-            dml::take_row_locks(context, &mut ast, &extra).await?;
+            Box::pin(dml::take_row_locks(context, &mut ast, &extra)).await?;
         }
         match &mut ast {
             Ast::Query(query) => {
                 if let Some(parts) = dml::with::parts(query)? {
                     let last = (statement.upsert, statement.overriding);
-                    return Ok(match dml::with::run(context, parts, last, &extra).await? {
+                    return Ok(match Box::pin(dml::with::run(context, parts, last, &extra)).await? {
                         dml::with::Answer::Rows(columns, batches) => {
                             Response::Rows { columns, batches, tag: "SELECT".into() }
                         }
@@ -672,11 +672,12 @@ impl Session {
                 Ok(Response::Rows { columns, batches, tag: "SELECT".into() })
             }
             Ast::Insert(insert) => {
-                let changed = dml::insert(context, insert, (statement.upsert, statement.overriding), &extra).await?;
+                let changed =
+                    Box::pin(dml::insert(context, insert, (statement.upsert, statement.overriding), &extra)).await?;
                 Ok(changed_rows(if statement.upsert { "UPSERT" } else { "INSERT 0" }, changed))
             }
-            Ast::Update(update) => Ok(changed_rows("UPDATE", dml::update(context, update, &extra).await?)),
-            Ast::Delete(delete) => Ok(changed_rows("DELETE", dml::delete(context, delete, &extra).await?)),
+            Ast::Update(update) => Ok(changed_rows("UPDATE", Box::pin(dml::update(context, update, &extra)).await?)),
+            Ast::Delete(delete) => Ok(changed_rows("DELETE", Box::pin(dml::delete(context, delete, &extra)).await?)),
             Ast::CreateTable(create) => {
                 let (rows, outcome) = ddl::create_table_as(context, create, &extra).await?;
                 let tag = if outcome.notices.is_empty() { format!("SELECT {rows}") } else { outcome.tag.into() };
@@ -727,7 +728,7 @@ impl Session {
                 self.declare(context, stmts, &extra).await?;
                 Ok(Response::Done("DECLARE CURSOR".into()))
             }
-            Ast::Explain { statement, analyze: false, .. } => match self.explained(statement).await? {
+            Ast::Explain { statement, analyze: false, .. } => match Box::pin(self.explained(statement)).await? {
                 Some(query) => {
                     let plan = query::plan(context, &query, &extra, Visibility::AsNamed).await?.explain().await?;
                     let mut shown = Shown::new(&[("info", ColumnType::Text)]);
