@@ -9,10 +9,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use sqlparser::ast::{
-    BinaryOperator, Distinct, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
-    LimitClause, LockClause, LockType, NonBlock, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    BinaryOperator, Distinct, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinOperator, LimitClause, LockClause,
+    LockType, NonBlock, ObjectName, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::super::arrays::datum_at;
@@ -251,7 +250,7 @@ async fn leave_out_hidden(context: &Context, select: &mut Select) -> Result<()> 
         return Ok(());
     }
     let names: Option<Vec<Ident>> = sources.iter().map(|source| called(source.factor)).collect();
-    let merges = select.from.iter().flat_map(|from| &from.joins).any(merges_columns);
+    let merges = select.from.iter().flat_map(|from| &from.joins).any(query::merges_columns);
     let Some(names) = names.filter(|_| !merges) else {
         return Err(Error::unsupported("* of a NATURAL or USING join of tables without primary keys, with locks"));
     };
@@ -274,22 +273,6 @@ async fn leave_out_hidden(context: &Context, select: &mut Select) -> Result<()> 
     });
     select.projection = items.collect();
     Ok(())
-}
-
-fn merges_columns(join: &Join) -> bool {
-    use JoinOperator::{FullOuter, Inner, Join, Left, LeftOuter, Right, RightOuter};
-    match &join.join_operator {
-        Join(constraint)
-        | Inner(constraint)
-        | Left(constraint)
-        | LeftOuter(constraint)
-        | Right(constraint)
-        | RightOuter(constraint)
-        | FullOuter(constraint) => {
-            matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
-        }
-        _ => false,
-    }
 }
 
 /// As an error calls it.

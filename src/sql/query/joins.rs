@@ -93,7 +93,8 @@ fn constraint(join: &Join) -> Option<&JoinConstraint> {
     }
 }
 
-fn merges(join: &Join) -> bool {
+/// Whether a join makes one of columns of the same name.
+pub fn merges(join: &Join) -> bool {
     matches!(constraint(join), Some(JoinConstraint::Using(_) | JoinConstraint::Natural))
 }
 

@@ -72,6 +72,7 @@ use tokio::sync::mpsc;
 pub use apply::Planning;
 pub use cached::PlanCache;
 pub use enums::EnumOrder;
+pub use joins::merges as merges_columns;
 pub use nullable_sides::physical_rules;
 pub use origin::Origin;
 pub use parameter_types::{ParameterTypes, as_comparisons};
