@@ -19,6 +19,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use futures::StreamExt;
 
 use super::error::{Error, Result, code};
+use super::json::Value;
 use super::query::{Batches, OutputColumn, schema_of};
 use super::text;
 use super::time_zone::TimeZone;
@@ -328,6 +329,9 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, how: 
         (Datum::Int(number), ColumnType::Enum(made)) if from.made_type() == Some(made.id) => Datum::Int(number),
         (Datum::Text(text), to) if to.is_character() => text::fit_text(text.into_owned(), to, explicit)?,
         (Datum::Text(text), to) if from.is_character() => text::parse(&text, to, zone)?,
+        (Datum::Text(text), to) if *from == ColumnType::Json && explicit && !to.is_character() => {
+            convert_json(&Value::parse(&text)?, to, how)?
+        }
         (datum, to) if to.is_character() => {
             let mut out = String::new();
             match &datum {
@@ -404,6 +408,26 @@ fn convert_datum<'a>(datum: Datum<'a>, from: &ColumnType, to: &ColumnType, how: 
         }
         _ => return Err(cannot()),
     })
+}
+
+/// A JSON number or boolean as an SQL value.
+fn convert_json(value: &Value, to: &ColumnType, how: Cast) -> Result<Datum<'static>> {
+    let is_number =
+        to.is_integer() || matches!(to, ColumnType::Decimal { .. } | ColumnType::Float4 | ColumnType::Float8);
+    match (value, to) {
+        (Value::Bool(value), ColumnType::Bool) => Ok(Datum::Bool(*value)),
+        (Value::Number(number), to) if to.is_integer() => {
+            let decimal = text::parse(&number.to_string(), &ColumnType::DECIMAL, how.zone)?;
+            convert_datum(decimal, &ColumnType::DECIMAL, to, how)
+        }
+        (Value::Number(number), to) if is_number => text::parse(&number.to_string(), to, how.zone),
+        _ if is_number || *to == ColumnType::Bool => {
+            let kind = if matches!(value, Value::Number(_)) { "numeric" } else { value.kind() };
+            let message = format!("cannot cast jsonb {kind} to type {}", pg_name(to));
+            Err(Error::new(code::INVALID_PARAMETER, message))
+        }
+        _ => Err(Error::new(code::CANNOT_COERCE, format!("cannot cast type jsonb to {}", pg_name(to)))),
+    }
 }
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::prelude::SessionConfig;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use super::advisory::AdvisoryLocks;
 use super::error::{Error, Result};
 use super::notifications::Channels;
 use super::query::sequences::SequenceBlocks;
-use super::query::{EnumOrder, Planning, physical_rules};
+use super::query::{GroupKeys, PassedTypes, Planning, SortKeys, Totals, WindowKeys, physical_rules};
 use crate::catalog::DescriptorCache;
 use crate::jobs::Registry;
 use crate::kv::Store;
@@ -27,6 +27,9 @@ const QUERY_MEMORY_BYTES: usize = 2 << 30;
 
 /// A query that does not yield takes a thread for itself.
 const QUERY_THREADS_PER_CORE: usize = 4;
+
+/// Rules of DataFusion's optimizer that change what a query gives: `docs/decisions/0019`.
+const UNUSED_RULES: [&str; 2] = ["eliminate_duplicated_expr", "propagate_empty_relation"];
 
 /// What all sessions of a server share.
 pub struct Engine {
@@ -69,15 +72,17 @@ impl Engine {
         parser.map_string_types_to_utf8view = false;
         let runtime =
             RuntimeEnvBuilder::new().with_memory_limit(QUERY_MEMORY_BYTES, 1.0).with_temp_file_path(&temporary);
-        // DataFusion's takes what is determined by a key below a join for determined above it.
-        let rules = Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "eliminate_duplicated_expr");
+        let rules = Optimizer::new().rules.into_iter().filter(|rule| !UNUSED_RULES.contains(&rule.name()));
+        let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(GroupKeys), Arc::new(WindowKeys)];
+        analysis.extend(Analyzer::new().rules);
+        analysis.extend([Arc::new(Totals) as _, Arc::new(PassedTypes) as _, Arc::new(SortKeys) as _]);
         let query_state = SessionStateBuilder::new()
+            .with_analyzer_rules(analysis)
             .with_optimizer_rules(rules.collect())
             .with_physical_optimizer_rules(physical_rules())
             .with_config(config)
             .with_runtime_env(runtime.build_arc()?)
             .with_default_features()
-            .with_analyzer_rule(Arc::new(EnumOrder))
             .with_query_planner(Arc::new(Planning))
             .build();
         let threads = std::thread::available_parallelism().map_or(2, usize::from) * QUERY_THREADS_PER_CORE;

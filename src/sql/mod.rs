@@ -19,6 +19,7 @@ mod engine;
 pub mod error;
 mod ids;
 mod introspection;
+mod json;
 mod locate;
 mod names;
 pub mod notifications;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::error::{Error, Result, code};
+use super::json;
 use super::time_zone::{self, TimeZone};
 use super::types::{MAX_DECIMAL_PRECISION, pg_name};
 use crate::catalog::{ColumnType, Datum, Interval};
@@ -56,11 +57,7 @@ pub fn parse(text: &str, column_type: &ColumnType, zone: TimeZone) -> Result<Dat
         }
         ColumnType::Interval => Datum::Interval(parse_interval(trimmed).ok_or_else(bad)?),
         ColumnType::Uuid => Datum::Bytes(parse_uuid(trimmed).ok_or_else(bad)?.to_vec().into()),
-        ColumnType::Json => {
-            let value: serde_json::Value = serde_json::from_str(trimmed)
-                .map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))?;
-            Datum::from(format_json(&value))
-        }
+        ColumnType::Json => Datum::from(json::Value::parse(trimmed)?.to_string()),
         ColumnType::Array(element) => Datum::Array(parse_array(trimmed, element, zone).ok_or_else(bad)??),
         ColumnType::Enum(made) => {
             let unknown = || {
@@ -596,29 +593,6 @@ fn write_array(out: &mut String, items: &[Datum<'_>], element: &ColumnType, zone
         }
     }
     out.write_char('}')
-}
-
-/// The keys of an object in JSONB's order: by length, then bytes.
-pub fn json_keys(map: &serde_json::Map<String, serde_json::Value>) -> Vec<&String> {
-    let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort_by(|a, b| a.len().cmp(&b.len()).then(a.cmp(b)));
-    keys
-}
-
-/// JSONB's normal form: keys sorted by length and then bytes, one space after `:` and `,`.
-pub fn format_json(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Array(items) => {
-            format!("[{}]", items.iter().map(format_json).collect::<Vec<_>>().join(", "))
-        }
-        serde_json::Value::Object(map) => {
-            let key = |key: &String| serde_json::Value::String(key.clone()).to_string();
-            let pair = |name: &String| format!("{}: {}", key(name), format_json(&map[name]));
-            let pairs: Vec<String> = json_keys(map).into_iter().map(pair).collect();
-            format!("{{{}}}", pairs.join(", "))
-        }
-        scalar => scalar.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -167,6 +167,11 @@ pub fn anonymous_field(column_type: &ColumnType) -> FieldRef {
     Arc::new(field("", column_type, true))
 }
 
+/// A field of which only Arrow's type is known.
+pub fn unnamed(data_type: &DataType) -> FieldRef {
+    Arc::new(Field::new("", data_type.clone(), true))
+}
+
 /// The SQL type of a field.
 pub fn of_field(field: &Field) -> ColumnType {
     let remembered = field.metadata().get(TYPE_KEY).and_then(|json| serde_json::from_str::<ColumnType>(json).ok());
@@ -344,8 +349,8 @@ pub fn pg_name(column_type: &ColumnType) -> String {
         ColumnType::Char(length) => format!("character({length})"),
         ColumnType::Bytes => "bytea".into(),
         ColumnType::Date => "date".into(),
-        ColumnType::Time => "time".into(),
-        ColumnType::Timestamp => "timestamp".into(),
+        ColumnType::Time => "time without time zone".into(),
+        ColumnType::Timestamp => "timestamp without time zone".into(),
         ColumnType::TimestampTz => "timestamp with time zone".into(),
         ColumnType::Interval => "interval".into(),
         ColumnType::Uuid => "uuid".into(),

@@ -1,21 +1,20 @@
-//! JSONB's operators and functions. A value is its text in normal form ([`format_json`]).
+//! JSONB's operators and functions. A value is its text in normal form ([`Value`]).
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::ScalarUDF;
-use serde_json::{Map, Value};
 use sqlparser::ast::BinaryOperator;
 
 use super::super::error::{Error, Result, code};
-use super::super::text::{self, format_json};
+use super::super::json::{self, Map, Value};
+use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::row_function::{Argument, Definition, Takes, named};
 use crate::catalog::{ColumnType, Datum};
 
 impl Argument<'_> {
     fn json(&self) -> Result<Value> {
-        let text = self.datum.as_text().ok_or_else(|| mismatch(self.column_type))?;
-        serde_json::from_str(text).map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))
+        Value::parse(self.datum.as_text().ok_or_else(|| mismatch(self.column_type))?)
     }
 
     /// The steps of a path: an array, or a literal of one.
@@ -39,9 +38,9 @@ impl Argument<'_> {
             (Datum::Null, _) => Value::Null,
             (_, ColumnType::Json) => self.json()?,
             (Datum::Bool(value), _) => Value::Bool(*value),
-            (Datum::Int(value), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8) => Value::from(*value),
-            (Datum::Float(value), _) => Value::from(*value),
-            (Datum::Decimal(_), _) => serde_json::from_str(&self.text()).unwrap_or_else(|_| Value::from(self.text())),
+            // NaN and infinities are none that JSON has.
+            (Datum::Int(_), ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8)
+            | (Datum::Float(_) | Datum::Decimal(_), _) => Value::number_or_text(self.text()),
             (Datum::Array(items), ColumnType::Array(element)) => {
                 let zone = self.zone;
                 let item = |item: &Datum<'_>| Argument { datum: item.clone(), column_type: element, zone }.to_json();
@@ -64,7 +63,7 @@ fn mismatch(column_type: &ColumnType) -> Error {
 }
 
 fn json(value: &Value) -> Datum<'static> {
-    Datum::from(format_json(value))
+    Datum::from(value.to_string())
 }
 
 /// A value as `->>` shows it: text without quotes, nothing for null.
@@ -103,13 +102,17 @@ fn contains(whole: &Value, part: &Value) -> bool {
         (Value::Object(whole), Value::Object(part)) => {
             part.iter().all(|(name, part)| whole.get(name).is_some_and(|whole| contains(whole, part)))
         }
-        (Value::Array(whole), Value::Array(part)) => part
-            .iter()
-            .all(|part| whole.iter().any(|whole| whole.is_array() == part.is_array() && contains(whole, part))),
+        (Value::Array(whole), Value::Array(part)) => {
+            part.iter().all(|part| whole.iter().any(|whole| is_array(whole) == is_array(part) && contains(whole, part)))
+        }
         // An array contains a scalar that is one of its elements.
-        (Value::Array(whole), part) if !part.is_object() => whole.contains(part),
+        (Value::Array(whole), part) if !matches!(part, Value::Object(_)) => whole.contains(part),
         _ => whole == part,
     }
+}
+
+fn is_array(value: &Value) -> bool {
+    matches!(value, Value::Array(_))
 }
 
 fn has(value: &Value, key: &str) -> bool {
@@ -216,27 +219,16 @@ fn pretty(value: &Value, indent: usize, out: &mut String) {
         }
         Value::Object(map) => {
             out.push('{');
-            for (number, name) in text::json_keys(map).into_iter().enumerate() {
+            for (number, (name, value)) in json::sorted(map).into_iter().enumerate() {
                 out.push_str(if number > 0 { "," } else { "" });
                 line(out, indent + 1);
                 out.push_str(&format!("{}: ", Value::from(name.clone())));
-                pretty(&map[name], indent + 1, out);
+                pretty(value, indent + 1, out);
             }
             line(out, indent);
             out.push('}');
         }
-        other => out.push_str(&format_json(other)),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        other => out.push_str(&other.to_string()),
     }
 }
 
@@ -297,7 +289,7 @@ fn all() -> Vec<Definition> {
             pretty(&args[0].json()?, 0, &mut out);
             Ok(Datum::from(out))
         }),
-        ("jsonb_typeof", Exactly(1), Text.into(), |args| Ok(Datum::text(kind(&args[0].json()?)))),
+        ("jsonb_typeof", Exactly(1), Text.into(), |args| Ok(Datum::text(args[0].json()?.kind()))),
         ("jsonb_array_length", Exactly(1), Int4.into(), |args| {
             Ok(Datum::Int(elements(args[0].json()?, "get array length of")?.len() as i64))
         }),
@@ -357,9 +349,9 @@ fn all() -> Vec<Definition> {
 /// Something of each member of an object.
 fn members(value: Value, shown: impl Fn(&String, &Value) -> Datum<'static>) -> Result<Datum<'static>> {
     match value {
-        Value::Object(map) => Ok(texts(text::json_keys(&map).into_iter().map(|key| shown(key, &map[key])))),
+        Value::Object(map) => Ok(texts(json::sorted(&map).into_iter().map(|(name, value)| shown(name, value)))),
         other => {
-            let message = format!("cannot take members of a value of kind {}", kind(&other));
+            let message = format!("cannot take members of a value of kind {}", other.kind());
             Err(Error::new(code::INVALID_PARAMETER, message))
         }
     }
@@ -369,9 +361,7 @@ fn members(value: Value, shown: impl Fn(&String, &Value) -> Datum<'static>) -> R
 fn parsed(item: &Datum<'_>) -> Result<Value> {
     match item.as_text() {
         None => Ok(Value::Null),
-        Some(text) => {
-            serde_json::from_str(text).map_err(|_| Error::new(code::BAD_TEXT, "invalid input syntax for type json"))
-        }
+        Some(text) => Value::parse(text),
     }
 }
 

@@ -15,11 +15,12 @@ mod catalog_forms;
 mod coalesce;
 mod collected;
 mod correlated;
+mod decimals;
 mod distinct_order;
 mod enums;
 pub mod expression;
-mod extremes;
 mod functions;
+mod group_keys;
 mod implicit;
 mod joins;
 mod json;
@@ -33,9 +34,12 @@ mod origin;
 mod output_names;
 mod parameter_types;
 mod parameters;
+mod passed_types;
 mod patterns;
 mod provider;
+mod ranged;
 mod regular;
+mod remembering;
 mod rewrite;
 mod rounding;
 mod row_function;
@@ -43,11 +47,14 @@ mod rows;
 mod scalars;
 mod scan;
 pub mod sequences;
+mod series;
 mod set_operations;
 mod similar;
+mod sort_keys;
 mod spans;
 mod table;
 mod times;
+mod totals;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -71,17 +78,20 @@ use tokio::sync::mpsc;
 
 pub use apply::Planning;
 pub use cached::PlanCache;
-pub use enums::EnumOrder;
+pub use group_keys::GroupKeys;
 pub use joins::merges as merges_columns;
 pub use nullable_sides::physical_rules;
 pub use origin::Origin;
 pub use parameter_types::{ParameterTypes, as_comparisons};
 use parameters::bind_some;
 pub use parameters::{Parameter, bind, literal, placeholder};
+pub use passed_types::PassedTypes;
 pub use provider::Planner;
 pub use rewrite::{has_subquery, join_balanced, mentions, rewrite};
+pub use sort_keys::{SortKeys, WindowKeys};
 pub use spans::point_keys;
 pub use table::StoreTable;
+pub use totals::Totals;
 
 use self::cached::Sources;
 use super::arrays::{canonical_columns, canonical_types};
@@ -172,7 +182,13 @@ fn optimized(
     let typed = Arc::new(logical.schema().as_arrow().clone());
     let types = canonical_types(&schema).into_iter().zip(canonical_types(&typed));
     let same = schema.fields().iter().zip(typed.fields()).map(|(now, before)| now.data_type() == before.data_type());
-    let types: Vec<ColumnType> = types.zip(same).map(|((now, before), same)| if same { before } else { now }).collect();
+    let types = types.zip(same).map(|((now, before), same)| match before {
+        // What is passed on is written down when it is analyzed.
+        ColumnType::Text => now,
+        before if same => before,
+        _ => now,
+    });
+    let types: Vec<ColumnType> = types.collect();
     if types.iter().any(
         |column_type| matches!(column_type, ColumnType::Array(element) if matches!(**element, ColumnType::Array(_))),
     ) {

@@ -15,7 +15,7 @@ use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::logical_expr::{cast, lit};
 use sqlparser::ast::BinaryOperator;
@@ -26,7 +26,9 @@ use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, of_field};
 use super::functions::cast_to;
-use super::{enums, json, scalars};
+use super::passed_types::field_of;
+use super::sort_keys::ordered;
+use super::{decimals, json, scalars};
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
 
 /// Digits of a decimal.
@@ -63,8 +65,7 @@ impl ExprPlanner for Operators {
 
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
-        let (Ok(left_field), Ok(right_field)) = (enums::field_of(&left, schema), enums::field_of(&right, schema))
-        else {
+        let (Ok(left_field), Ok(right_field)) = (field_of(&left, schema), field_of(&right, schema)) else {
             if op == is_any() {
                 return Ok(PlannerResult::Planned(array_has(right, left)));
             }
@@ -79,9 +80,15 @@ impl ExprPlanner for Operators {
                 (DataType::Decimal128(..), of) if of.is_floating() => (float().call(vec![left]), right),
                 _ => (left, right),
             };
-            let (left, right) = match op {
-                BinaryOperator::Eq | BinaryOperator::NotEq => (left, right),
-                _ => enums::ordered(left, &left_field, right, &right_field),
+            let asked = match op {
+                BinaryOperator::Eq | BinaryOperator::NotEq => Operator::Eq,
+                _ => Operator::Lt,
+            };
+            // What it is compared with says of which type a parameter is.
+            let is_open = |side: &Expr| matches!(side, Expr::Placeholder(Placeholder { field: None, .. }));
+            let (left, right) = match is_open(&left) || is_open(&right) {
+                true => (left, right),
+                false => ordered((left, &left_field), asked, (right, &right_field)),
             };
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
@@ -101,7 +108,7 @@ impl ExprPlanner for Operators {
             && let Some(function) = scalars::by_name(name, self.zone)
         {
             let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
-            let types = (enums::field_of(&left, schema)?, enums::field_of(&right, schema)?);
+            let types = (field_of(&left, schema)?, field_of(&right, schema)?);
             if of_field(&types.0) != of_field(&types.1) {
                 // DataFusion brings them to one type.
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
@@ -141,6 +148,15 @@ impl ExprPlanner for Operators {
             if is_float(&left_field) || is_float(&right_field) {
                 return Ok(PlannerResult::Planned(float_over().call(vec![left, right])));
             }
+        }
+        let (left_type, right_type) = (left_field.data_type(), right_field.data_type());
+        let decimal = match op {
+            BinaryOperator::Multiply => decimals::times(left_type, right_type),
+            BinaryOperator::Divide => decimals::over(left_type, right_type),
+            _ => None,
+        };
+        if let Some(function) = decimal {
+            return Ok(PlannerResult::Planned(function.call(vec![left, right])));
         }
         let integers = left_field.data_type().is_signed_integer() && right_field.data_type().is_signed_integer();
         match function_for(&op) {
@@ -377,7 +393,7 @@ fn wider(types: &[DataType]) -> DataType {
 }
 
 /// The name of an operand; of one that is arithmetic itself, or has a long name, a hash, which is still another for another expression.
-fn operand_name(operand: &Expr) -> String {
+pub fn operand_name(operand: &Expr) -> String {
     let is_arithmetic = |name: &str| ["+", "-", "*"].contains(&name);
     if !matches!(operand, Expr::ScalarFunction(call) if is_arithmetic(call.name())) {
         let name = operand.schema_name().to_string();

@@ -119,17 +119,24 @@ pub fn name_outputs(query: &mut Query) -> OutputNames {
         }
         let planned = if unique && !is_named && name != "?column?" { name.clone() } else { format!("{name}:{index}") };
         names.shown.insert(planned.clone(), name);
-        let expr = unnest_set_function(expression);
-        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', planned) };
+        *item = SelectItem::ExprWithAlias { expr: expression, alias: Ident::with_quote('"', planned) };
     }
     names
 }
 
-/// Set-returning functions that have an alias.
+/// Set-returning functions; those without an alias have the name that they give their column.
 fn unnest_named(select: &mut Select) {
     for item in &mut select.projection {
-        if let SelectItem::ExprWithAlias { expr, .. } = item {
-            *expr = unnest_set_function(expr.clone());
+        match item {
+            SelectItem::ExprWithAlias { expr, .. } => *expr = unnest_set_function(expr.clone()),
+            SelectItem::UnnamedExpr(expression) => {
+                let unnested = unnest_set_function(expression.clone());
+                if unnested != *expression {
+                    let alias = Ident::with_quote('"', output_name(expression));
+                    *item = SelectItem::ExprWithAlias { expr: unnested, alias };
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -171,8 +178,34 @@ pub fn name_subquery(select: &mut Select) {
         }
         let name = output_name(expression);
         if name != "?column?" && taken.insert(name.clone()) {
-            let expr = unnest_set_function(expression.clone());
+            let expr = expression.clone();
             *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+    }
+    tell_apart(select);
+}
+
+/// Gives expressions a name of which there is the same once more.
+pub fn tell_apart(select: &mut Select) {
+    let mut seen = HashSet::new();
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(expression) = item
+            && !seen.insert(expression.clone())
+        {
+            let alias = Ident::with_quote('"', format!("{}{AGAIN}{at}", output_name(expression)));
+            *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
+        }
+    }
+}
+
+/// The same in each of the queries that a set operation is made of.
+pub fn tell_apart_in_sets(body: &mut SetExpr) {
+    if let SetExpr::SetOperation { left, right, .. } = body {
+        for side in [left, right] {
+            match &mut **side {
+                SetExpr::Select(select) => tell_apart(select),
+                deeper => tell_apart_in_sets(deeper),
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, RecordBatch, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
@@ -26,21 +26,22 @@ use sqlparser::ast::{DataType as SqlType, Expr as SqlExpr, Query, Statement as A
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
-use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, field, of_field};
 use super::apply::plan_lateral_joins;
 use super::coalesce;
 use super::collected;
 use super::enums;
-use super::extremes;
 use super::functions;
 use super::implicit::ImplicitCasts;
 use super::json;
 use super::lateral;
 use super::local;
 use super::operators::Operators;
+use super::remembering;
 use super::rounding;
 use super::scalars;
+use super::series;
+use super::totals;
 use crate::catalog::ColumnType;
 
 /// Functions that do the same with instants in every time zone.
@@ -173,23 +174,27 @@ impl Planner {
         ExprSimplifier::new(context.build())
     }
 
-    /// The rows of a `generate_series` whose steps depend on the calendar of the session's time zone.
-    fn series_of_instants(&self, args: &[Expr]) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        let is_zoned = match args.first().map(|start| start.get_type(&DFSchema::empty())).transpose()? {
-            Some(DataType::Date32) => true,
-            Some(DataType::Timestamp(_, Some(_))) => self.context.zone() != TimeZone::UTC,
-            _ => false,
-        };
-        let Some(function) = scalars::by_name("timestamptz_series", self.context.zone()).filter(|_| is_zoned) else {
+    /// The rows of a `generate_series` of times.
+    fn series_of_times(&self, args: &[Expr]) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let nothing = DFSchema::empty();
+        let types = args.iter().map(|arg| arg.get_type(&nothing)).collect::<DfResult<Vec<DataType>>>()?;
+        let Some(function) = self.get_function_meta("generate_series").filter(|_| series::is_of_times(&types)) else {
             return Ok(None);
         };
-        let Expr::Literal(ScalarValue::List(list), _) = self.simplifier(None).simplify(function.call(args.to_vec()))?
-        else {
-            return Ok(None);
+        let list = function.call(args.to_vec());
+        let column_type = match of_field(list.to_field(&nothing)?.1.as_ref()) {
+            ColumnType::Array(element) => *element,
+            other => other,
         };
-        let field = field("value", &ColumnType::TimestampTz, true);
+        let field = field("value", &column_type, true);
         let schema = Arc::new(Schema::new(vec![field]));
-        let batch = RecordBatch::try_new(schema.clone(), vec![list.values().clone()])?;
+        let values = match self.simplifier(None).simplify(list)? {
+            Expr::Literal(ScalarValue::List(list), _) if list.is_valid(0) => list.value(0),
+            Expr::Literal(..) => new_empty_array(schema.field(0).data_type()),
+            // What is only known when the query runs.
+            _ => return Ok(None),
+        };
+        let batch = RecordBatch::try_new(schema.clone(), vec![values])?;
         Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?)))
     }
 
@@ -223,7 +228,7 @@ impl ContextProvider for Planner {
         };
         let args = args.into_iter().map(constant).collect::<DfResult<Vec<_>>>()?;
         if name == "generate_series"
-            && let Some(table) = self.series_of_instants(&args)?
+            && let Some(table) = self.series_of_times(&args)?
         {
             return Ok(provider_as_source(table));
         }
@@ -254,10 +259,14 @@ impl ContextProvider for Planner {
         let own = own.or_else(|| scalars::by_name(name, self.context.zone()));
         let own = own.or_else(|| introspection::function(&self.snapshot, name));
         let own = own.or_else(|| collected::by_name(name)).or_else(|| enums::by_name(name));
-        let theirs = || self.state.scalar_functions().get(name).cloned();
+        let theirs_of = |name: &str| self.state.scalar_functions().get(name).cloned();
+        let theirs = || theirs_of(name);
         own.or_else(|| match name {
             "coalesce" => theirs().map(coalesce::typing),
-            "round" => theirs().map(rounding::to_even),
+            "generate_series" => {
+                Some(series::of_both(theirs()?, scalars::by_name("series:times", self.context.zone())?))
+            }
+            _ if let Some(rounding) = rounding::by_name(name, theirs_of) => Some(rounding),
             _ => theirs().map(|theirs| local::zoned(theirs, self.context.zone())),
         })
     }
@@ -267,7 +276,11 @@ impl ContextProvider for Planner {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(plain(name)).cloned().map(extremes::remembering)
+        let theirs = self.state.aggregate_functions().get(plain(name)).cloned()?;
+        Some(match theirs.name() {
+            "sum" | "avg" => totals::exact(theirs),
+            _ => remembering::remembering(theirs),
+        })
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

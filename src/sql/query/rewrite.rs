@@ -1,19 +1,21 @@
 //! Rewording syntax trees where DataFusion sees something else than PostgreSQL.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableAliasColumnDef, TableFactor,
-    UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias,
+    TableAliasColumnDef, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::error::{Error, Result, code};
 use super::super::types::resolve;
 use super::operators::is_any;
 use super::output_names::{OutputNames, output_name};
+use super::rounding;
 use super::{
     catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, output_names, patterns,
     regular, rows, set_operations, similar,
@@ -117,12 +119,22 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // What is sorted by once more changes nothing.
+        if let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by {
+            let mut seen = HashSet::new();
+            keys.retain(|key| seen.insert(key.expr.clone()));
+        }
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
+            if let Some(Distinct::On(keys)) = &mut select.distinct {
+                let mut seen = HashSet::new();
+                keys.retain(|key| seen.insert(key.clone()));
+            }
             output_names::name_subquery(select);
         }
+        output_names::tell_apart_in_sets(&mut query.body);
         if let SetExpr::Values(values) = &mut *query.body {
             match has_subquery(values).then(|| selects_of(values)) {
                 Some(Some(selects)) => *query.body = selects,
@@ -626,8 +638,8 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         }
         (name, _) if let Some(list) = regular::list_of(name) => Some(call("unnest", vec![call(list, args)])),
         // How far is part of the type.
-        ("round" | "trunc", [value, places]) if let Some(places) = bound_number(places) => {
-            Some(call(&normalized(name), vec![value.clone(), Expr::value(Value::Number(places, false))]))
+        ("round" | "trunc", [value, places]) if let Some(places) = written_number(places) => {
+            Some(call(&rounding::to_places(&normalized(name), places), vec![value.clone()]))
         }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
@@ -642,19 +654,28 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
     })
 }
 
-/// The number that a parameter stands for, perhaps under casts.
-fn bound_number(expression: &Expr) -> Option<String> {
-    let Expr::Function(function) = expression else { return None };
+/// A number that is written, or that a parameter stands for, perhaps under casts.
+fn written_number(expression: &Expr) -> Option<i64> {
+    let function = match expression {
+        Expr::Function(function) => function,
+        Expr::Nested(inner) => return written_number(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => return written_number(expr).map(|number| -number),
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => return digits.parse().ok(),
+            _ => return None,
+        },
+        _ => return None,
+    };
     if !function.name.to_string().trim_matches('"').starts_with("cast:INT") {
         return None;
     }
     let FunctionArguments::List(list) = &function.args else { return None };
     match &list.args[..] {
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
-            Value::SingleQuotedString(digits) => digits.parse::<i64>().ok().filter(|n| *n >= 0).map(|n| n.to_string()),
+            Value::SingleQuotedString(digits) | Value::Number(digits, _) => digits.parse().ok(),
             _ => None,
         },
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] => bound_number(inner),
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] => written_number(inner),
         _ => None,
     }
 }
@@ -774,12 +795,50 @@ pub fn normalized(ident: &Ident) -> String {
 }
 
 /// A set-returning function in a select list gives rows.
-pub fn unnest_set_function(expression: Expr) -> Expr {
-    match &expression {
-        Expr::Function(function) if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) => {
-            call("unnest", vec![expression])
+pub fn unnest_set_function(mut expression: Expr) -> Expr {
+    /// How many queries deep it is: each is looked at by itself.
+    struct Unnest(usize);
+    impl VisitorMut for Unnest {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
         }
-        _ => expression,
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
+            if self.0 > 0 {
+                return ControlFlow::Continue(());
+            }
+            if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) {
+                *expression = call("unnest", vec![expression.clone()]);
+            } else if let Some(inner) = unnested_again(function) {
+                *expression = inner;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(&mut expression, &mut Unnest(0));
+    expression
+}
+
+/// The rows that are to be made rows of once more.
+fn unnested_again(function: &Function) -> Option<Expr> {
+    let is_unnest = |function: &Function| function.name.to_string().trim_matches('"').eq_ignore_ascii_case("unnest");
+    let argument = |function: &Function| match &function.args {
+        FunctionArguments::List(list) => match &list.args[..] {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] if is_unnest(function) => Some(arg.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let inner = argument(function)?;
+    match &inner {
+        Expr::Function(again) => argument(again).map(|_| inner.clone()),
+        _ => None,
     }
 }
 

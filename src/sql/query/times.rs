@@ -7,12 +7,11 @@ use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
 use super::row_function::{Argument, Definition, Returns, Takes};
+use super::series;
 use crate::catalog::{ColumnType, Datum, Interval};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-/// Above all that a client can want to look at, below what fills the memory.
-const MAX_SERIES: usize = 10_000_000;
 
 /// The functions.
 pub fn definitions() -> Vec<Definition> {
@@ -37,7 +36,7 @@ pub fn definitions() -> Vec<Definition> {
             let zone = args.get(6).map_or(Ok(args[0].zone), |zone| TimeZone::named(&zone.text()))?;
             Ok(Datum::Int(zone.instant(made(args)?)))
         }),
-        ("timestamptz_series", Exactly(3), ColumnType::Array(Box::new(TimestampTz)).into(), series),
+        ("series:times", Exactly(3), Returns::By(series::returned), series::of_times),
     ]
 }
 
@@ -68,9 +67,14 @@ impl Argument<'_> {
         }
     }
 
-    fn interval(&self) -> Result<Interval> {
+    /// The argument as an interval.
+    pub fn interval(&self) -> Result<Interval> {
         match &self.datum {
             Datum::Interval(interval) => Ok(*interval),
+            Datum::Text(text) => match text::parse(text, &ColumnType::Interval, self.zone)? {
+                Datum::Interval(interval) => Ok(interval),
+                _ => Err(self.is_no_time()),
+            },
             _ => Err(self.is_no_time()),
         }
     }
@@ -237,25 +241,4 @@ fn made(args: &[Argument<'_>]) -> Result<i64> {
     let fits = (0.0..60.0).contains(&seconds);
     let time = time.filter(|_| fits).map(|time| time + (seconds * MICROS_PER_SECOND as f64).round() as i64);
     time.ok_or_else(|| Error::new(code::DATETIME_OVERFLOW, "date field value out of range"))
-}
-
-/// `generate_series` of instants: days as the calendar has them.
-fn series(args: &[Argument<'_>]) -> Result<Datum<'static>> {
-    let (start, stop, step) = (args[0].instant()?, args[1].instant()?, args[2].interval()?);
-    let zone = args[0].zone;
-    let ahead = zone.plus(start, step)?.cmp(&start);
-    if ahead.is_eq() {
-        return Err(Error::new(code::INVALID_PARAMETER, "step size cannot equal zero"));
-    }
-    let mut instants = Vec::new();
-    let mut now = start;
-    while now == stop || now.cmp(&stop) != ahead {
-        if instants.len() >= MAX_SERIES {
-            let message = format!("generate_series of more than {MAX_SERIES} instants");
-            return Err(Error::new(code::LIMIT_EXCEEDED, message));
-        }
-        instants.push(Datum::Int(now));
-        now = zone.plus(now, step)?;
-    }
-    Ok(Datum::Array(instants))
 }

@@ -1,4 +1,4 @@
-//! `min` and `max`, whose results have the SQL type of what they look at: DataFusion's forget it.
+//! `min`, `max` and `array_agg`, whose results have the SQL type of what they look at, or are arrays of it: DataFusion's forget it.
 
 use std::sync::Arc;
 
@@ -10,20 +10,23 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature, StatisticsArgs,
 };
 
+use super::super::types::{anonymous_field, of_field};
+use crate::catalog::ColumnType;
+
 type DfResult<T> = datafusion::error::Result<T>;
 
-/// The same aggregate with types that are remembered, if it is one of the two.
+/// The same aggregate with types that are remembered, if it is one of them.
 pub fn remembering(aggregate: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match aggregate.name() {
-        "min" | "max" => Arc::new(AggregateUDF::from(Extreme(aggregate))),
+        "min" | "max" | "array_agg" => Arc::new(AggregateUDF::from(Remembering(aggregate))),
         _ => aggregate,
     }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Extreme(Arc<AggregateUDF>);
+struct Remembering(Arc<AggregateUDF>);
 
-impl AggregateUDFImpl for Extreme {
+impl AggregateUDFImpl for Remembering {
     fn name(&self) -> &str {
         self.0.name()
     }
@@ -38,12 +41,19 @@ impl AggregateUDFImpl for Extreme {
 
     fn return_field(&self, fields: &[FieldRef]) -> DfResult<FieldRef> {
         let field = self.0.return_field(fields)?;
-        Ok(match fields {
-            [value] if value.data_type() == field.data_type() && !value.metadata().is_empty() => {
-                Arc::new(field.as_ref().clone().with_metadata(value.metadata().clone()))
+        let [value] = fields else { return Ok(field) };
+        if value.metadata().is_empty() {
+            return Ok(field);
+        }
+        let metadata = match self.name() {
+            "array_agg" => {
+                let list = ColumnType::Array(Box::new(of_field(value)));
+                anonymous_field(&list).metadata().clone()
             }
-            _ => field,
-        })
+            _ if value.data_type() == field.data_type() => value.metadata().clone(),
+            _ => return Ok(field),
+        };
+        Ok(Arc::new(field.as_ref().clone().with_metadata(metadata)))
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
@@ -71,7 +81,19 @@ impl AggregateUDFImpl for Extreme {
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
-        self.0.reverse_udf()
+        match self.0.reverse_udf() {
+            ReversedUDAF::Reversed(reversed) => ReversedUDAF::Reversed(remembering(reversed)),
+            other => other,
+        }
+    }
+
+    fn with_beneficial_ordering(self: Arc<Self>, is_ordered: bool) -> DfResult<Option<Arc<dyn AggregateUDFImpl>>> {
+        let ordered = self.0.as_ref().clone().with_beneficial_ordering(is_ordered)?;
+        Ok(ordered.map(|ordered| Arc::new(Remembering(Arc::new(ordered))) as Arc<dyn AggregateUDFImpl>))
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        self.0.supports_null_handling_clause()
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
