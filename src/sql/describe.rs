@@ -5,8 +5,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr as PlanExpr;
 use datafusion::logical_expr::expr::Placeholder;
 use sqlparser::ast::{
-    Declare, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, Statement as Ast, TableObject, Visit,
-    Visitor,
+    Declare, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, Statement as Ast, TableObject,
+    TableWithJoins, Visit, Visitor,
 };
 
 use super::context::Context;
@@ -204,7 +204,14 @@ async fn describe_ast(
                 let seen = dml::conflict_probe(name, &dml::alias_of(insert, &target.table), update)?;
                 infer(context, &seen, extra, count, known).await;
             }
-            returning_columns(context, &target.table, insert.returning.as_deref()).await?
+            if let TableObject::TableName(name) = &insert.table {
+                let computed = dml::returned_values(insert.returning.as_deref());
+                let seen = dml::selecting_from(computed, name, &dml::alias_of(insert, &target.table))?;
+                infer(context, &seen, extra, count, known).await;
+            }
+            let alias = dml::alias_of(insert, &target.table);
+            let returning = Returning { items: insert.returning.as_deref(), count, known };
+            returning.columns(context, &target.table, &alias, &[]).await?
         }
         Ast::Update(update) => {
             let name = dml::name_of(&update.table)?;
@@ -216,18 +223,27 @@ async fn describe_ast(
                 &update.table,
                 dml::more_sources(update),
                 update.selection.clone(),
-                update.assignments.iter().map(|one| one.value.clone()),
+                update
+                    .assignments
+                    .iter()
+                    .map(|one| one.value.clone())
+                    .chain(dml::returned_values(update.returning.as_deref())),
             )?;
             infer(context, &rows, extra, count, known).await;
-            returning_columns(context, &table, update.returning.as_deref()).await?
+            let returning = Returning { items: update.returning.as_deref(), count, known };
+            let beside = returning.beside(context, &update.table, dml::more_sources(update), extra).await?;
+            returning.columns(context, &table, &dml::called(&update.table)?, &beside).await?
         }
         Ast::Delete(delete) => match dml::delete_target(delete) {
             Some(target) => {
                 let table = dml::table_named(context, &dml::name_of(target)?).await?;
-                let rows =
-                    dml::probe(target, delete.using.clone().into_iter().flatten(), delete.selection.clone(), [])?;
+                let more: Vec<TableWithJoins> = delete.using.clone().into_iter().flatten().collect();
+                let computed = dml::returned_values(delete.returning.as_deref());
+                let rows = dml::probe(target, more.clone(), delete.selection.clone(), computed)?;
                 infer(context, &rows, extra, count, known).await;
-                returning_columns(context, &table, delete.returning.as_deref()).await?
+                let returning = Returning { items: delete.returning.as_deref(), count, known };
+                let beside = returning.beside(context, target, more, extra).await?;
+                returning.columns(context, &table, &dml::called(target)?, &beside).await?
             }
             None => None,
         },
@@ -242,14 +258,44 @@ async fn describe_ast(
     })
 }
 
-async fn returning_columns(
-    context: &Context,
-    table: &crate::catalog::TableDescriptor,
-    items: Option<&[SelectItem]>,
-) -> Result<Option<Vec<OutputColumn>>> {
-    let Some(items) = items else { return Ok(None) };
-    let (columns, _) = dml::returning(context, table, &table.identity.name, items, &[]).await?;
-    Ok(Some(columns))
+/// What a statement returns, and what is known of its parameters.
+struct Returning<'a> {
+    items: Option<&'a [SelectItem]>,
+    count: usize,
+    known: &'a ParameterTypes,
+}
+
+impl Returning<'_> {
+    /// The tables beside the one that is changed, without rows.
+    async fn beside(
+        &self,
+        context: &Context,
+        target: &TableWithJoins,
+        more: Vec<TableWithJoins>,
+        extra: &ExtraTables,
+    ) -> Result<Vec<dml::Beside>> {
+        let names = dml::names_beside(&more);
+        let (Some(_), Ok(names)) = (self.items, names) else { return Ok(Vec::new()) };
+        let mut query = dml::probe(target, more, None, [])?;
+        dml::select_beside(&mut query, &names);
+        query::bind(&mut query, &nulls(self.count, self.known))?;
+        let columns = query::plan(context, &query, extra, Visibility::All).await?.columns;
+        dml::Beside::all(context, &names, &columns).await
+    }
+
+    async fn columns(
+        &self,
+        context: &Context,
+        table: &crate::catalog::TableDescriptor,
+        called: &str,
+        beside: &[dml::Beside],
+    ) -> Result<Option<Vec<OutputColumn>>> {
+        let Some(items) = self.items else { return Ok(None) };
+        let mut items = items.to_vec();
+        query::bind(&mut items, &nulls(self.count, self.known))?;
+        let (columns, _) = dml::returning(context, (table, called), &items, &[], beside).await?;
+        Ok(Some(columns))
+    }
 }
 
 /// Lets DataFusion infer what it can: the other side of a comparison gives a parameter its type.

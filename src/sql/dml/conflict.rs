@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::MemTable;
 use datafusion::logical_expr::Expr as DfExpr;
 use datafusion::logical_expr::utils::split_conjunction;
+use futures::TryStreamExt;
 use sqlparser::ast::{
     ConflictTarget, DoUpdate, Expr, Ident, ObjectName, OnConflict as OnConflictClause, OnConflictAction, Query,
     SelectItem, SetExpr, Statement,
@@ -15,12 +17,13 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::super::arrays::batch_of_rows;
+use super::super::arrays::{assign, batch_of_rows};
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, Compiled, compile_qualified, planned, row_schema};
-use super::super::query::has_subquery;
+use super::super::query::{self, ExtraTables, OutputColumn, Visibility, has_subquery};
+use super::returning::reads;
 use super::update::assigned_columns;
 use super::writer::{OnConflict, TableWriter, values_in_index};
 use super::{Row, is_default};
@@ -47,10 +50,19 @@ enum Action {
 
 /// `SET` and `WHERE` of `DO UPDATE`, over the columns of the row that is there and then those of the row that was to be inserted.
 struct Change {
-    assigned: Vec<(usize, Compiled)>,
-    selection: Option<Compiled>,
+    /// Positions of the columns that are assigned to.
+    assigned: Vec<usize>,
+    compute: Compute,
     schema: SchemaRef,
     types: Vec<ColumnType>,
+}
+
+/// How the values are computed.
+enum Compute {
+    /// Without another look at the store.
+    Compiled { values: Vec<Compiled>, selection: Option<Compiled> },
+    /// With subqueries: a query over tables of the two rows, once for each pair of them.
+    Query { context: Box<Context>, alias: String, query: Box<Query> },
 }
 
 impl ConflictRule {
@@ -78,21 +90,20 @@ impl ConflictRule {
                     })
                     .collect();
                 let schema = DFSchema::new_with_metadata(qualified, Default::default())?;
-                let compile = |expression: &Expr| {
-                    if has_subquery(expression) {
-                        return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE"));
+                let (assigned, expressions): (Vec<usize>, Vec<Expr>) =
+                    assigned_columns(table, &update.assignments)?.into_iter().unzip();
+                let compute = match expressions.iter().chain(&update.selection).any(has_subquery) {
+                    true => Compute::query(context, table, alias, expressions, update.selection.clone())?,
+                    false => {
+                        let compile = |expression: &Expr| compile_qualified(context, expression.clone(), &schema);
+                        let values = expressions.iter().map(compile).collect::<Result<_>>()?;
+                        Compute::Compiled { values, selection: update.selection.as_ref().map(compile).transpose()? }
                     }
-                    compile_qualified(context, expression.clone(), &schema)
                 };
-                let mut assigned = Vec::new();
-                for (position, expression) in assigned_columns(table, &update.assignments)? {
-                    assigned.push((position, compile(&expression)?));
-                }
-                let selection = update.selection.as_ref().map(compile).transpose()?;
                 let column_types = table.columns.iter().map(|column| column.column_type.clone());
                 let types = column_types.clone().chain(column_types).collect();
                 let schema = Arc::new(schema.as_arrow().clone());
-                Action::Update(Box::new(Change { assigned, selection, schema, types }))
+                Action::Update(Box::new(Change { assigned, compute, schema, types }))
             }
         };
         Ok(ConflictRule { table: table.clone(), arbiters, action, written: HashSet::new() })
@@ -127,32 +138,20 @@ impl ConflictRule {
 
     async fn change(&mut self, writer: &mut TableWriter, old: Row, row: Row) -> Result<Option<Row>> {
         let Action::Update(change) = &self.action else { return Ok(None) };
-        let both: Row = old.iter().cloned().chain(row).collect();
-        let batch = batch_of_rows(&change.schema, &change.types, &[both])?;
         if self.written.contains(&self.key(&old)?) {
             let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
             let hint =
                 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.";
             return Err(Error::new(code::CARDINALITY_VIOLATION, message).hint(hint));
         }
-        if let Some(selection) = &change.selection {
-            let passed = selection.evaluate(&batch)?;
-            if !passed.as_boolean_opt().is_some_and(|passed| passed.iter().any(|passed| passed == Some(true))) {
-                return Ok(None);
-            }
-        }
+        let Some(values) = change.values(&self.table, &old, row).await? else { return Ok(None) };
         let mut new = old.clone();
-        for (position, expression) in &change.assigned {
-            new[*position] = self.value(expression, &batch, *position)?;
+        for (position, value) in change.assigned.iter().zip(values) {
+            new[*position] = value;
         }
         let written = writer.update(vec![(old, new)]).await?.pop();
         written.iter().try_for_each(|row| self.note(row))?;
         Ok(written)
-    }
-
-    fn value(&self, expression: &Compiled, batch: &RecordBatch, position: usize) -> Result<Datum<'static>> {
-        let values = expression.assigned(batch, &self.table.columns[position].column_type)?;
-        values.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
     }
 
     fn key(&self, row: &Row) -> Result<Vec<u8>> {
@@ -165,6 +164,77 @@ impl ConflictRule {
         let key = self.key(row)?;
         self.written.insert(key);
         Ok(())
+    }
+}
+
+impl Change {
+    /// The values that are assigned; `None` if the condition is not fulfilled.
+    async fn values(&self, table: &TableDescriptor, old: &Row, row: Row) -> Result<Option<Row>> {
+        let types = || self.assigned.iter().map(|&position| &table.columns[position].column_type);
+        let both = |old: &Row, row: Row| old.iter().cloned().chain(row).collect::<Row>();
+        match &self.compute {
+            Compute::Compiled { values, selection } => {
+                let batch = batch_of_rows(&self.schema, &self.types, &[both(old, row)])?;
+                if let Some(selection) = selection
+                    && !is_true(&selection.evaluate(&batch)?)
+                {
+                    return Ok(None);
+                }
+                let value = |(value, to): (&Compiled, &ColumnType)| only(value.assigned(&batch, to)?);
+                values.iter().zip(types()).map(value).collect::<Result<Row>>().map(Some)
+            }
+            Compute::Query { context, alias, query } => {
+                let rows = [(alias.as_str(), old.clone()), (EXCLUDED, row)];
+                let mut extra = ExtraTables::new();
+                for (name, row) in rows {
+                    let batch = batch_of_rows(&row_schema(table), &self.types[..table.columns.len()], &[row])?;
+                    extra
+                        .insert(name.to_string(), Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?) as _);
+                }
+                let planned = query::plan(context, query, &extra, Visibility::AsNamed).await?;
+                let (columns, batches) = planned.run().await?;
+                let batches: Vec<RecordBatch> = batches.try_collect().await?;
+                let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
+                let value = |((array, column), to): ((&ArrayRef, &OutputColumn), &ColumnType)| match array
+                    .data_type()
+                    .is_null()
+                {
+                    true => Ok(Datum::Null),
+                    false => only(assign(array, &column.column_type, to, context.zone())?),
+                };
+                let arrays = batch.columns().iter().zip(&columns);
+                arrays.zip(types()).map(value).collect::<Result<Row>>().map(Some)
+            }
+        }
+    }
+}
+
+fn is_true(passed: &ArrayRef) -> bool {
+    passed.as_boolean_opt().is_some_and(|passed| passed.iter().any(|passed| passed == Some(true)))
+}
+
+fn only(values: Vec<Datum<'static>>) -> Result<Datum<'static>> {
+    values.into_iter().next().ok_or_else(|| Error::internal("an expression without a value"))
+}
+
+impl Compute {
+    fn query(
+        context: &Context,
+        table: &TableDescriptor,
+        alias: &str,
+        expressions: Vec<Expr>,
+        selection: Option<Expr>,
+    ) -> Result<Compute> {
+        if expressions.iter().chain(&selection).any(|expression| reads(expression, &table.identity.name)) {
+            return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE that reads the table that is changed"));
+        }
+        let quoted = Ident::with_quote('"', alias);
+        let mut query = super::super::parse_query(&format!("SELECT 1 FROM {quoted}, {EXCLUDED}"))?;
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.projection = expressions.into_iter().map(SelectItem::UnnamedExpr).collect();
+            select.selection = selection;
+        }
+        Ok(Compute::Query { context: Box::new(context.clone()), alias: alias.into(), query: Box::new(query) })
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::query::{self, ExtraTables, Visibility};
 use super::Changed;
 use super::Row;
 use super::locking::{lock_rows, row_at};
-use super::returning::returning;
+use super::returning::{Beside, names_beside, returning, select_beside};
 use super::update::{matching_rows, short_name, target};
 use super::writer::TableWriter;
 use crate::catalog::push_index_key;
@@ -26,9 +26,15 @@ pub async fn delete(context: &Context, delete: &Delete, extra: &ExtraTables) -> 
     let mut from = vec![first.clone()];
     from.extend(delete.using.iter().flatten().cloned());
     let mut writer = TableWriter::new(context, table.clone()).await?;
-    let query = matching_rows(&alias, from, delete.selection.clone(), [])?;
+    let names = match &delete.returning {
+        Some(_) => names_beside(&from[1..])?,
+        None => Vec::new(),
+    };
+    let mut query = matching_rows(&alias, from, delete.selection.clone(), [])?;
     lock_rows(context, &table, &query, extra, LockMode::Exclusive).await?;
-    let (_, mut batches) = query::plan(context, &query, extra, Visibility::All).await?.run().await?;
+    select_beside(&mut query, &names);
+    let (columns, mut batches) = query::plan(context, &query, extra, Visibility::All).await?.run().await?;
+    let mut beside = Beside::all(context, &names, &columns).await?;
     let mut rows: Vec<Row> = Vec::new();
     let mut seen = HashSet::new();
     while let Some(batch) = batches.try_next().await? {
@@ -38,6 +44,7 @@ pub async fn delete(context: &Context, delete: &Delete, extra: &ExtraTables) -> 
             push_index_key(&mut key, &table, &table.primary, &row)?;
             if seen.insert(key) {
                 rows.push(row);
+                beside.iter_mut().try_for_each(|beside| beside.keep(&batch, index))?;
             }
         }
     }
@@ -46,7 +53,9 @@ pub async fn delete(context: &Context, delete: &Delete, extra: &ExtraTables) -> 
     writer.delete(rows).await?;
     writer.finish().await?;
     let returned = match (&delete.returning, kept) {
-        (Some(items), Some(rows)) => Some(returning(context, &table, &short_name(&alias)?, items, &rows).await?),
+        (Some(items), Some(rows)) => {
+            Some(returning(context, (&table, &short_name(&alias)?), items, &rows, &beside).await?)
+        }
         _ => None,
     };
     Ok(Changed { rows: count, returning: returned })

@@ -146,7 +146,7 @@ pub async fn insert(
     let returning = insert.returning.as_ref().map(|items| (items, kept));
     writer.finish().await?;
     let returning = match returning {
-        Some((items, rows)) => Some(self::returning(context, &table, alias, items, &rows).await?),
+        Some((items, rows)) => Some(self::returning(context, (&table, alias), items, &rows, &[]).await?),
         None => None,
     };
     Ok(Changed { rows: changed, returning })

@@ -15,14 +15,14 @@ mod update;
 pub mod with;
 pub mod writer;
 
-use sqlparser::ast::{Delete, Expr, FromTable, Query, SelectItem, SetExpr, TableFactor, TableWithJoins};
+use sqlparser::ast::{Delete, Expr, FromTable, ObjectName, Query, SelectItem, SetExpr, TableFactor, TableWithJoins};
 
 pub use conflict::probe as conflict_probe;
 pub use constraints::set_constraints;
 pub use delete::delete;
 pub use foreign::{ForeignKeys, check_deferred, has_waiting_keys, starts_with};
 pub use insert::{alias_of, insert, insertion_columns, load, table_named};
-pub use returning::returning;
+pub use returning::{Beside, names_beside, returning, select_beside};
 pub use row_locks::{forget_row_locks, locks_rows, take_row_locks};
 pub use update::{assigned_columns, more_sources, update};
 
@@ -83,4 +83,30 @@ pub fn probe(
     let alias = update::called(name, alias.as_ref());
     let from = std::iter::once(target.clone()).chain(more).collect();
     update::matching_rows(&alias, from, selection, computed)
+}
+
+/// The same over a table that it calls something.
+pub fn selecting_from(expressions: impl Iterator<Item = Expr>, name: &ObjectName, called: &str) -> Result<Query> {
+    let alias = sqlparser::ast::Ident::with_quote('"', called);
+    let mut query = super::parse_query(&format!("SELECT 1 FROM {name} AS {alias}"))?;
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection.extend(expressions.map(SelectItem::UnnamedExpr));
+    }
+    Ok(query)
+}
+
+/// What the columns of a `RETURNING` compute.
+pub fn returned_values(items: Option<&[SelectItem]>) -> impl Iterator<Item = Expr> {
+    items.into_iter().flatten().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+        _ => None,
+    })
+}
+
+/// What a statement calls the table that it changes.
+pub fn called(target: &TableWithJoins) -> Result<String> {
+    match &target.relation {
+        TableFactor::Table { name, alias, .. } => update::short_name(&update::called(name, alias.as_ref())),
+        _ => Err(Error::unsupported("changing anything but a table")),
+    }
 }

@@ -15,7 +15,7 @@ use super::super::names::name_parts;
 use super::super::query::{self, ExtraTables, Visibility, expression};
 use super::insert::{generated_detail, table_named};
 use super::locking::{lock_rows, row_at};
-use super::returning::{returning, select_from};
+use super::returning::{Beside, names_beside, returning, select_beside, select_from};
 use super::writer::TableWriter;
 use super::{Changed, Row, is_default};
 use crate::catalog::{Datum, TableDescriptor, push_index_key};
@@ -80,6 +80,7 @@ pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> 
     let mut assigned: Vec<(usize, Expr)> = Vec::new();
     for assignment in assignments {
         for (name, value) in each_column(assignment)? {
+            let value = &value;
             let column = name_parts(name)?.pop().unwrap_or_default();
             let position = super::insert::positions_of(table, &[column])?[0];
             if assigned.iter().any(|(taken, _)| *taken == position) {
@@ -111,21 +112,40 @@ pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> 
 }
 
 /// `a = x`, and `(a, b) = (x, y)`.
-fn each_column(assignment: &Assignment) -> Result<Vec<(&ObjectName, &Expr)>> {
-    match (&assignment.target, &assignment.value) {
-        (AssignmentTarget::ColumnName(name), value) => Ok(vec![(name, value)]),
-        (AssignmentTarget::Tuple(names), Expr::Tuple(values)) => {
-            if names.len() != values.len() {
-                let message = "number of columns does not match number of values";
-                return Err(Error::new(code::SYNTAX_ERROR, message));
-            }
-            Ok(names.iter().zip(values).collect())
-        }
-        (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => Ok(vec![(&names[0], value)]),
+fn each_column(assignment: &Assignment) -> Result<Vec<(&ObjectName, Expr)>> {
+    let (names, values) = match (&assignment.target, &assignment.value) {
+        (AssignmentTarget::ColumnName(name), value) => return Ok(vec![(name, value.clone())]),
+        (AssignmentTarget::Tuple(names), Expr::Tuple(values)) => (names, values.clone()),
+        (AssignmentTarget::Tuple(names), Expr::Nested(value)) if names.len() == 1 => (names, vec![(**value).clone()]),
+        (AssignmentTarget::Tuple(names), Expr::Subquery(query)) => (names, each_output(query)?),
         (AssignmentTarget::Tuple(_), _) => {
-            Err(Error::unsupported("assigning the result of a subquery to several columns"))
+            let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+            return Err(Error::unsupported(message));
         }
+    };
+    if names.len() != values.len() {
+        return Err(Error::new(code::SYNTAX_ERROR, "number of columns does not match number of values"));
     }
+    Ok(names.iter().zip(values).collect())
+}
+
+/// A subquery of one row once for each of its columns.
+fn each_output(query: &Query) -> Result<Vec<Expr>> {
+    let unsupported = || Error::unsupported("assigning such a subquery to several columns");
+    let SetExpr::Select(select) = &*query.body else { return Err(unsupported()) };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    // The one column is not the same without the others.
+    if select.distinct.is_some() || query.order_by.is_some() || !select.projection.iter().all(is_one) {
+        return Err(unsupported());
+    }
+    let alone = |item: &SelectItem| {
+        let mut query = query.clone();
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.projection = vec![item.clone()];
+        }
+        Expr::Subquery(Box::new(query))
+    };
+    Ok(select.projection.iter().map(alone).collect())
 }
 
 /// `UPDATE`
@@ -141,9 +161,15 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
     let rows = matching_rows(&alias, from.clone(), update.selection.clone(), [])?;
     lock_rows(context, &table, &rows, extra, LockMode::Exclusive).await?;
     let computed = assigned.iter().map(|(_, expression)| expression.clone());
-    let query = matching_rows(&alias, from, update.selection.clone(), computed)?;
+    let names = match &update.returning {
+        Some(_) => names_beside(&from[1..])?,
+        None => Vec::new(),
+    };
+    let mut query = matching_rows(&alias, from, update.selection.clone(), computed)?;
+    select_beside(&mut query, &names);
     let planned = query::plan(context, &query, extra, Visibility::All).await?;
     let (columns, mut batches) = planned.run().await?;
+    let mut beside = Beside::all(context, &names, &columns).await?;
     let width = table.columns.len();
     let mut changes: Vec<(Row, Row)> = Vec::new();
     let mut seen = HashSet::new();
@@ -170,13 +196,14 @@ pub async fn update(context: &Context, update: &Update, extra: &ExtraTables) -> 
                 new[*position] = values[index].clone();
             }
             changes.push((old, new));
+            beside.iter_mut().try_for_each(|beside| beside.keep(&batch, index))?;
         }
     }
     let count = changes.len() as u64;
     let written = writer.update(changes).await?;
     writer.finish().await?;
     let returned = match &update.returning {
-        Some(items) => Some(returning(context, &table, &short_name(&alias)?, items, &written).await?),
+        Some(items) => Some(returning(context, (&table, &short_name(&alias)?), items, &written, &beside).await?),
         None => None,
     };
     Ok(Changed { rows: count, returning: returned })
