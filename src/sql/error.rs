@@ -75,6 +75,8 @@ pub mod code {
     pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     pub const INVALID_DATABASE: &str = "3D000";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
+    pub const INVALID_LOGARITHM: &str = "2201E";
+    pub const INVALID_POWER: &str = "2201F";
     pub const INVALID_NAME: &str = "42602";
     pub const INVALID_OBJECT_DEFINITION: &str = "42P17";
     pub const INVALID_PASSWORD: &str = "28P01";

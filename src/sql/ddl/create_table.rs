@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
-use super::super::query::expression::{self, columns_named, compile, row_schema};
+use super::super::query::expression::{self, columns_named, compile, row_schema, unqualify};
 use super::super::temporary;
 use super::{
     IndexParts, Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, default_privileges, enumeration, free_name, generated,
@@ -349,6 +349,7 @@ pub async fn add_unique(context: &Context, table: &mut TableDescriptor, unique: 
 /// Adds a check constraint.
 pub async fn add_check(context: &Context, table: &mut TableDescriptor, check: &CheckConstraint) -> Result<()> {
     let mut condition = (*check.expr).clone();
+    unqualify(&mut condition, &table.identity.name);
     stored::settle(context, table.database, &mut condition).await?;
     let condition = sql_text(&condition);
     let compiled = compile(context, expression::parse(&condition)?, &row_schema(table))?;

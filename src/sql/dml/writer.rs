@@ -348,8 +348,9 @@ impl TableWriter {
             bulk.finish().await?;
         }
         self.context.fresh_spaces().forget(&self.table.all_indexes().map(|index| index.space).collect::<Vec<_>>());
-        self.foreign.follow(&self.context, followed).await?;
+        // Before others follow: what is referred to stays, whatever would go with it.
         self.foreign.restrict(&self.context).await?;
+        self.foreign.follow(&self.context, followed).await?;
         Ok(self.foreign)
     }
 }

@@ -9,7 +9,8 @@ use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_
 use super::relation::Kind::{Int4, Int8, Text};
 use super::relation::{Kind, Relation, Rows};
 use crate::catalog::{
-    Checked, ColumnId, ColumnType, Datum, Descriptor, Grant, Index, ReferentialAction, TableDescriptor,
+    Checked, ColumnId, ColumnType, Datum, Descriptor, Grant, Index, ReferentialAction, SequenceDescriptor,
+    TableDescriptor,
 };
 
 const COLUMN_PRIVILEGES: &[(&str, Kind)] = &[
@@ -81,15 +82,38 @@ pub const RELATIONS: &[Relation] = &[
             ("is_nullable", Text),
             ("data_type", Text),
             ("character_maximum_length", Int4),
+            ("character_octet_length", Int4),
             ("numeric_precision", Int4),
             ("numeric_precision_radix", Int4),
             ("numeric_scale", Int4),
             ("datetime_precision", Int4),
+            ("interval_type", Text),
+            ("interval_precision", Int4),
+            ("character_set_catalog", Text),
+            ("character_set_schema", Text),
+            ("character_set_name", Text),
+            ("collation_catalog", Text),
+            ("collation_schema", Text),
+            ("collation_name", Text),
+            ("domain_catalog", Text),
+            ("domain_schema", Text),
+            ("domain_name", Text),
             ("udt_catalog", Text),
             ("udt_schema", Text),
             ("udt_name", Text),
+            ("scope_catalog", Text),
+            ("scope_schema", Text),
+            ("scope_name", Text),
+            ("maximum_cardinality", Int4),
+            ("dtd_identifier", Text),
+            ("is_self_referencing", Text),
             ("is_identity", Text),
             ("identity_generation", Text),
+            ("identity_start", Text),
+            ("identity_increment", Text),
+            ("identity_maximum", Text),
+            ("identity_minimum", Text),
+            ("identity_cycle", Text),
             ("is_generated", Text),
             ("generation_expression", Text),
             ("is_updatable", Text),
@@ -343,6 +367,12 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     ColumnType::VarChar(length) | ColumnType::Char(length) => Datum::Int(i64::from(*length)),
                     _ => Datum::Null,
                 };
+                // A character has four bytes at most.
+                let octets = match (length.as_int(), column_type) {
+                    (Some(characters), _) => Some(characters * 4),
+                    (None, ColumnType::Text) => Some(1 << 30),
+                    _ => None,
+                };
                 let name = match column_type {
                     ColumnType::Array(_) => "ARRAY".to_string(),
                     ColumnType::Enum(_) => "USER-DEFINED".to_string(),
@@ -357,7 +387,10 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     ("column_name", text(column)),
                     ("ordinal_position", position.into()),
                     ("data_type", name.into()),
+                    ("character_octet_length", octets.into()),
                     ("character_maximum_length", length),
+                    ("dtd_identifier", position.to_string().into()),
+                    ("is_self_referencing", "NO".into()),
                     ("udt_catalog", text(objects.database.name())),
                     ("udt_schema", text(pg_type(column_type).schema())),
                     ("udt_name", text(pg_type(column_type).name())),
@@ -368,12 +401,28 @@ fn columns(objects: &Objects, rows: &mut Rows) {
             Descriptor::Table(table) => {
                 for (position, column) in table.visible_columns().enumerate() {
                     let identity = column.generated_always;
+                    let sequence = objects.relations.iter().find_map(|relation| match &**relation {
+                        Descriptor::Sequence(sequence)
+                            if identity && sequence.owned_by == Some((table.identity.id, column.id)) =>
+                        {
+                            Some(sequence)
+                        }
+                        _ => None,
+                    });
+                    let part = |part: fn(&SequenceDescriptor) -> i64| -> Datum<'static> {
+                        sequence.map(|sequence| part(sequence).to_string()).into()
+                    };
                     let default = column.default.as_ref().filter(|_| !identity).map(|sql| objects.written_sql(sql));
                     let own = [
                         ("column_default", default.into()),
                         ("is_nullable", yes_or_no(column.nullable)),
                         ("is_identity", yes_or_no(identity)),
                         ("identity_generation", identity.then_some("ALWAYS").into()),
+                        ("identity_start", part(|sequence| sequence.start)),
+                        ("identity_increment", part(|sequence| sequence.increment)),
+                        ("identity_maximum", part(|sequence| sequence.maximum)),
+                        ("identity_minimum", part(|sequence| sequence.minimum)),
+                        ("identity_cycle", "NO".into()),
                         ("is_updatable", "YES".into()),
                         ("is_generated", if column.generated.is_some() { "ALWAYS" } else { "NEVER" }.into()),
                         ("generation_expression", column.generated.as_ref().map(|sql| objects.written_sql(sql)).into()),
@@ -386,6 +435,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     let own = [
                         ("is_nullable", "YES".into()),
                         ("is_identity", "NO".into()),
+                        ("identity_cycle", "NO".into()),
                         ("is_updatable", "NO".into()),
                         ("is_generated", "NEVER".into()),
                     ];

@@ -165,6 +165,24 @@ pub fn columns_named(sql: &str) -> HashSet<String> {
     named.0
 }
 
+/// Takes the name of a table from in front of its columns.
+pub fn unqualify(expression: &mut Expr, table: &str) {
+    struct Unqualify<'a>(&'a str);
+    impl VisitorMut for Unqualify<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = expression
+                && let [.., table, column] = &parts[..]
+                && normalized(table) == self.0
+            {
+                *expression = Expr::Identifier(column.clone());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(expression, &mut Unqualify(table));
+}
+
 /// Gives a column another name wherever an expression has it.
 pub fn rename_column(expression: &mut Expr, old: &str, new: &str) {
     struct Rename<'a>(&'a str, &'a str);

@@ -104,6 +104,14 @@ impl ExprPlanner for Operators {
                 return self.plan_binary_op(raw, schema);
             }
         }
+        // A parameter beside an array is one.
+        let (left, right) = match op {
+            BinaryOperator::PGOverlap | BinaryOperator::AtArrow | BinaryOperator::ArrowAt => {
+                (typed_as_list(left, &right_field), typed_as_list(right, &left_field))
+            }
+            _ => (left, right),
+        };
+        let (left_field, right_field) = (field_of(&left, schema)?, field_of(&right, schema)?);
         if let Some((name, swapped)) = array_operator(&op, left_field.data_type(), right_field.data_type())
             && let Some(function) = scalars::by_name(name, self.zone)
         {
@@ -216,6 +224,16 @@ pub fn any(
     let lacks =
         scalars::by_name("array_lacks_null", zone).ok_or_else(|| Error::internal("array_lacks_null is missing"))?;
     Ok(array_has(array.clone(), value).or(lacks.call(vec![array])))
+}
+
+fn typed_as_list(operand: Expr, beside: &FieldRef) -> Expr {
+    match operand {
+        Expr::Placeholder(Placeholder { id, field: None }) if matches!(beside.data_type(), DataType::List(_)) => {
+            let field = anonymous_field(&of_field(beside));
+            Expr::Placeholder(Placeholder { id, field: Some(field) })
+        }
+        other => other,
+    }
 }
 
 fn is_decimal(data_type: &DataType) -> bool {

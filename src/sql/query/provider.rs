@@ -36,6 +36,7 @@ use super::implicit::ImplicitCasts;
 use super::json;
 use super::lateral;
 use super::local;
+use super::math;
 use super::operators::Operators;
 use super::remembering;
 use super::rounding;
@@ -266,6 +267,7 @@ impl ContextProvider for Planner {
             "generate_series" => {
                 Some(series::of_both(theirs()?, scalars::by_name("series:times", self.context.zone())?))
             }
+            _ if let Some(refusing) = math::refusing(name, theirs) => Some(refusing),
             _ if let Some(rounding) = rounding::by_name(name, theirs_of) => Some(rounding),
             _ => theirs().map(|theirs| local::zoned(theirs, self.context.zone())),
         })

@@ -52,6 +52,13 @@ pub fn definitions() -> Vec<Definition> {
             let found = pattern.captures_iter(&text).take(if all { usize::MAX } else { 1 });
             Ok(Datum::Array(found.map(groups).collect()))
         }),
+        ("regexp:substring", Takes::Exactly(2), ColumnType::Text.into(), |args| {
+            let (pattern, _) = pattern(&args[1], None)?;
+            let text = args[0].text();
+            let Some(found) = pattern.captures(&text) else { return Ok(Datum::Null) };
+            let part = found.get(usize::from(found.len() > 1));
+            Ok(Datum::from(part.map(|part| part.as_str().to_string())))
+        }),
         ("regexp_count", Takes::Exactly(2), ColumnType::Int4.into(), |args| {
             let (pattern, _) = pattern(&args[1], None)?;
             Ok(Datum::Int(pattern.find_iter(&args[0].text()).count() as i64))

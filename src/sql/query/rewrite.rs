@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+    BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind,
     Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias,
     TableAliasColumnDef, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
@@ -15,10 +15,11 @@ use super::super::error::{Error, Result, code};
 use super::super::types::resolve;
 use super::operators::is_any;
 use super::output_names::{OutputNames, output_name};
+use super::parameters::placeholder;
 use super::rounding;
 use super::{
     catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, output_names, patterns,
-    regular, rows, set_operations, similar,
+    percentiles, regular, rows, set_operations, similar,
 };
 use crate::catalog::ColumnType;
 use crate::parser::sql_text;
@@ -490,12 +491,38 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let all: Vec<Expr> = list.iter().map(compared).collect();
             (!all.is_empty()).then(|| Expr::Nested(Box::new(join_balanced(all, &joined))))
         }
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if !of_catalog => {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
+            if !of_catalog || placeholder(right).is_some() =>
+        {
             Some(Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() })
         }
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if !of_catalog => {
             let any = Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() };
             Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) })
+        }
+        // A comparison finds that a literal is of the type of what it is compared with.
+        Expr::Case { operand: Some(operand), conditions, else_result, case_token, end_token }
+            if computes_alone(operand) && conditions.iter().any(|when| is_string(&when.condition)) =>
+        {
+            let nested = |expression: &Expr| Box::new(Expr::Nested(Box::new(expression.clone())));
+            let compared = |when: &CaseWhen| CaseWhen {
+                condition: Expr::BinaryOp {
+                    left: nested(operand),
+                    op: BinaryOperator::Eq,
+                    right: nested(&when.condition),
+                },
+                result: when.result.clone(),
+            };
+            Some(Expr::Case {
+                operand: None,
+                conditions: conditions.iter().map(compared).collect(),
+                else_result: else_result.clone(),
+                case_token: case_token.clone(),
+                end_token: end_token.clone(),
+            })
+        }
+        Expr::Substring { expr, substring_from: Some(pattern), substring_for: None, .. } if is_string(pattern) => {
+            Some(call("regexp:substring", vec![(**expr).clone(), (**pattern).clone()]))
         }
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             Some(similar::reword(*negated, expr, pattern, escape_char.as_ref())?)
@@ -578,7 +605,7 @@ fn rows_of_json(factor: &mut TableFactor, function: &str) -> Result<TableFactor>
 }
 
 /// The same aggregate under another name, and of something else if that is said: with its filter, order and window.
-fn called(function: &Function, name: &str, of: Option<Expr>) -> Expr {
+pub fn called(function: &Function, name: &str, of: Option<Expr>) -> Expr {
     let mut function = function.clone();
     function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
     if let (Some(of), FunctionArguments::List(list)) = (of, &mut function.args) {
@@ -640,6 +667,10 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         // How far is part of the type.
         ("round" | "trunc", [value, places]) if let Some(places) = written_number(places) => {
             Some(call(&rounding::to_places(&normalized(name), places), vec![value.clone()]))
+        }
+        ("percentile_cont" | "percentile_disc" | "mode", _) => percentiles::reword(function, &args),
+        ("substring" | "substr", [text, pattern]) if is_string(pattern) => {
+            Some(call("regexp:substring", vec![text.clone(), pattern.clone()]))
         }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
@@ -739,6 +770,17 @@ fn is_cast_of_string(function: &sqlparser::ast::Function) -> bool {
 
 fn is_string(expression: &Expr) -> bool {
     matches!(expression, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+/// Whether an expression is of columns, literals and operators alone, so that computing it twice gives the same.
+fn computes_alone(expression: &Expr) -> bool {
+    match expression {
+        Expr::BinaryOp { left, right, .. } => computes_alone(left) && computes_alone(right),
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) | Expr::IsNull(expr) | Expr::IsNotNull(expr) => {
+            computes_alone(expr)
+        }
+        other => is_fixed(other),
+    }
 }
 
 /// Whether it does no harm, and costs nothing, to compute it twice.

@@ -202,8 +202,11 @@ async fn advance(txn: &dyn Txn, sequence: &SequenceDescriptor, count: i64) -> Re
 /// `pg_get_serial_sequence`: the name of the sequence that belongs to a column.
 pub fn of_column(context: &Context, table: &str, column: &str) -> Result<Option<String>> {
     let found = find(context, table)?;
-    let Descriptor::Table(table) = &*found else {
-        return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", found.name())));
+    let table = match &*found {
+        Descriptor::Table(table) => table,
+        // Migration tools ask of every relation.
+        Descriptor::View(_) => return Ok(None),
+        other => return Err(Error::new(code::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", other.name()))),
     };
     let missing = || {
         let message = format!("column \"{column}\" of relation \"{}\" does not exist", table.identity.name);
