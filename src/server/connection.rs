@@ -642,7 +642,7 @@ impl Connection {
     /// Sends rows, at most `limit`; `true` if there may be more.
     async fn send_rows(&mut self, rows: &mut OpenRows, formats: &[i16], limit: Option<u64>) -> Result<bool, Stop> {
         let mut left = limit.unwrap_or(u64::MAX);
-        let look = Look { formats, zone: self.session.time_zone() };
+        let look = Look { formats, zone: self.session.time_zone(), iso_intervals: self.session.writes_iso_intervals() };
         loop {
             let (batch, start) = match rows.current.take() {
                 Some(current) => current,

@@ -30,7 +30,7 @@ pub fn header() -> Bytes {
 
 /// One row of a batch.
 pub fn row(batch: &RecordBatch, row: usize, columns: &[OutputColumn]) -> Result<Bytes> {
-    let values = data_row(batch, row, columns, Look { formats: &[BINARY], zone: TimeZone::UTC })?;
+    let values = data_row(batch, row, columns, Look { formats: &[BINARY], zone: TimeZone::UTC, iso_intervals: false })?;
     let mut bytes = BytesMut::with_capacity(values.data.len() + 2);
     bytes.put_i16(values.field_count);
     bytes.put_slice(&values.data);

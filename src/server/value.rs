@@ -22,11 +22,13 @@ pub struct Look<'a> {
     pub formats: &'a [i16],
     /// The time zone of instants in text.
     pub zone: TimeZone,
+    /// Whether intervals in text are as ISO 8601 has them.
+    pub iso_intervals: bool,
 }
 
 /// One row of a batch.
 pub fn data_row(batch: &RecordBatch, row: usize, columns: &[OutputColumn], look: Look<'_>) -> Result<DataRow> {
-    let Look { formats, zone } = look;
+    let Look { formats, zone, iso_intervals } = look;
     let mut data = BytesMut::with_capacity(64);
     let mut scratch = String::new();
     for (index, (array, column)) in batch.columns().iter().zip(columns).enumerate() {
@@ -40,7 +42,10 @@ pub fn data_row(batch: &RecordBatch, row: usize, columns: &[OutputColumn], look:
             data.put_slice(text.as_bytes());
         } else {
             scratch.clear();
-            text::format(&mut scratch, &datum, &column.column_type, zone);
+            match &datum {
+                Datum::Interval(interval) if iso_intervals => text::format_iso_interval(&mut scratch, *interval),
+                _ => text::format(&mut scratch, &datum, &column.column_type, zone),
+            }
             data.put_i32(scratch.len() as i32);
             data.put_slice(scratch.as_bytes());
         }

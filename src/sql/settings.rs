@@ -122,7 +122,7 @@ const SESSION_SETTINGS: [SessionSetting; 35] = [
     setting("extra_float_digits", "1", Kind::OneOf(&["0", "1", "2", "3"])),
     setting("idle_in_transaction_session_timeout", "0", Kind::Duration),
     reported_setting("integer_datetimes", "on", Kind::ReadOnly),
-    reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres"])),
+    reported_setting("intervalstyle", "postgres", Kind::OneOf(&["postgres", "iso_8601"])),
     // That of the user is put there when the session begins.
     reported_setting("is_superuser", "off", Kind::ReadOnly),
     setting("job_progress_notices", "off", Kind::Bool),

@@ -549,6 +549,30 @@ fn write_timestamp(out: &mut String, micros: i64) -> std::fmt::Result {
     write_time(out, micros.rem_euclid(MICROS_PER_DAY))
 }
 
+/// An interval as `IntervalStyle = iso_8601` has it: `P1Y2M3DT4H5M6.7S`.
+pub fn format_iso_interval(out: &mut String, interval: Interval) {
+    let date = [(interval.months / 12, 'Y'), (interval.months % 12, 'M'), (interval.days, 'D')];
+    let (minutes, micros) = (interval.micros / (60 * MICROS_PER_SECOND), interval.micros % (60 * MICROS_PER_SECOND));
+    out.push('P');
+    for (value, unit) in date.into_iter().filter(|(value, _)| *value != 0) {
+        out.push_str(&format!("{value}{unit}"));
+    }
+    if interval.micros == 0 {
+        out.push_str(if date.iter().all(|(value, _)| *value == 0) { "T0S" } else { "" });
+        return;
+    }
+    out.push('T');
+    for (value, unit) in [(minutes / 60, 'H'), (minutes % 60, 'M')].into_iter().filter(|(value, _)| *value != 0) {
+        out.push_str(&format!("{value}{unit}"));
+    }
+    if micros != 0 {
+        out.push_str(&format!("{}{}", if micros < 0 { "-" } else { "" }, micros.abs() / MICROS_PER_SECOND));
+        // Writing to a string cannot fail.
+        let _ = write_fraction(out, micros.abs() % MICROS_PER_SECOND);
+        out.push('S');
+    }
+}
+
 fn write_interval(out: &mut String, interval: Interval) -> std::fmt::Result {
     let start = out.len();
     let mut part = |value: i32, unit: &str| -> std::fmt::Result {

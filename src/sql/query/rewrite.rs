@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByKind,
-    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias,
-    TableAliasColumnDef, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+    WindowFrameBound, WindowType,
 };
 
 use super::super::error::{Error, Result, code};
@@ -225,6 +226,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        plain_frame(expression);
         match reword(expression, self.of_catalog) {
             Ok(Some(instead)) => *expression = instead,
             Ok(None) => {}
@@ -234,6 +236,48 @@ impl VisitorMut for Rewriter {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The ends of a window's frame as DataFusion reads them, which takes no casts there.
+fn plain_frame(expression: &mut Expr) {
+    let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression else { return };
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        if let WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) = bound
+            && let Some(text) = cast_text(distance)
+        {
+            **distance = Expr::Interval(Interval {
+                value: Box::new(string_literal(text)),
+                leading_field: None,
+                leading_precision: None,
+                last_field: None,
+                fractional_seconds_precision: None,
+            });
+        }
+    }
+}
+
+/// A string, or the one under a cast to an interval.
+fn cast_text(expression: &Expr) -> Option<String> {
+    let function = match expression {
+        Expr::Function(function) => function,
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => return Some(text.clone()),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if function.name.to_string().trim_matches('"') != "cast:INTERVAL" {
+        return None;
+    }
+    match &list.args[..] {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

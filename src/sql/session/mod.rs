@@ -241,6 +241,11 @@ impl Session {
         self.facts.settings.zone()
     }
 
+    /// How intervals are written: as ISO 8601 has them, or as PostgreSQL does.
+    pub fn writes_iso_intervals(&self) -> bool {
+        self.facts.settings.get("intervalstyle").is_ok_and(|style| style == "iso_8601")
+    }
+
     /// Sets a setting as the client asks when it connects. Some drivers always send the zone that they are in: should it be none that
     /// is known here, they hear that it is UTC, and tell the offset with each time.
     pub fn set_at_startup(&mut self, name: &str, value: &str) -> Result<()> {
