@@ -30,6 +30,7 @@ mod local;
 mod math;
 mod membership;
 mod nullable_sides;
+mod number_patterns;
 mod operators;
 mod origin;
 mod output_names;

@@ -19,8 +19,8 @@ use super::output_names::{OutputNames, output_name};
 use super::parameters::placeholder;
 use super::rounding;
 use super::{
-    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, output_names, patterns,
-    percentiles, regular, rows, set_operations, similar,
+    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, number_patterns,
+    output_names, patterns, percentiles, regular, rows, set_operations, similar,
 };
 use crate::catalog::ColumnType;
 use crate::parser::sql_text;
@@ -719,6 +719,9 @@ fn renamed(function: &Function) -> Result<Option<Expr>> {
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
         ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {
+            Value::SingleQuotedString(text) if number_patterns::is_of_numbers(text) => {
+                Some(call(number_patterns::NAME, vec![value.clone(), Expr::Value(pattern.clone())]))
+            }
             Value::SingleQuotedString(text) => {
                 let chrono = patterns::for_chrono(text)?;
                 (chrono != *text).then(|| call("to_char", vec![value.clone(), string_literal(chrono)]))

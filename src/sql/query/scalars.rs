@@ -14,7 +14,7 @@ use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
-use super::{patterns, percentiles, regular};
+use super::{number_patterns, patterns, percentiles, regular};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -26,8 +26,16 @@ const SECOND_DIGITS: u8 = 6;
 
 /// The function with a name.
 pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
-    static FUNCTIONS: LazyLock<Vec<Definition>> =
-        LazyLock::new(|| [all(), times::definitions(), regular::definitions(), percentiles::definitions()].concat());
+    static FUNCTIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+        [
+            all(),
+            times::definitions(),
+            regular::definitions(),
+            percentiles::definitions(),
+            number_patterns::definitions(),
+        ]
+        .concat()
+    });
     named(&FUNCTIONS, name, zone)
 }
 
