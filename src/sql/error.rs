@@ -109,6 +109,7 @@ pub mod code {
     pub const UNDEFINED_FILE: &str = "58P01";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const UNTRANSLATABLE: &str = "22P05";
+    pub const WINDOWING_ERROR: &str = "42P20";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const GENERATED_ALWAYS: &str = "428C9";
     pub const GROUPING_ERROR: &str = "42803";

@@ -134,8 +134,9 @@ fn each_output(query: &Query) -> Result<Vec<Expr>> {
     let unsupported = || Error::unsupported("assigning such a subquery to several columns");
     let SetExpr::Select(select) = &*query.body else { return Err(unsupported()) };
     let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-    // The one column is not the same without the others.
-    if select.distinct.is_some() || query.order_by.is_some() || !select.projection.iter().all(is_one) {
+    // One column is not the same without the others if there are aggregates, or if rows are told apart or sorted by them.
+    let is_grouped = query::aggregates(&select.projection) && !select.projection.iter().all(query::aggregates);
+    if is_grouped || select.distinct.is_some() || query.order_by.is_some() || !select.projection.iter().all(is_one) {
         return Err(unsupported());
     }
     let alone = |item: &SelectItem| {

@@ -11,7 +11,9 @@ use datafusion::logical_expr::{
 };
 
 use super::super::error::{Error, code};
+use super::super::types::{anonymous_field, arrow_type, of_field};
 use super::correlated;
+use crate::catalog::ColumnType;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -60,6 +62,11 @@ impl ScalarUDFImpl for Only {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         let element = element(args.arg_fields[0].data_type())?;
+        // What the elements are, the field of the array says.
+        let element = match of_field(&args.arg_fields[0]) {
+            ColumnType::Array(of) if arrow_type(&of) == *element.data_type() => anonymous_field(&of),
+            _ => element,
+        };
         Ok(Arc::new(element.as_ref().clone().with_name(self.name()).with_nullable(true)))
     }
 

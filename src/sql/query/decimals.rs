@@ -1,4 +1,4 @@
-//! Products and quotients of decimals, with as many digits as PostgreSQL's have; DataFusion's quotient has four more than its operands.
+//! Products, quotients and rests of decimals, with as many digits as PostgreSQL's have; DataFusion's quotient has four more than its operands.
 //!
 //! A product has the digits of both operands after the point, a quotient at least sixteen
 //! (<https://www.postgresql.org/docs/15/functions-math.html>), and the last one is rounded. The number of digits is part of a type here, so
@@ -35,14 +35,19 @@ pub fn over(left: &DataType, right: &DataType) -> Option<&'static Arc<ScalarUDF>
     are_decimals(left, right).then(|| &functions()[1])
 }
 
+/// `%` likewise: DataFusion takes what is left of anything over one for zero.
+pub fn rest(left: &DataType, right: &DataType) -> Option<&'static Arc<ScalarUDF>> {
+    are_decimals(left, right).then(|| &functions()[2])
+}
+
 /// What `over` is called for a sum and a count.
 pub fn average(sum: Expr, count: Expr) -> Expr {
     functions()[1].call(vec![sum, count])
 }
 
-fn functions() -> &'static [Arc<ScalarUDF>; 2] {
-    static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
-        [Operation::Times, Operation::Over].map(|operation| {
+fn functions() -> &'static [Arc<ScalarUDF>; 3] {
+    static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
+        [Operation::Times, Operation::Over, Operation::Rest].map(|operation| {
             let signature = Signature::any(2, Volatility::Immutable);
             Arc::new(ScalarUDF::from(Decimals { operation, signature }))
         })
@@ -70,6 +75,7 @@ fn digits(data_type: &DataType) -> (u8, i8) {
 enum Operation {
     Times,
     Over,
+    Rest,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -88,6 +94,7 @@ impl Decimals {
                 (MAX_DECIMAL_PRECISION.min(left_digits + right_digits), scale.min(most))
             }
             Operation::Over => (MAX_DECIMAL_PRECISION, QUOTIENT_SCALE.max(left_scale).max(right_scale)),
+            Operation::Rest => (MAX_DECIMAL_PRECISION, left_scale.max(right_scale)),
         }
     }
 }
@@ -97,6 +104,7 @@ impl ScalarUDFImpl for Decimals {
         match self.operation {
             Operation::Times => "decimal *",
             Operation::Over => "decimal /",
+            Operation::Rest => "decimal %",
         }
     }
 
@@ -132,6 +140,10 @@ impl ScalarUDFImpl for Decimals {
                 let lift = power_of_ten((scale + right_scale - left_scale) as u32);
                 Box::new(move |left, right| quotient(left, right, lift))
             }
+            Operation::Rest => {
+                let lifts = [left_scale, right_scale].map(|own| power_of_ten((scale - own) as u32));
+                Box::new(move |left, right| rest_of(left, right, lifts))
+            }
         };
         let pairs = left.as_primitive::<Decimal128Type>().iter().zip(right.as_primitive::<Decimal128Type>());
         let results = pairs.map(|pair| match pair {
@@ -164,6 +176,16 @@ fn quotient(left: i128, right: i128, lift: i256) -> Result<i128> {
     }
     let lifted = i256::from_i128(left).checked_mul(lift);
     fitting(lifted.and_then(|lifted| rounded_quotient(lifted, i256::from_i128(right))))
+}
+
+/// What is left of a division to a whole number, with the sign of what is divided.
+fn rest_of(left: i128, right: i128, [left_lift, right_lift]: [i256; 2]) -> Result<i128> {
+    if right == 0 {
+        return Err(Error::new(code::DIVISION_BY_ZERO, "division by zero"));
+    }
+    let (left, right) =
+        (i256::from_i128(left).wrapping_mul(left_lift), i256::from_i128(right).wrapping_mul(right_lift));
+    fitting(left.checked_rem(right).and_then(i256::to_i128))
 }
 
 /// A quotient to the nearest whole number, of two as near the one away from zero.

@@ -29,6 +29,7 @@ mod literals;
 mod local;
 mod math;
 mod membership;
+mod named_windows;
 mod nullable_sides;
 mod number_patterns;
 mod operators;
@@ -81,6 +82,7 @@ use tokio::sync::mpsc;
 
 pub use apply::Planning;
 pub use cached::PlanCache;
+pub use correlated::aggregates;
 pub use group_keys::GroupKeys;
 pub use joins::merges as merges_columns;
 pub use nullable_sides::physical_rules;

@@ -14,6 +14,7 @@ use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -124,6 +125,29 @@ impl ExprPlanner for Operators {
             let operands = if swapped { vec![right, left] } else { vec![left, right] };
             return Ok(PlannerResult::Planned(function.call(operands)));
         }
+        // A literal beside a number or an interval is another; one on top of a time is an interval.
+        let literal = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::Utf8(Some(_)), None));
+        if is_arithmetic(&op) && literal(&left) != literal(&right) {
+            let (value_field, is_left) = if literal(&left) { (&right_field, true) } else { (&left_field, false) };
+            let is_time = matches!(value_field.data_type(), DataType::Timestamp(..));
+            let beside = match op {
+                BinaryOperator::Plus if is_time => Some(anonymous_field(&ColumnType::Interval)),
+                BinaryOperator::Plus | BinaryOperator::Minus
+                    if is_time || matches!(value_field.data_type(), DataType::Interval(_)) =>
+                {
+                    Some(value_field.clone())
+                }
+                _ if is_number(value_field.data_type()) => Some(value_field.clone()),
+                _ => None,
+            };
+            if let Some(beside) = beside {
+                let (left, right) = match is_left {
+                    true => (adopt(left, &beside, self.zone)?, right),
+                    false => (left, adopt(right, &beside, self.zone)?),
+                };
+                return self.plan_binary_op(RawBinaryExpr { op, left, right }, schema);
+            }
+        }
         // A literal beside JSON is JSON.
         let right_type = match &right {
             Expr::Literal(ScalarValue::Utf8(Some(_)), _) if op == BinaryOperator::StringConcat => of_field(&left_field),
@@ -161,6 +185,7 @@ impl ExprPlanner for Operators {
         let decimal = match op {
             BinaryOperator::Multiply => decimals::times(left_type, right_type),
             BinaryOperator::Divide => decimals::over(left_type, right_type),
+            BinaryOperator::Modulo => decimals::rest(left_type, right_type),
             _ => None,
         };
         if let Some(function) = decimal {
@@ -276,6 +301,11 @@ fn named_operator(op: &BinaryOperator, left: &DataType, right: &DataType) -> Opt
 /// Whether a literal on the right is JSON, if the left is.
 fn is_json_operand(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::AtArrow | BinaryOperator::ArrowAt | BinaryOperator::StringConcat)
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    matches!(op, Plus | Minus | Multiply | Divide | Modulo)
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {
@@ -405,6 +435,16 @@ impl Checked {
     }
 }
 
+impl Checked {
+    fn operator(&self) -> Operator {
+        match self.operation {
+            Arithmetic::Add => Operator::Plus,
+            Arithmetic::Subtract => Operator::Minus,
+            Arithmetic::Multiply => Operator::Multiply,
+        }
+    }
+}
+
 fn wider(types: &[DataType]) -> DataType {
     let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(8);
     types.iter().max_by_key(|data_type| width(data_type)).cloned().unwrap_or(DataType::Int64)
@@ -434,6 +474,10 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        // A `CASE` or `UNION` that was of whole numbers when this was planned may have become one of decimals.
+        if types.iter().any(|data_type| !data_type.is_integer()) {
+            return BinaryTypeCoercer::new(&types[0], &self.operator(), &types[1]).get_result_type();
+        }
         Ok(wider(types))
     }
 
@@ -447,8 +491,15 @@ impl ScalarUDFImpl for Checked {
         let wide = args.return_field.data_type().clone();
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { args.number_rows };
-        let operand = |arg: &ColumnarValue| arg.cast_to(&wide, None)?.into_array(rows);
-        let (left, right) = (operand(&args.args[0])?, operand(&args.args[1])?);
+        let (left_type, right_type) = match wide.is_integer() {
+            true => (wide.clone(), wide),
+            false => {
+                let types = [args.args[0].data_type(), args.args[1].data_type()];
+                BinaryTypeCoercer::new(&types[0], &self.operator(), &types[1]).get_input_types()?
+            }
+        };
+        let operand = |arg: &ColumnarValue, to: &DataType| arg.cast_to(to, None)?.into_array(rows);
+        let (left, right) = (operand(&args.args[0], &left_type)?, operand(&args.args[1], &right_type)?);
         let result = match self.operation {
             Arithmetic::Add => add(&left, &right),
             Arithmetic::Subtract => sub(&left, &right),

@@ -19,8 +19,8 @@ use super::output_names::{OutputNames, output_name};
 use super::parameters::placeholder;
 use super::rounding;
 use super::{
-    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, number_patterns,
-    output_names, patterns, percentiles, regular, rows, set_operations, similar,
+    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, named_windows,
+    number_patterns, output_names, patterns, percentiles, regular, rows, set_operations, similar,
 };
 use crate::catalog::ColumnType;
 use crate::parser::sql_text;
@@ -121,6 +121,7 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.error = self.error.take().or_else(|| named_windows::spell_out(query).err());
         // What is sorted by once more changes nothing.
         if let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by {
             let mut seen = HashSet::new();

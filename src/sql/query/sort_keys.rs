@@ -16,7 +16,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction, 
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, Between, BinaryExpr, ColumnarValue, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator,
-    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, Window, lit,
+    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, Window, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -30,6 +30,9 @@ use super::ranged;
 use crate::catalog::{ColumnType, Datum, EnumType};
 
 type DfResult<T> = datafusion::error::Result<T>;
+
+/// The most values that `greatest` and `least` take of a type that sorts by keys.
+const MAX_CHOSEN: usize = 6;
 
 /// The operands of a comparison as keys, if they are of a type that has them and it matters.
 pub fn ordered(
@@ -244,11 +247,35 @@ fn chosen(expression: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
         let Ok(field) = field_of(value, schema) else { continue };
         of = of.or(labels(&field));
     }
-    let Some(of) = of else { return Ok(Transformed::no(Expr::ScalarFunction(call))) };
+    let Some(of) = of else {
+        let fields = call.args[..keyed].iter().map(|value| field_of(value, schema));
+        let by_key = fields.filter_map(Result::ok).find_map(|field| self::keyed(&field));
+        return Ok(match by_key {
+            Some(of) if call.name() != "array_sort" => Transformed::yes(extreme_by_key(of, call)?),
+            _ => Transformed::no(Expr::ScalarFunction(call)),
+        });
+    };
     let ScalarFunction { func, args } = call;
     let args = args.into_iter().enumerate();
     let args = args.map(|(index, arg)| if index < keyed { key(of.clone(), arg) } else { arg }).collect();
     Ok(Transformed::yes(label(of, Expr::ScalarFunction(ScalarFunction { func, args }))))
+}
+
+/// The greatest or least of values whose keys cannot be made values again.
+fn extreme_by_key(of: ColumnType, call: ScalarFunction) -> DfResult<Expr> {
+    let wins = if call.name() == "greatest" { Operator::Gt } else { Operator::Lt };
+    // Each step has the one before it in it three times.
+    if call.args.len() > MAX_CHOSEN {
+        return Err(Error::unsupported(format!("{} of more than {MAX_CHOSEN} of these", call.name())).into());
+    }
+    let mut values = call.args.into_iter();
+    let first = values.next().ok_or_else(|| Error::internal("a function without arguments"))?;
+    values.try_fold(first, |best, value| {
+        let (one, other) = (key(of.clone(), value.clone()), key(of.clone(), best.clone()));
+        let is_better = Expr::BinaryExpr(BinaryExpr::new(Box::new(one), wins, Box::new(other)));
+        let is_first = best.clone().is_null();
+        when(is_first.or(is_better), value).otherwise(best)
+    })
 }
 
 fn compared_by_keys(compared: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
@@ -401,6 +428,12 @@ fn sort_by_keys(order: &mut [Sort], schema: &DFSchema) -> DfResult<bool> {
 fn ordered_window(expression: &Expr, schema: &DFSchema) -> DfResult<Option<Instead>> {
     let Expr::WindowFunction(window) = expression else { return Ok(None) };
     let mut window: WindowFunction = (**window).clone();
+    if let [value] = &window.params.args[..]
+        && ["min", "max"].contains(&window.fun.name())
+        && keyed(&field_of(value, schema)?) == Some(ColumnType::Interval)
+    {
+        return Err(Error::unsupported(format!("{} of intervals over a window", window.fun.name())).into());
+    }
     let end = rank_end(window.fun.name(), &mut window.params.args, schema)?;
     let mut changed = sort_by_keys(&mut window.params.order_by, schema)? || end.is_some();
     let order = window.params.order_by.iter_mut().map(|sorted| &mut sorted.expr);

@@ -12,6 +12,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema};
 use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -113,70 +114,85 @@ fn replaced(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
             let parts = Parts::of(&aggregate.aggr_expr, aggregate.input.schema())?;
-            if !parts.has_totals {
+            if parts.shown.is_empty() {
                 return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
             }
             let (input, groups) = (aggregate.input.clone(), aggregate.group_expr.clone());
             let inner = LogicalPlan::Aggregate(Aggregate::try_new(input, groups, parts.expressions)?);
-            Ok(Transformed::yes(finished(inner, &aggregate.schema, &parts.averages)?))
+            Ok(Transformed::yes(finished(inner, &aggregate.schema, &parts.shown)?))
         }
         LogicalPlan::Window(window) => {
             let parts = Parts::of(&window.window_expr, window.input.schema())?;
-            if !parts.has_totals {
+            if parts.shown.is_empty() {
                 return Ok(Transformed::no(LogicalPlan::Window(window)));
             }
             let inner = LogicalPlan::Window(Window::try_new(parts.expressions, window.input.clone())?);
-            Ok(Transformed::yes(finished(inner, &window.schema, &parts.averages)?))
+            Ok(Transformed::yes(finished(inner, &window.schema, &parts.shown)?))
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-/// Expressions in which DataFusion's aggregates are.
+/// What is shown for a total.
+enum Shown {
+    /// A sum.
+    Column(String),
+    /// The quotient of a sum and a count.
+    Average(String, String),
+}
+
+/// Expressions in which DataFusion's aggregates are, each once.
+#[derive(Default)]
 struct Parts {
     expressions: Vec<Expr>,
-    has_totals: bool,
-    /// The names of sums and counts, by those of the averages that they make.
-    averages: HashMap<String, (String, String)>,
+    /// What is shown for each total, by its name.
+    shown: HashMap<String, Shown>,
 }
 
 impl Parts {
     fn of(expressions: &[Expr], schema: &DFSchema) -> DfResult<Parts> {
-        let mut parts = Parts { expressions: Vec::new(), has_totals: false, averages: HashMap::new() };
+        let mut parts = Parts::default();
         for expression in expressions {
-            let name = expression.schema_name().to_string();
-            let (plain, qualifier) = without_alias(expression);
+            let plain = without_alias(expression);
             let Some(total) = total(plain) else {
-                parts.expressions.push(expression.clone());
+                parts.add(expression.clone());
                 continue;
             };
-            parts.has_totals = true;
-            let theirs = total.theirs.clone();
+            let name = expression.schema_name().to_string();
             let value = argument(plain)?;
-            let summed = Total::summed(&value.get_type(schema)?);
-            let Some(summed) = summed else {
-                parts.expressions.push(with_function(plain, &theirs, value.clone())?.alias_qualified(qualifier, name));
-                continue;
+            let shown = match Total::summed(&value.get_type(schema)?) {
+                Some(summed) if total.is_average() => {
+                    let sum = with_function(plain, &sum_udaf(), cast(value.clone(), summed))?;
+                    let count = with_function(plain, &count_udaf(), value.clone())?;
+                    Shown::Average(parts.add(sum), parts.add(count))
+                }
+                summed => {
+                    let value = match summed {
+                        Some(summed) => cast(value.clone(), summed),
+                        None => value.clone(),
+                    };
+                    Shown::Column(parts.add(with_function(plain, &total.theirs, value)?))
+                }
             };
-            let exactly = cast(value.clone(), summed);
-            if !total.is_average() {
-                parts.expressions.push(with_function(plain, &theirs, exactly)?.alias_qualified(qualifier, name));
-                continue;
-            }
-            let (sum, count) = (format!("{name}:sum"), format!("{name}:count"));
-            let sums = datafusion::functions_aggregate::sum::sum_udaf();
-            parts.expressions.push(with_function(plain, &sums, exactly)?.alias(&sum));
-            parts.expressions.push(with_function(plain, &count_udaf(), value.clone())?.alias(&count));
-            parts.averages.insert(name, (sum, count));
+            parts.shown.insert(name, shown);
         }
         Ok(parts)
     }
+
+    /// Adds an expression, if it is not there yet; what it is called.
+    fn add(&mut self, expression: Expr) -> String {
+        let name = expression.schema_name().to_string();
+        if !self.expressions.contains(&expression) {
+            self.expressions.push(expression);
+        }
+        name
+    }
 }
 
-fn without_alias(expression: &Expr) -> (&Expr, Option<datafusion::common::TableReference>) {
+fn without_alias(expression: &Expr) -> &Expr {
     match expression {
-        Expr::Alias(alias) => (without_alias(&alias.expr).0, alias.relation.clone()),
-        other => (other, None),
+        Expr::Alias(alias) => without_alias(&alias.expr),
+        other => other,
     }
 }
 
@@ -220,22 +236,17 @@ fn with_function(expression: &Expr, function: &Arc<AggregateUDF>, value: Expr) -
     }
 }
 
-/// A plan in which the averages are made of their sums and counts.
-fn finished(
-    plan: LogicalPlan,
-    shown: &DFSchema,
-    averages: &HashMap<String, (String, String)>,
-) -> DfResult<LogicalPlan> {
-    if averages.is_empty() {
-        return Ok(plan);
-    }
-    let column = |column: Column| match averages.get(&column.name) {
-        Some((sum, count)) => {
-            let part = |name: &String| Expr::Column(Column::new_unqualified(name.clone()));
-            decimals::average(part(sum), part(count)).alias_qualified(column.relation, column.name)
-        }
-        None => Expr::Column(column),
+/// A plan in which the totals are called as they were, and averages are made of sums and counts.
+fn finished(plan: LogicalPlan, columns: &DFSchema, shown: &HashMap<String, Shown>) -> DfResult<LogicalPlan> {
+    let part = |name: &String| Expr::Column(Column::new_unqualified(name.clone()));
+    let column = |column: Column| {
+        let instead = match shown.get(&column.name) {
+            Some(Shown::Column(name)) => part(name),
+            Some(Shown::Average(sum, count)) => decimals::average(part(sum), part(count)),
+            None => return Expr::Column(column),
+        };
+        instead.alias_qualified(column.relation, column.name)
     };
-    let columns: Vec<Expr> = shown.columns().into_iter().map(column).collect();
+    let columns: Vec<Expr> = columns.columns().into_iter().map(column).collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
