@@ -164,3 +164,39 @@ async fn backups_as_of_one_time_are_all_of_that_time() {
     assert_eq!(ends.len(), 1);
     server.terminate();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_is_read_while_layers_are_added_is_sound() {
+    let store = Store::new();
+    let directory = tempfile::tempdir().unwrap();
+    let external = directory.path().join("extern").to_str().unwrap().to_string();
+    let server = Server::start(&store.path(), &["--external-io-dir", &external]);
+    let client = server.connect().await;
+    run(&client, "CREATE DATABASE d; CREATE TABLE d.t (a INT PRIMARY KEY); INSERT INTO d.t VALUES (0)").await;
+    run(&client, "BACKUP DATABASE d INTO 'nodelocal://1/c'").await;
+    let (ended, _) = tokio::sync::watch::channel(false);
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let (reader, ended) = (server.connect().await, ended.subscribe());
+        readers.push(tokio::spawn(async move {
+            let mut read = 0;
+            while !*ended.borrow() {
+                let layers = "SELECT count(DISTINCT end_time) FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/c']";
+                rows(&reader, layers).await;
+                read += 1;
+            }
+            read
+        }));
+    }
+    for row in 1..=12 {
+        run(&client, &format!("INSERT INTO d.t VALUES ({row})")).await;
+        run(&client, "BACKUP DATABASE d INTO LATEST IN 'nodelocal://1/c'").await;
+    }
+    ended.send(true).unwrap();
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    let layers = "SELECT count(DISTINCT end_time) FROM [SHOW BACKUP FROM LATEST IN 'nodelocal://1/c']";
+    assert_eq!(value(&client, layers).await, "13");
+    server.terminate();
+}

@@ -405,6 +405,8 @@ impl Collection {
     /// The layers of a chain, the full backup first, each linked to the one below by digest.
     pub async fn chain(&self, full: &str) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
+        // The index first: a layer's manifest is written before its entry, so that one that is added meanwhile is none that is missing.
+        let entries = self.entries(full).await?;
         let mut directories = vec![full.to_string()];
         for name in self.place(INCREMENTALS).list(&format!("{INCREMENTALS}/{full}")).await? {
             if let Some(directory) = name.strip_suffix(&format!("/{MANIFEST}")) {
@@ -417,12 +419,15 @@ impl Collection {
             }
         }
         layers.sort_by_key(|layer| layer.manifest.end_time);
-        for name in self.location.list(&format!("{INDEX}/{}", index_name(full))).await? {
-            let entry: IndexEntry = manifest::decode(&self.shown(&name), &self.location.read(&name).await?)?;
+        for (name, entry) in entries {
             if entry.directory.starts_with(INCREMENTALS) {
                 self.check_place(&entry)?;
             }
             let Some(layer) = layers.iter().find(|layer| layer.directory == entry.directory) else {
+                // Of one that is taken back the entry goes first.
+                if self.entry(&name).await?.is_none() {
+                    continue;
+                }
                 let file = self.shown(&format!("{}/{MANIFEST}", entry.directory));
                 return Err(Error::corrupt(file, "the file is missing, though the collection's index has it"));
             };
@@ -440,6 +445,25 @@ impl Collection {
             return Err(Error::corrupt(self.shown(full), "its layers do not follow on each other"));
         }
         Ok(layers)
+    }
+
+    /// What the index has of a chain, by the names of the files.
+    async fn entries(&self, full: &str) -> Result<Vec<(String, IndexEntry)>> {
+        let mut entries = Vec::new();
+        for name in self.location.list(&format!("{INDEX}/{}", index_name(full))).await? {
+            if let Some(entry) = self.entry(&name).await? {
+                entries.push((name, entry));
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn entry(&self, name: &str) -> Result<Option<IndexEntry>> {
+        match self.location.read(name).await {
+            Ok(file) => Ok(Some(manifest::decode(&self.shown(name), &file)?)),
+            Err(storage::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// All incremental layers of a chain are in one place, which a statement must name if it is not the collection.

@@ -33,6 +33,7 @@ mod named_windows;
 mod nullable_sides;
 mod number_patterns;
 mod operators;
+mod ordered_aggregates;
 mod origin;
 mod output_names;
 mod parameter_types;

@@ -164,15 +164,16 @@ fn typed(expression: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 
 /// Literals beside a value whose type was not known yet when the comparison was planned.
 fn compared_as_typed(compared: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    if !compared.op.supports_propagation() || is_open(&compared.left) == is_open(&compared.right) {
+        return Ok(Transformed::no(Expr::BinaryExpr(compared)));
+    }
     let BinaryExpr { left, op, right } = compared;
-    let (fields, are_compared) = ((field_of(&left, schema), field_of(&right, schema)), op.supports_propagation());
+    let (left_field, right_field) = (field_of(&left, schema), field_of(&right, schema));
     let beside = |value: Expr, other: DfResult<FieldRef>| match other {
-        Ok(field) if are_compared && is_open(&value) && is_more_than_text(&of_field(&field)) => {
-            adopt(value, &field, TimeZone::UTC)
-        }
+        Ok(field) if is_open(&value) && is_more_than_text(&of_field(&field)) => adopt(value, &field, TimeZone::UTC),
         _ => Ok(value),
     };
-    let (left, right) = (beside(*left, fields.1)?, beside(*right, fields.0)?);
+    let (left, right) = (beside(*left, right_field)?, beside(*right, left_field)?);
     Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))))
 }
 

@@ -20,7 +20,7 @@ use super::parameters::placeholder;
 use super::rounding;
 use super::{
     catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, named_windows,
-    number_patterns, output_names, patterns, percentiles, regular, rows, set_operations, similar,
+    number_patterns, ordered_aggregates, output_names, patterns, percentiles, regular, rows, set_operations, similar,
 };
 use crate::catalog::ColumnType;
 use crate::parser::sql_text;
@@ -129,6 +129,7 @@ impl VisitorMut for Rewriter {
         }
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
+            ordered_aggregates::reword(select);
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
             if let Some(Distinct::On(keys)) = &mut select.distinct {

@@ -14,7 +14,7 @@ use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
-use super::{number_patterns, patterns, percentiles, regular};
+use super::{number_patterns, ordered_aggregates, patterns, percentiles, regular};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -33,6 +33,7 @@ pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
             regular::definitions(),
             percentiles::definitions(),
             number_patterns::definitions(),
+            ordered_aggregates::definitions(),
         ]
         .concat()
     });
