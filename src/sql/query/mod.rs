@@ -36,6 +36,7 @@ mod operators;
 mod ordered_aggregates;
 mod origin;
 mod output_names;
+mod own_expressions;
 mod parameter_types;
 mod parameters;
 mod passed_types;

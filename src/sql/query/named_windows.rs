@@ -1,24 +1,30 @@
 //! Windows that build on named ones, `OVER (w ORDER BY a)`: DataFusion knows a name alone, and passes over it in parentheses.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Expr, Function, Ident, NamedWindowExpr, Query, Select, SetExpr, VisitMut, VisitorMut, WindowSpec, WindowType,
-};
+use sqlparser::ast::{Expr, Function, Ident, NamedWindowExpr, Query, Select, SetExpr, WindowSpec, WindowType};
 
 use super::super::error::{Error, Result, code};
+use super::own_expressions::change_each;
 use super::rewrite::normalized;
 
 /// Spells them out in a query, but for queries inside of it.
 pub fn spell_out(query: &mut Query) -> Result<()> {
     let SetExpr::Select(select) = &mut *query.body else { return Ok(()) };
-    let mut spelled = SpellOut { named: named(select)?, depth: 0, error: None };
-    let _ = VisitMut::visit(&mut select.projection, &mut spelled);
-    if let Some(order) = &mut query.order_by {
-        let _ = VisitMut::visit(order, &mut spelled);
-    }
-    spelled.error.map_or(Ok(()), Err)
+    let (named, mut error) = (named(select)?, None);
+    let mut spell = |expression: &mut Expr| {
+        if let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression
+            && spec.window_name.is_some()
+        {
+            match merged(&named, spec) {
+                Ok(merged) => *spec = merged,
+                Err(failed) => error = error.take().or(Some(failed)),
+            }
+        }
+    };
+    change_each(&mut select.projection, &mut spell);
+    change_each(&mut query.order_by, &mut spell);
+    error.map_or(Ok(()), Err)
 }
 
 /// The windows that have a name, each without those that it builds on.
@@ -62,41 +68,4 @@ fn merged(named: &HashMap<String, WindowSpec>, spec: &WindowSpec) -> Result<Wind
         order_by: if spec.order_by.is_empty() { base.order_by.clone() } else { spec.order_by.clone() },
         window_frame: spec.window_frame.clone(),
     })
-}
-
-struct SpellOut {
-    named: HashMap<String, WindowSpec>,
-    /// How many queries deep it is: each has names of its own.
-    depth: usize,
-    error: Option<Error>,
-}
-
-impl VisitorMut for SpellOut {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression
-            && spec.window_name.is_some()
-        {
-            match merged(&self.named, spec) {
-                Ok(merged) => *spec = merged,
-                Err(error) => {
-                    self.error = Some(error);
-                    return ControlFlow::Break(());
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
 }

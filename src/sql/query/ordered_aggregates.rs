@@ -4,14 +4,13 @@
 //! `sorted_by(array_agg(a), 'DESC NULLS FIRST', array_agg(b))`. Where the order makes no difference, it is left out.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, OrderByExpr, Query,
-    Select, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, OrderByExpr, Select,
 };
 
 use super::super::json::Value;
+use super::own_expressions::change_each;
 use super::rewrite::{call, called, is_called, string_literal};
 use super::row_function::{Definition, Returns, Takes};
 use crate::catalog::{ColumnType, Datum, key};
@@ -24,61 +23,40 @@ const UNORDERED: [&str; 9] = ["avg", "bool_and", "bool_or", "count", "every", "m
 
 /// Rewords them in a query, but for queries inside of it.
 pub fn reword(select: &mut Select) {
-    let mut ordered = Ordered { depth: 0, orders: HashSet::new(), rewords: false };
-    visit(select, &mut ordered);
-    if ordered.orders.len() > 1 {
-        ordered.rewords = true;
-        visit(select, &mut ordered);
-    }
-}
-
-fn visit(select: &mut Select, visitor: &mut Ordered) {
-    let _ = VisitMut::visit(&mut select.projection, visitor);
-    let _ = VisitMut::visit(&mut select.having, visitor);
-}
-
-struct Ordered {
-    /// How many queries deep it is: each is looked at by itself.
-    depth: usize,
-    orders: HashSet<Vec<OrderByExpr>>,
-    rewords: bool,
-}
-
-impl VisitorMut for Ordered {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
-        if self.depth > 0 || function.over.is_some() {
-            return ControlFlow::Continue(());
-        }
-        if let Some(order) = take_order(function) {
-            if UNORDERED.iter().any(|name| is_called(function, name)) {
-                return ControlFlow::Continue(());
+    let mut orders = HashSet::new();
+    each_ordered(select, |function, order| {
+        put_order(function, order.clone());
+        orders.insert(order);
+        None
+    });
+    if orders.len() > 1 {
+        each_ordered(select, |function, order| {
+            let instead = sorted(function, &order);
+            if instead.is_none() {
+                put_order(function, order);
             }
-            match self.rewords {
-                true => match sorted(function, &order) {
-                    Some(instead) => *expression = instead,
-                    None => put_order(function, order),
-                },
-                false => {
-                    put_order(function, order.clone());
-                    self.orders.insert(order);
-                }
-            }
-        }
-        ControlFlow::Continue(())
+            instead
+        });
     }
+}
+
+/// Hands on each aggregate in an order, which is taken from it; what is given takes its place.
+fn each_ordered(select: &mut Select, mut change: impl FnMut(&mut Function, Vec<OrderByExpr>) -> Option<Expr>) {
+    let mut each = |expression: &mut Expr| {
+        let Expr::Function(function) = expression else { return };
+        if function.over.is_some() {
+            return;
+        }
+        let Some(order) = take_order(function) else { return };
+        if UNORDERED.iter().any(|name| is_called(function, name)) {
+            return;
+        }
+        if let Some(instead) = change(function, order) {
+            *expression = instead;
+        }
+    };
+    change_each(&mut select.projection, &mut each);
+    change_each(&mut select.having, &mut each);
 }
 
 fn take_order(function: &mut Function) -> Option<Vec<OrderByExpr>> {

@@ -16,6 +16,7 @@ use super::super::error::{Error, Result, code};
 use super::super::types::resolve;
 use super::operators::is_any;
 use super::output_names::{OutputNames, output_name};
+use super::own_expressions::change_each;
 use super::parameters::placeholder;
 use super::rounding;
 use super::{
@@ -337,35 +338,19 @@ fn union_of(values: &Values) -> Option<SetExpr> {
 
 /// DataFusion plans `EXISTS` in conditions only.
 fn count_existing(select: &mut Select) {
-    /// How many queries deep it is: each is looked at by itself.
-    struct Count(usize);
-    impl VisitorMut for Count {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 += 1;
-            ControlFlow::Continue(())
-        }
-        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 -= 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            if self.0 == 0
-                && let Expr::Exists { subquery, negated } = expression
-                && let Some(count) = correlated::exists(subquery, *negated)
-            {
-                *expression = count;
-            }
-            ControlFlow::Continue(())
-        }
-    }
     for item in &mut select.projection {
         // `EXISTS` gives its name to the column.
         if let SelectItem::UnnamedExpr(expression @ Expr::Exists { .. }) = item {
             let alias = Ident::with_quote('"', output_name(expression));
             *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
         }
-        let _ = item.visit(&mut Count(0));
+        change_each(item, |expression| {
+            if let Expr::Exists { subquery, negated } = expression
+                && let Some(count) = correlated::exists(subquery, *negated)
+            {
+                *expression = count;
+            }
+        });
     }
 }
 
@@ -887,32 +872,14 @@ pub fn normalized(ident: &Ident) -> String {
 
 /// A set-returning function in a select list gives rows.
 pub fn unnest_set_function(mut expression: Expr) -> Expr {
-    /// How many queries deep it is: each is looked at by itself.
-    struct Unnest(usize);
-    impl VisitorMut for Unnest {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 += 1;
-            ControlFlow::Continue(())
+    change_each(&mut expression, |expression| {
+        let Expr::Function(function) = expression else { return };
+        if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) {
+            *expression = call("unnest", vec![expression.clone()]);
+        } else if let Some(inner) = unnested_again(function) {
+            *expression = inner;
         }
-        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 -= 1;
-            ControlFlow::Continue(())
-        }
-        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
-            if self.0 > 0 {
-                return ControlFlow::Continue(());
-            }
-            if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) {
-                *expression = call("unnest", vec![expression.clone()]);
-            } else if let Some(inner) = unnested_again(function) {
-                *expression = inner;
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = VisitMut::visit(&mut expression, &mut Unnest(0));
+    });
     expression
 }
 
