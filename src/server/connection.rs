@@ -76,6 +76,7 @@ pub async fn serve(
         progress,
         notifications,
         portals: HashMap::new(),
+        waiting: Vec::new(),
         began: None,
     };
     connection.run().await
@@ -181,6 +182,8 @@ struct Connection {
     /// What other sessions send.
     notifications: Option<mpsc::UnboundedReceiver<Notification>>,
     portals: HashMap<String, Portal>,
+    /// An `Execute` that is put off until the next message, and what of portals and statements is closed after it.
+    waiting: Vec<Received>,
     /// When the transaction began that is open.
     began: Option<Instant>,
 }
@@ -404,27 +407,23 @@ impl Connection {
                 Some(Ok(received)) => received,
             };
             self.cancels.mark_unchanged();
-            if let Received::Query(query) = received {
-                match self.simple_query(&query.query).await {
-                    Ok(()) => {}
-                    Err(Stop::Failed(error)) => {
-                        self.session.fail();
-                        self.outgoing.feed(message::error(&error)).await?;
-                    }
-                    Err(Stop::Fatal(error)) => return self.outgoing.send(message::fatal(&error)).await,
-                    Err(Stop::Gone) => return Ok(()),
-                }
-                self.ready().await?;
-                continue;
-            }
-            match self.extended(received).await {
+            let put_off = self.run_waiting(&received).await;
+            let is_query = put_off.is_ok() && matches!(received, Received::Query(_));
+            let is_sync = matches!(received, Received::Sync(_));
+            let done = match (put_off, received) {
+                (Err(stop), _) => Err(stop),
+                (Ok(()), Received::Query(query)) => self.simple_query(&query.query).await,
+                (Ok(()), received) => self.extended(received).await,
+            };
+            match done {
+                Ok(()) if is_query => self.ready().await?,
                 Ok(()) => {}
                 Err(Stop::Fatal(error)) => return self.outgoing.send(message::fatal(&error)).await,
                 Err(Stop::Gone) => return Ok(()),
                 Err(Stop::Failed(error)) => {
                     self.session.fail();
                     self.outgoing.send(message::error(&error)).await?;
-                    if !self.skip_to_sync().await {
+                    if !is_query && !is_sync && !self.skip_to_sync().await {
                         return Ok(());
                     }
                     self.ready().await?;
@@ -496,7 +495,8 @@ impl Connection {
             let response = response.map_err(|stop| stop.located(sql, parsed))?;
             self.respond(response).await?;
         }
-        if is_group {
+        // Also one that began before this message.
+        if self.session.is_in_group() {
             guarded!(self, self.session.end_group())?;
         }
         self.send_news().await?;
@@ -693,6 +693,49 @@ impl Connection {
                     self.describe_columns(&prepared, &formats).await
                 }
             }
+            Received::Execute(execute) if self.may_wait(&execute) => {
+                self.waiting.push(Received::Execute(execute));
+                Ok(())
+            }
+            Received::Close(close) if !self.waiting.is_empty() => {
+                self.waiting.push(Received::Close(close));
+                Ok(())
+            }
+            Received::Sync(_) => {
+                if self.session.is_in_group() {
+                    guarded!(self, self.session.end_group())?;
+                    self.send_news().await?;
+                }
+                Ok(self.ready().await?)
+            }
+            other => self.extended_at_once(other).await,
+        }
+    }
+
+    /// Whether an `Execute` is put off. What comes before the next `Sync` is one transaction, but for a statement that is alone, which is
+    /// tried again should it lose to another one: whether it is, the next message tells. A `COPY` takes the messages that follow itself.
+    fn may_wait(&self, execute: &Execute) -> bool {
+        let portal = self.portals.get(execute.name.as_deref().unwrap_or_default());
+        let is_idle = self.session.status() == sql::Status::Idle && !self.session.is_in_group();
+        is_idle && portal.is_some_and(|portal| !portal.ran && !portal.prepared.takes_rows())
+    }
+
+    /// Runs what was put off, now that it is known what comes next.
+    async fn run_waiting(&mut self, next: &Received) -> Result<(), Stop> {
+        if self.waiting.is_empty() || matches!(next, Received::Close(_)) {
+            return Ok(());
+        }
+        if !matches!(next, Received::Sync(_)) {
+            guarded!(self, self.session.begin_group())?;
+        }
+        for message in std::mem::take(&mut self.waiting) {
+            self.extended_at_once(message).await?;
+        }
+        Ok(())
+    }
+
+    async fn extended_at_once(&mut self, received: Received) -> Result<(), Stop> {
+        match received {
             Received::Execute(execute) => self.execute(execute).await,
             Received::Close(close) => {
                 let name = close.name.unwrap_or_default();
@@ -704,7 +747,6 @@ impl Connection {
                 Ok(self.outgoing.feed(Message::CloseComplete(CloseComplete::new())).await?)
             }
             Received::Flush(_) => Ok(self.outgoing.flush().await?),
-            Received::Sync(_) => Ok(self.ready().await?),
             // What is left of a COPY that failed.
             Received::CopyData(_) | Received::CopyDone(_) | Received::CopyFail(_) => Ok(()),
             _ => Err(Error::new(code::PROTOCOL_VIOLATION, "unexpected message").into()),

@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident,
-    LimitClause, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit,
-    VisitMut, Visitor, VisitorMut,
+    LimitClause, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::rewrite::{call, has_subquery, normalized};
@@ -305,6 +305,16 @@ pub fn aggregates<T: Visit>(tree: &T) -> bool {
     calls(tree, &AGGREGATES)
 }
 
+/// Whether a function is an aggregate.
+pub fn is_aggregate(function: &Function) -> bool {
+    is_one_of(function, &AGGREGATES)
+}
+
+fn is_one_of(function: &Function, functions: &[&str]) -> bool {
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(normalized).unwrap_or_default();
+    functions.contains(&name.as_str())
+}
+
 /// Whether any of these calls one of some functions; what queries inside call is their own.
 fn calls<T: Visit>(tree: &T, functions: &[&str]) -> bool {
     struct Calls<'a> {
@@ -322,11 +332,12 @@ fn calls<T: Visit>(tree: &T, functions: &[&str]) -> bool {
             ControlFlow::Continue(())
         }
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            let Expr::Function(Function { name: ObjectName(parts), over: None, .. }) = expression else {
-                return ControlFlow::Continue(());
+            let found = match expression {
+                Expr::Function(function) if function.over.is_none() => {
+                    self.depth == 0 && is_one_of(function, self.functions)
+                }
+                _ => false,
             };
-            let name = parts.last().and_then(|part| part.as_ident()).map(normalized).unwrap_or_default();
-            let found = self.depth == 0 && self.functions.contains(&name.as_str());
             if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }

@@ -10,8 +10,6 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::compute::kernels::numeric::{add, mul, sub};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
-use datafusion::functions_nested::expr_fn::array_has;
-use datafusion::logical_expr::binary::comparison_coercion;
 use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
@@ -29,11 +27,11 @@ use super::super::types::{anonymous_field, of_field};
 use super::functions::cast_to;
 use super::passed_types::field_of;
 use super::sort_keys::ordered;
-use super::{decimals, json, scalars};
+use super::{decimals, json, quantified, scalars};
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
 
 /// Digits of a decimal.
-const MAX_SCALE: u8 = 38;
+pub const MAX_SCALE: u8 = 38;
 
 /// Longest name of an operand that is spelled out.
 const MAX_OPERAND_NAME: usize = 256;
@@ -67,8 +65,8 @@ impl ExprPlanner for Operators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
         let (Ok(left_field), Ok(right_field)) = (field_of(&left, schema), field_of(&right, schema)) else {
-            if op == is_any() {
-                return Ok(PlannerResult::Planned(array_has(right, left)));
+            if let Some(quantified) = quantified::of(&op) {
+                return Ok(PlannerResult::Planned(quantified.of_unknown(left, right)));
             }
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
@@ -93,8 +91,9 @@ impl ExprPlanner for Operators {
             };
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         }
-        if op == is_any() {
-            return Ok(PlannerResult::Planned(any((left, &left_field), (right, &right_field), self.zone)?));
+        if let Some(quantified) = quantified::of(&op) {
+            let planned = quantified.planned((left, &left_field), (right, &right_field), self.zone)?;
+            return Ok(PlannerResult::Planned(planned));
         }
         let is_list = |field: &FieldRef| matches!(field.data_type(), DataType::List(_));
         if op == BinaryOperator::StringConcat && is_list(&left_field) != is_list(&right_field) {
@@ -199,58 +198,6 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// What the rewriter puts in the place of `value = ANY (array)`: there is no other way for it to be seen with its types.
-pub fn is_any() -> BinaryOperator {
-    BinaryOperator::PGCustomBinaryOperator(vec!["=".into(), "any".into()])
-}
-
-/// Whether one of the elements of an array is a value; not known if none is and some are NULL.
-pub fn any(
-    (value, value_field): (Expr, &FieldRef),
-    (array, array_field): (Expr, &FieldRef),
-    zone: TimeZone,
-) -> DfResult<Expr> {
-    let is_array = matches!(array_field.data_type(), DataType::List(_));
-    // A parameter is an array of what it is compared with.
-    if let Expr::Placeholder(Placeholder { id, field: None }) = array {
-        let field = anonymous_field(&ColumnType::Array(Box::new(of_field(value_field))));
-        return Ok(array_has(Expr::Placeholder(Placeholder { id, field: Some(field) }), value));
-    }
-    if !is_array && !array_field.data_type().is_string() && !array_field.data_type().is_null() {
-        return Err(Error::new(code::WRONG_OBJECT_TYPE, "op ANY/ALL (array) requires array on right side").into());
-    }
-    let (value, array) = match of_field(array_field) {
-        ColumnType::Array(element) if is_array => (adopt(value, &anonymous_field(&element), zone)?, array),
-        // A literal is an array of the value's type, with all its digits.
-        _ if let ColumnType::Decimal { scale, .. } = of_field(value_field)
-            && matches!(array, Expr::Literal(ScalarValue::Utf8(Some(_)), _)) =>
-        {
-            let wide = ColumnType::Decimal { precision: Some(MAX_SCALE), scale: scale.max(UNCONSTRAINED_SCALE) };
-            let list = anonymous_field(&ColumnType::Array(Box::new(wide.clone())));
-            (cast(value, super::super::types::arrow_type(&wide)), adopt(array, &list, zone)?)
-        }
-        _ => (value, adopt(array, &anonymous_field(&ColumnType::Array(Box::new(of_field(value_field)))), zone)?),
-    };
-    let (value, array) = match (array_field.data_type(), value_field.data_type()) {
-        // What `array_has` does not bring to one type.
-        (DataType::List(element), of_value)
-            if element.data_type() != of_value && (is_decimal(element.data_type()) || is_decimal(of_value)) =>
-        {
-            match comparison_coercion(element.data_type(), of_value) {
-                Some(common) => {
-                    let list = DataType::List(Arc::new(Field::new("item", common.clone(), true)));
-                    (cast(value, common), cast(array, list))
-                }
-                None => (value, array),
-            }
-        }
-        _ => (value, array),
-    };
-    let lacks =
-        scalars::by_name("array_lacks_null", zone).ok_or_else(|| Error::internal("array_lacks_null is missing"))?;
-    Ok(array_has(array.clone(), value).or(lacks.call(vec![array])))
-}
-
 fn typed_as_list(operand: Expr, beside: &FieldRef) -> Expr {
     match operand {
         Expr::Placeholder(Placeholder { id, field: None }) if matches!(beside.data_type(), DataType::List(_)) => {
@@ -259,10 +206,6 @@ fn typed_as_list(operand: Expr, beside: &FieldRef) -> Expr {
         }
         other => other,
     }
-}
-
-fn is_decimal(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Decimal128(..))
 }
 
 /// The function that an operator on arrays stands for, and whether it takes the right operand first.

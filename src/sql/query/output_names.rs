@@ -6,7 +6,8 @@ use sqlparser::ast::{DataType as SqlType, Expr, Ident, ObjectNamePart, Query, Se
 
 use super::super::types::from_sql;
 use super::lateral;
-use super::rewrite::{normalized, unnest_set_function};
+use super::rewrite::normalized;
+use super::set_functions::unnest_set_function;
 use crate::catalog::ColumnType;
 
 /// In the name of a column of a subquery that is called as another one is.

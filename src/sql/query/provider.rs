@@ -38,6 +38,7 @@ use super::lateral;
 use super::local;
 use super::math;
 use super::operators::Operators;
+use super::outer_aggregates;
 use super::remembering;
 use super::rounding;
 use super::scalars;
@@ -105,7 +106,9 @@ impl Planner {
 
     /// The same with placeholders of these types.
     pub fn plan_open(&self, query: Query, parameters: Vec<Option<FieldRef>>) -> Result<LogicalPlan> {
-        Ok(plan_lateral_joins(self.plan_with_parameters(query, parameters)?, self.context.zone())?)
+        let plan = self.plan_with_parameters(query, parameters)?;
+        outer_aggregates::refuse(&plan)?;
+        Ok(plan_lateral_joins(plan, self.context.zone())?)
     }
 
     /// Plans a query with placeholders, of which some have known types.

@@ -8,28 +8,19 @@ use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart, OrderBy,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
-    WindowFrameBound, WindowType,
+    TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut, WindowFrameBound, WindowType,
 };
 
 use super::super::error::{Error, Result, code};
 use super::super::types::resolve;
-use super::operators::is_any;
 use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
 use super::parameters::placeholder;
-use super::rounding;
 use super::{
-    catalog_forms, correlated, distinct_order, joins, json, lateral, literals, membership, named_windows,
-    number_patterns, ordered_aggregates, output_names, patterns, percentiles, regular, rows, set_operations, similar,
+    catalog_forms, correlated, distinct_order, joins, lateral, literals, membership, named_windows, ordered_aggregates,
+    outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations, similar,
 };
 use crate::catalog::ColumnType;
-use crate::parser::sql_text;
-
-/// Functions that return rows when they stand in `FROM`.
-const SET_FUNCTIONS: [&str; 2] = ["generate_series", "range"];
-/// Others that give tables.
-const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
 /// A list of strings up to this length is compared one by one.
 const MAX_COMPARED: usize = 32;
@@ -128,6 +119,7 @@ impl VisitorMut for Rewriter {
             let mut seen = HashSet::new();
             keys.retain(|key| seen.insert(key.expr.clone()));
         }
+        outer_aggregates::lift(query, self.depth);
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
             ordered_aggregates::reword(select);
@@ -179,27 +171,9 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, alias, args: Some(_), with_ordinality, .. } => {
-                catalog_forms::unqualify(name);
-                if *with_ordinality {
-                    self.error = Some(Error::unsupported("WITH ORDINALITY"));
-                }
-                let function = name.to_string().to_ascii_lowercase();
-                if json::is_set_function(&function) {
-                    match rows_of_json(factor, &function) {
-                        Ok(rows) => *factor = rows,
-                        Err(error) => self.error = Some(error),
-                    }
-                } else if SET_FUNCTIONS.contains(&function.as_str()) {
-                    name_set_function(alias, &function);
-                } else if !*with_ordinality && !TABLE_FUNCTIONS.contains(&function.as_str()) {
-                    *factor = row_of_function(factor);
-                }
+            TableFactor::Table { args: Some(_), .. } | TableFactor::UNNEST { .. } => {
+                self.error = self.error.take().or_else(|| set_functions::in_from(factor).err());
             }
-            TableFactor::UNNEST { with_ordinality: true, .. } => {
-                self.error = Some(Error::unsupported("WITH ORDINALITY"))
-            }
-            TableFactor::UNNEST { alias, .. } => name_set_function(alias, "unnest"),
             TableFactor::Table { sample: Some(_), .. } => self.error = Some(Error::unsupported("TABLESAMPLE")),
             _ => {}
         }
@@ -373,15 +347,6 @@ fn refuse_ignored(query: &Query) -> Result<()> {
     Ok(())
 }
 
-fn name_set_function(alias: &mut Option<TableAlias>, function: &str) {
-    let name = alias.as_ref().map_or_else(|| Ident::new(function), |alias| alias.name.clone());
-    let alias =
-        alias.get_or_insert_with(|| TableAlias { explicit: true, name: name.clone(), columns: Vec::new(), at: None });
-    if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef { name, data_type: None });
-    }
-}
-
 /// What to plan instead of an expression with a subquery, before what is in it is looked at.
 fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
     let is_in = |left: &Expr, right: &Expr, negated: bool| match right {
@@ -464,7 +429,7 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             };
             Some(cast(string_literal(text), &SqlType::Interval { fields: None, precision: None })?)
         }
-        Expr::Extract { field, expr, .. } if is_own_field(&field.to_string()) => {
+        Expr::Extract { field, expr, .. } if renamed::is_own_field(&field.to_string()) => {
             let field = field.to_string().to_lowercase();
             let name = match field.as_str() {
                 "second" | "milliseconds" | "epoch" => "extract_fraction",
@@ -522,14 +487,29 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let all: Vec<Expr> = list.iter().map(compared).collect();
             (!all.is_empty()).then(|| Expr::Nested(Box::new(join_balanced(all, &joined))))
         }
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
-            if !of_catalog || placeholder(right).is_some() =>
-        {
-            Some(Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() })
+        Expr::AnyOp { left, compare_op, right, .. } if !of_catalog || placeholder(right).is_some() => {
+            Some(Expr::BinaryOp {
+                left: left.clone(),
+                op: quantified::any(&compare_op.to_string()),
+                right: right.clone(),
+            })
         }
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if !of_catalog => {
-            let any = Expr::BinaryOp { left: left.clone(), op: is_any(), right: right.clone() };
+            let any = Expr::BinaryOp { left: left.clone(), op: quantified::any("="), right: right.clone() };
             Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(any))) })
+        }
+        Expr::AllOp { left, compare_op, right } if !of_catalog => Some(Expr::BinaryOp {
+            left: left.clone(),
+            op: quantified::all(&compare_op.to_string()),
+            right: right.clone(),
+        }),
+        Expr::Like { negated, any: true, expr, pattern, escape_char: None } => {
+            let op = if *negated { "NOT LIKE" } else { "LIKE" };
+            Some(Expr::BinaryOp { left: expr.clone(), op: quantified::any(op), right: pattern.clone() })
+        }
+        Expr::ILike { negated, any: true, expr, pattern, escape_char: None } => {
+            let op = if *negated { "NOT ILIKE" } else { "ILIKE" };
+            Some(Expr::BinaryOp { left: expr.clone(), op: quantified::any(op), right: pattern.clone() })
         }
         // A comparison finds that a literal is of the type of what it is compared with.
         Expr::Case { operand: Some(operand), conditions, else_result, case_token, end_token }
@@ -567,9 +547,9 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
-        Expr::Function(function) => match renamed(function)? {
+        Expr::Function(function) => match renamed::function(function)? {
             Some(instead) => Some(instead),
-            None => distinct_order::reword(function).or_else(|| each_of_json(function)),
+            None => distinct_order::reword(function).or_else(|| set_functions::each_of_json(function)),
         },
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
@@ -588,53 +568,6 @@ pub fn many_dimensions() -> Error {
     Error::unsupported("an array of several dimensions")
 }
 
-/// A function of one value in `FROM`, as a query with that one row.
-fn row_of_function(factor: &TableFactor) -> TableFactor {
-    let TableFactor::Table { name, alias, args: Some(given), .. } = factor else { return factor.clone() };
-    let columns = alias.as_ref().map_or(&[][..], |alias| &alias.columns);
-    if columns.len() > 1 || columns.iter().any(|column| column.data_type.is_some()) {
-        return factor.clone();
-    }
-    let own = name.0.last().and_then(ObjectNamePart::as_ident).cloned().unwrap_or_else(|| Ident::new("function"));
-    let args = FunctionArgumentList { duplicate_treatment: None, args: given.args.clone(), clauses: Vec::new() };
-    let Expr::Function(mut function) = call("", Vec::new()) else { return factor.clone() };
-    (function.name, function.args) = (name.clone(), FunctionArguments::List(args));
-    let called = alias.as_ref().map_or(&own, |alias| &alias.name).clone();
-    let column = alias.as_ref().and_then(|alias| alias.columns.first()).map_or(&called, |column| &column.name).clone();
-    let text = format!("SELECT 1 AS {}", sql_text(&Expr::Identifier(column)));
-    let Ok(mut query) = super::super::parse_query(&text) else { return factor.clone() };
-    if let SetExpr::Select(select) = &mut *query.body
-        && let Some(SelectItem::ExprWithAlias { expr, .. }) = select.projection.first_mut()
-    {
-        *expr = Expr::Function(function);
-    }
-    let alias = TableAlias { explicit: true, name: called, columns: Vec::new(), at: None };
-    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
-}
-
-/// A set-returning function on JSON in `FROM`, as `UNNEST` of its array.
-fn rows_of_json(factor: &mut TableFactor, function: &str) -> Result<TableFactor> {
-    let TableFactor::Table { alias, args: Some(given), .. } = factor else {
-        return Err(Error::unsupported(format!("{function} here")));
-    };
-    let mut args = Vec::new();
-    for arg in std::mem::take(&mut given.args) {
-        let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else {
-            return Err(Error::unsupported(format!("this argument of {function}")));
-        };
-        args.push(arg);
-    }
-    let is_keys = function.ends_with("keys");
-    let mut alias = alias.take();
-    let named = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
-    name_set_function(&mut alias, function);
-    if !named && let Some(column) = alias.as_mut().and_then(|alias| alias.columns.first_mut()) {
-        column.name = Ident::new(if is_keys { function } else { "value" });
-    }
-    let array_exprs = vec![call(&format!("{}{function}", json::AS_LIST), args)];
-    Ok(TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, with_ordinality: false })
-}
-
 /// The same aggregate under another name, and of something else if that is said: with its filter, order and window.
 pub fn called(function: &Function, name: &str, of: Option<Expr>) -> Expr {
     let mut function = function.clone();
@@ -643,122 +576,6 @@ pub fn called(function: &Function, name: &str, of: Option<Expr>) -> Expr {
         list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(of))];
     }
     Expr::Function(function)
-}
-
-/// Values as JSON, in an array.
-fn collected_json(function: &Function, value: &Expr) -> Expr {
-    called(function, "array_agg", Some(call("to_jsonb", vec![value.clone()])))
-}
-
-/// Whether a field of a date or time is one that DataFusion does not have, or cuts.
-fn is_own_field(field: &str) -> bool {
-    let fields = [
-        "second",
-        "milliseconds",
-        "epoch",
-        "decade",
-        "century",
-        "millennium",
-        "timezone",
-        "timezone_hour",
-        "timezone_minute",
-    ];
-    fields.contains(&field.trim_matches('\'').to_lowercase().as_str())
-}
-
-/// Functions that DataFusion calls something else, or takes in another form.
-fn renamed(function: &Function) -> Result<Option<Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
-    let args = list.args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
-        _ => None,
-    });
-    let Some(args) = args.collect::<Option<Vec<Expr>>>() else { return Ok(None) };
-    let Some(ObjectNamePart::Identifier(name)) = function.name.0.last() else { return Ok(None) };
-    Ok(match (normalized(name).as_str(), &args[..]) {
-        ("mod", [left, right]) => {
-            let nested = |operand: &Expr| Box::new(Expr::Nested(Box::new(operand.clone())));
-            let (left, right) = (nested(left), nested(right));
-            Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Modulo, right })))
-        }
-        // DataFusion's removes one.
-        ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
-        ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
-        ("every", _) => Some(called(function, "bool_and", None)),
-        ("variance", _) => Some(called(function, "var_samp", None)),
-        ("jsonb_agg" | "json_agg", [value]) => Some(call("json:array", vec![collected_json(function, value)])),
-        ("jsonb_object_agg" | "json_object_agg", [key, value]) => {
-            let keys = called(function, "array_agg", Some(cast(key.clone(), &SqlType::Text)?));
-            Some(call("json:object", vec![keys, collected_json(function, value)]))
-        }
-        ("date_part", [Expr::Value(field), value]) if is_own_field(&field.value.to_string()) => {
-            Some(call("date_part_of", vec![Expr::Value(field.clone()), value.clone()]))
-        }
-        (name, _) if let Some(list) = regular::list_of(name) => Some(call("unnest", vec![call(list, args)])),
-        // How far is part of the type.
-        ("round" | "trunc", [value, places]) if let Some(places) = written_number(places) => {
-            Some(call(&rounding::to_places(&normalized(name), places), vec![value.clone()]))
-        }
-        ("percentile_cont" | "percentile_disc" | "mode", _) => percentiles::reword(function, &args),
-        ("substring" | "substr", [text, pattern]) if is_string(pattern) => {
-            Some(call("regexp:substring", vec![text.clone(), pattern.clone()]))
-        }
-        ("sign", [_]) => Some(call("signum", args)),
-        ("ceiling", [_]) => Some(call("ceil", args)),
-        ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {
-            Value::SingleQuotedString(text) if number_patterns::is_of_numbers(text) => {
-                Some(call(number_patterns::NAME, vec![value.clone(), Expr::Value(pattern.clone())]))
-            }
-            Value::SingleQuotedString(text) => {
-                let chrono = patterns::for_chrono(text)?;
-                (chrono != *text).then(|| call("to_char", vec![value.clone(), string_literal(chrono)]))
-            }
-            _ => None,
-        },
-        _ => None,
-    })
-}
-
-/// A number that is written, or that a parameter stands for, perhaps under casts.
-fn written_number(expression: &Expr) -> Option<i64> {
-    let function = match expression {
-        Expr::Function(function) => function,
-        Expr::Nested(inner) => return written_number(inner),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => return written_number(expr).map(|number| -number),
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => return digits.parse().ok(),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    if !function.name.to_string().trim_matches('"').starts_with("cast:INT") {
-        return None;
-    }
-    let FunctionArguments::List(list) = &function.args else { return None };
-    match &list.args[..] {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
-            Value::SingleQuotedString(digits) | Value::Number(digits, _) => digits.parse().ok(),
-            _ => None,
-        },
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] => written_number(inner),
-        _ => None,
-    }
-}
-
-/// A set-returning function on JSON among other expressions.
-fn each_of_json(function: &Function) -> Option<Expr> {
-    let name = function.name.to_string().to_ascii_lowercase();
-    let FunctionArguments::List(list) = &function.args else { return None };
-    if !json::is_set_function(&name) {
-        return None;
-    }
-    let mut array = call(&format!("{}{name}", json::AS_LIST), Vec::new());
-    if let Expr::Function(array) = &mut array {
-        array.args = FunctionArguments::List(list.clone());
-    }
-    let rows = call("unnest", vec![array]);
-    // `unnest` forgets the type of the elements.
-    Some(if name.ends_with("elements") { call("cast:JSONB", vec![rows]) } else { rows })
 }
 
 fn has_qualified(expression: &Expr) -> bool {
@@ -802,7 +619,7 @@ fn is_cast_of_string(function: &sqlparser::ast::Function) -> bool {
     matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if is_string(argument))
 }
 
-fn is_string(expression: &Expr) -> bool {
+pub fn is_string(expression: &Expr) -> bool {
     matches!(expression, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
@@ -837,7 +654,7 @@ fn is_fixed(expression: &Expr) -> bool {
 }
 
 /// A cast, as a call of keepsafe's own cast function.
-fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
+pub fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
     let name = data_type.to_string();
     // Types that somebody made are looked for when the call is planned.
     resolve(data_type, &|_| Ok(ColumnType::Text))?;
@@ -868,36 +685,6 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
 /// A name as it is folded.
 pub fn normalized(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
-/// A set-returning function in a select list gives rows.
-pub fn unnest_set_function(mut expression: Expr) -> Expr {
-    change_each(&mut expression, |expression| {
-        let Expr::Function(function) = expression else { return };
-        if SET_FUNCTIONS.iter().any(|name| is_called(function, name)) {
-            *expression = call("unnest", vec![expression.clone()]);
-        } else if let Some(inner) = unnested_again(function) {
-            *expression = inner;
-        }
-    });
-    expression
-}
-
-/// The rows that are to be made rows of once more.
-fn unnested_again(function: &Function) -> Option<Expr> {
-    let is_unnest = |function: &Function| function.name.to_string().trim_matches('"').eq_ignore_ascii_case("unnest");
-    let argument = |function: &Function| match &function.args {
-        FunctionArguments::List(list) => match &list.args[..] {
-            [FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))] if is_unnest(function) => Some(arg.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    let inner = argument(function)?;
-    match &inner {
-        Expr::Function(again) => argument(again).map(|_| inner.clone()),
-        _ => None,
-    }
 }
 
 /// `t.*` of `FROM schema.t` is `schema.t.*` to DataFusion.

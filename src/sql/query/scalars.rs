@@ -99,6 +99,11 @@ fn all() -> Vec<Definition> {
             Datum::Array(_) => Ok(Datum::Bool(false)),
             _ => Err(no_array(&args[0])),
         }),
+        // Whether there are elements.
+        ("array_is_filled", Exactly(1), Bool.into(), |args| match &args[0].datum {
+            Datum::Array(items) => Ok(Datum::Bool(!items.is_empty())),
+            _ => Err(no_array(&args[0])),
+        }),
         ("quote_literal", Exactly(1), Text.into(), |args| Ok(quoted(&args[0].text()).into())),
         ("quote_nullable", Any, Text.into(), |args| {
             Ok(if args[0].datum.is_null() { "NULL".to_string() } else { quoted(&args[0].text()) }.into())

@@ -37,6 +37,14 @@ pub struct Prepared {
     pub plans: Arc<PlanCache>,
 }
 
+impl Prepared {
+    /// Whether it is a `COPY` that takes rows from the client.
+    pub fn takes_rows(&self) -> bool {
+        let Some(Parsed { statement: Statement::Sql(ordinary), .. }) = &self.parsed else { return false };
+        matches!(ordinary.ast, Ast::Copy { to: false, .. })
+    }
+}
+
 impl Session {
     /// The statement with a name.
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {

@@ -41,7 +41,7 @@ pub(super) struct Open {
     pub(super) txn: Arc<dyn Txn>,
     pub(super) facts: TransactionFacts,
     pub(super) savepoints: Vec<Savepoint>,
-    /// Made by a group of statements sent at once, not by `BEGIN`.
+    /// Made by a group of statements that came together, not by `BEGIN`.
     pub(super) implicit: bool,
     /// Jobs that begin with the commit.
     pub(super) jobs: Vec<JobChange>,
@@ -78,7 +78,12 @@ impl Session {
         Open { txn, facts, savepoints: Vec::new(), implicit: false, jobs: Vec::new() }
     }
 
-    /// Statements that come in one message are one transaction, unless they say otherwise.
+    /// Whether a transaction is open that [`Session::begin_group`] began.
+    pub fn is_in_group(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.implicit)
+    }
+
+    /// Statements that come in one message, or before one `Sync`, are one transaction, unless they say otherwise.
     pub async fn begin_group(&mut self) -> Result<()> {
         if matches!(self.state, State::Idle) {
             let mut open = self.begin().await?;
@@ -88,9 +93,9 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the transaction of statements that came in one message.
+    /// Ends the transaction of statements that came together.
     pub async fn end_group(&mut self) -> Result<()> {
-        if !matches!(&self.state, State::Open(open) if open.implicit) {
+        if !self.is_in_group() {
             return Ok(());
         }
         match std::mem::replace(&mut self.state, State::Idle) {

@@ -20,10 +20,10 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, Extension, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
 
-use super::super::array_literals;
 use super::super::collected;
 use super::super::correlated::{ONLY, UNCERTAIN};
-use super::super::operators::any;
+use super::super::open_literals;
+use super::super::quantified;
 use super::{Apply, substitution};
 use crate::sql::time_zone::TimeZone;
 
@@ -31,7 +31,7 @@ type DfResult<T> = datafusion::error::Result<T>;
 
 /// Optimizes a plan: with DataFusion's joins of subqueries where they are right, without them elsewhere.
 pub fn optimize(state: &SessionState, plan: &LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
-    let plan = &array_literals::adopt_literals(make_uncertain(plan)?, zone)?;
+    let plan = &open_literals::adopt_literals(make_uncertain(plan)?, zone)?;
     let in_joins = looks_outside_in_joins(plan)?;
     let as_joins = if in_joins || needs_columns(plan)? { None } else { Some(state.optimize(plan)) };
     match as_joins {
@@ -276,7 +276,7 @@ impl Columns {
             Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
                 let array = self.collected(&subquery, input)?;
                 let fields = (expr.to_field(input.schema())?.1, array.to_field(input.schema())?.1);
-                let found = any((*expr, &fields.0), (array.clone(), &fields.1), self.zone)?;
+                let found = quantified::equal_to_any((*expr, &fields.0), (array.clone(), &fields.1), self.zone)?;
                 // Of no rows it is none, and known.
                 let found = when(array.is_null(), lit(ScalarValue::Boolean(Some(false)))).otherwise(found)?;
                 if negated { Expr::Not(Box::new(found)) } else { found }

@@ -1,4 +1,5 @@
-//! Literals among arrays: `CASE WHEN c THEN tags ELSE '{}' END` and `coalesce(tags, '{}')` are arrays.
+//! Literals whose type is that of what is beside them: `CASE WHEN c THEN tags ELSE '{}' END` and `coalesce(tags, '{}')` are arrays,
+//! `greatest(price, '2.45')` is a decimal with two digits at least, `least(age, '1 day')` an interval.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::operators::adopt;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
-/// Reads such literals as arrays.
+/// Reads such literals.
 pub fn adopt_literals(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan> {
     let changed = plan.transform_up_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
@@ -34,30 +35,31 @@ fn settled(part: Expr, schema: &DFSchema, zone: TimeZone) -> DfResult<Transforme
     match part {
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, result)| &**result).chain(case.else_expr.as_deref());
-            let Some(array) = array_among(results, schema) else { return Ok(Transformed::no(Expr::Case(case))) };
+            let Some(typed) = typed_among(results, schema) else { return Ok(Transformed::no(Expr::Case(case))) };
             let Case { expr, when_then_expr, else_expr } = case;
-            let each = |(when, then): (Box<Expr>, Box<Expr>)| Ok((when, Box::new(adopt(*then, &array, zone)?)));
+            let each = |(when, then): (Box<Expr>, Box<Expr>)| Ok((when, Box::new(adopt(*then, &typed, zone)?)));
             let when_then_expr = when_then_expr.into_iter().map(each).collect::<DfResult<_>>()?;
-            let else_expr = else_expr.map(|other| adopt(*other, &array, zone).map(Box::new)).transpose()?;
+            let else_expr = else_expr.map(|other| adopt(*other, &typed, zone).map(Box::new)).transpose()?;
             Ok(Transformed::yes(Expr::Case(Case { expr, when_then_expr, else_expr })))
         }
-        Expr::ScalarFunction(mut call) if ["coalesce", "nullif"].contains(&call.name()) => {
-            let Some(array) = array_among(call.args.iter(), schema) else {
+        Expr::ScalarFunction(mut call) if ["coalesce", "nullif", "greatest", "least"].contains(&call.name()) => {
+            let Some(typed) = typed_among(call.args.iter(), schema) else {
                 return Ok(Transformed::no(Expr::ScalarFunction(call)));
             };
-            call.args = call.args.into_iter().map(|arg| adopt(arg, &array, zone)).collect::<DfResult<_>>()?;
+            call.args = call.args.into_iter().map(|arg| adopt(arg, &typed, zone)).collect::<DfResult<_>>()?;
             Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-/// The type of the first array, if a text literal is beside it.
-fn array_among<'a>(parts: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Option<FieldRef> {
+/// The first type of those that DataFusion does not read literals as, or not with all digits, if a literal is beside it.
+fn typed_among<'a>(parts: impl Iterator<Item = &'a Expr> + Clone, schema: &DFSchema) -> Option<FieldRef> {
     let is_literal = |part: &Expr| matches!(part, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     if !parts.clone().any(is_literal) {
         return None;
     }
     let mut fields = parts.filter_map(|part| part.to_field(schema).ok().map(|(_, field)| Arc::clone(&field)));
-    fields.find(|field| matches!(field.data_type(), DataType::List(_)))
+    fields
+        .find(|field| matches!(field.data_type(), DataType::List(_) | DataType::Decimal128(..) | DataType::Interval(_)))
 }
