@@ -580,7 +580,7 @@ fn leave_out(descriptors: &mut Vec<Descriptor>, payload: &RestorePayload) -> Res
             }
             for column in &mut table.columns {
                 if column.default.as_ref().is_some_and(|default| default.to_lowercase().contains("nextval")) {
-                    (column.default, column.generated_always) = (None, false);
+                    (column.default, column.identity) = (None, None);
                 }
             }
             table.sequences.clear();

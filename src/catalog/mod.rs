@@ -33,9 +33,9 @@ pub use access::{
 };
 pub use datum::{Datum, Interval};
 pub use descriptor::{
-    Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Identity, Index,
-    IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor, TableDescriptor, ViewColumn,
-    ViewDescriptor,
+    Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Identity,
+    IdentityGeneration, Index, IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor,
+    TableDescriptor, ViewColumn, ViewDescriptor,
 };
 pub use entry::{IndexEntry, index_entry, primary_key_of_entry};
 pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};

@@ -52,7 +52,7 @@ fn decode_binary(mut bytes: &[u8], column_type: &ColumnType) -> Result<Option<Da
         ColumnType::Time if sized(8) => within(bytes.get_i64(), 0..=MICROS_PER_DAY, column_type)?,
         ColumnType::Timestamp | ColumnType::TimestampTz if sized(8) => {
             let micros = bytes.get_i64().saturating_add(EPOCH_MICROS);
-            within(micros, FIRST_DAY * MICROS_PER_DAY..=LAST_DAY * MICROS_PER_DAY, column_type)?
+            within(micros, FIRST_DAY * MICROS_PER_DAY..=(LAST_DAY + 1) * MICROS_PER_DAY - 1, column_type)?
         }
         ColumnType::Interval if sized(16) => {
             let (micros, days, months) = (bytes.get_i64(), bytes.get_i32(), bytes.get_i32());

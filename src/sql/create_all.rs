@@ -132,5 +132,5 @@ fn owner(sequence: &SequenceDescriptor, lookup: Lookup<'_>) -> Option<(TableDesc
 
 /// Whether the statement of a table makes the sequence of a column by itself.
 fn makes_sequence(table: &TableDescriptor, column: ColumnId) -> bool {
-    table.column(column).is_some_and(|column| column.generated_always)
+    table.column(column).is_some_and(|column| column.identity.is_some())
 }

@@ -152,7 +152,7 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
     for column in table.visible_columns() {
         let null = if column.nullable { "NULL" } else { "NOT NULL" };
         let default = match &column.default {
-            _ if column.generated_always => " GENERATED ALWAYS AS IDENTITY".into(),
+            _ if let Some(identity) = column.identity => format!(" GENERATED {} AS IDENTITY", identity.words()),
             Some(default) => format!(" DEFAULT {default}"),
             None => match &column.generated {
                 Some(expression) => format!(" GENERATED ALWAYS AS ({expression}) STORED"),

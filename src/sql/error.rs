@@ -332,16 +332,7 @@ fn from_cast(message: String) -> Error {
     if let Some(rest) = message.strip_prefix("Cannot cast string '")
         && let Some((value, rest)) = rest.rsplit_once("' to value of ")
     {
-        let name = match rest.trim_end_matches(" type").trim() {
-            "Int16" => "smallint",
-            "Int32" => "integer",
-            "Int64" => "bigint",
-            "Float32" => "real",
-            "Float64" => "double precision",
-            "Boolean" => "boolean",
-            "Date32" => "date",
-            other => other,
-        };
+        let name = type_name(rest.trim_end_matches(" type").trim());
         return Error::new(code::BAD_TEXT, format!("invalid input syntax for type {name}: \"{value}\""));
     }
     if message.contains("out of range") || message.contains("Overflowing") || message.starts_with("Can't cast value") {
@@ -390,6 +381,7 @@ impl From<DataFusionError> for Error {
                 code::CARDINALITY_VIOLATION,
                 "more than one row returned by a subquery used as an expression",
             ),
+            DataFusionError::Execution(message) if message.contains(NO_FUNCTION) => from_plan(message),
             DataFusionError::Execution(message) => Error::new(code::INVALID_PARAMETER, message),
             other => Error::internal(other),
         }
@@ -461,5 +453,51 @@ fn from_plan(message: String) -> Error {
         let name = rest.split('\'').next().unwrap_or_default();
         return Error::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
     }
-    Error::new(sqlstate, message)
+    no_function(&message).unwrap_or_else(|| Error::new(sqlstate, message))
+}
+
+/// What DataFusion says of a call that fits no function.
+const NO_FUNCTION: &str = "No function matches the given name and argument types '";
+
+/// The same in PostgreSQL's words: `function substr(bytea, boolean) does not exist`.
+fn no_function(message: &str) -> Option<Error> {
+    let (_, call) = message.split_once(NO_FUNCTION)?;
+    let (name, types) = call.split_once("'. You might")?.0.strip_suffix(')')?.split_once('(')?;
+    let (mut depth, mut args) = (0_i32, vec![String::new()]);
+    for letter in types.chars() {
+        match letter {
+            ',' if depth == 0 => args.push(String::new()),
+            _ => {
+                depth += i32::from(letter == '(') - i32::from(letter == ')');
+                args.last_mut()?.push(letter);
+            }
+        }
+    }
+    let args: Vec<&str> = args.iter().map(|arg| type_name(arg.trim())).collect();
+    let message = format!("function {name}({}) does not exist", args.join(", "));
+    let hint = "No function matches the given name and argument types. You might need to add explicit type casts.";
+    Some(Error::new(code::UNDEFINED_FUNCTION, message).hint(hint))
+}
+
+/// What PostgreSQL calls a type of Arrow's.
+fn type_name(arrow: &str) -> &str {
+    match arrow.split('(').next().unwrap_or_default() {
+        "Int16" => "smallint",
+        "Int32" => "integer",
+        "Int64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Boolean" => "boolean",
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+        "Binary" => "bytea",
+        "Date32" => "date",
+        "Time64" => "time",
+        "Timestamp" if arrow.contains("Some") || arrow.contains('"') => "timestamp with time zone",
+        "Timestamp" => "timestamp without time zone",
+        "Decimal128" => "numeric",
+        "Interval" => "interval",
+        "Null" => "unknown",
+        "List" => "anyarray",
+        _ => arrow,
+    }
 }

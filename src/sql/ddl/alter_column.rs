@@ -1,6 +1,6 @@
 //! `ALTER TABLE ... ALTER COLUMN`
 
-use sqlparser::ast::{AlterColumnOperation, Expr, GeneratedAs, Ident};
+use sqlparser::ast::{AlterColumnOperation, Expr, Ident};
 
 use super::super::context::Context;
 use super::super::dml::has_waiting_keys;
@@ -11,7 +11,7 @@ use super::alter_table::{check_existing, for_each_rows, references_exist, refuse
 use super::build::{Computed, contains_null, rebuild};
 use super::create_table::refuse_incomparable;
 use super::sequence::retype_owned;
-use super::serial::give_sequence;
+use super::serial::{give_sequence, identity_of};
 use super::{default, generated, named_column};
 use crate::catalog::{ColumnType, Descriptor, DescriptorId, ForeignKey, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
@@ -43,7 +43,7 @@ pub async fn alter_column(
         }
         AlterColumnOperation::DropNotNull => table.columns[position].nullable = true,
         AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
-            if table.columns[position].generated_always =>
+            if table.columns[position].identity.is_some() =>
         {
             let message = format!("column \"{name}\" of relation \"{}\" is an identity column", table.identity.name);
             return Err(Error::new(code::SYNTAX_ERROR, message));
@@ -76,7 +76,7 @@ pub async fn alter_column(
                 return Err(Error::new(code::NOT_IN_PREREQUISITE_STATE, message));
             }
             give_sequence(context, table, &mut column, sequence_options.as_deref().unwrap_or_default()).await?;
-            column.generated_always = *generated_as == Some(GeneratedAs::Always);
+            column.identity = Some(identity_of(*generated_as));
             table.columns[position] = column;
         }
     }
@@ -120,7 +120,7 @@ async fn set_type(
         let hint = format!("You might need to specify \"USING {}::{shown_type}\".", quote_ident_in_sql(shown_name));
         return Err(Error::new(code::DATATYPE_MISMATCH, message).hint(hint));
     }
-    if column.generated_always && !to.is_integer() {
+    if column.identity.is_some() && !to.is_integer() {
         return Err(Error::new(code::INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint"));
     }
     if !to.is_indexable() && table.all_indexes().any(|index| index.columns.iter().any(|part| part.column == column.id))
@@ -143,7 +143,7 @@ async fn set_type(
     if same_values {
         return Ok(());
     }
-    if has_waiting_keys(context, table.identity.id).await? {
+    if has_waiting_keys(context, table.identity.id, column.id).await? {
         let message = format!("cannot ALTER TABLE \"{}\" because it has pending trigger events", table.identity.name);
         return Err(
             Error::new(code::OBJECT_IN_USE, message).hint("Let SET CONSTRAINTS ALL IMMEDIATE check them first.")

@@ -175,7 +175,7 @@ pub async fn add_column(
                 generation_expr: None,
                 ..
             } => {
-                column.generated_always = *generated_as == GeneratedAs::Always;
+                column.identity = Some(serial::identity_of(Some(*generated_as)));
                 numbered = Some(sequence_options.as_deref().unwrap_or_default());
             }
             ColumnOption::Generated {

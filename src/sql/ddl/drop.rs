@@ -290,7 +290,7 @@ pub async fn drop_from_defaults(
             for column in &mut table.columns {
                 let uses = |default: &String| default.contains("nextval") && default.contains(&format!(".{name}'"));
                 if column.default.as_ref().is_some_and(uses) {
-                    (column.default, column.generated_always) = (None, false);
+                    (column.default, column.identity) = (None, None);
                 }
             }
         })

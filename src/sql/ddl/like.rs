@@ -43,9 +43,9 @@ pub async fn copy(
         if clause.includes("COMMENTS") {
             copied.comment.clone_from(&column.comment);
         }
-        if column.generated_always {
+        if column.identity.is_some() {
             if clause.includes("IDENTITY") {
-                copied.generated_always = true;
+                copied.identity = column.identity;
                 let options = sequence_options(context, &source, column.id).await?;
                 serial::give_sequence(context, table, &mut copied, &options).await?;
             }

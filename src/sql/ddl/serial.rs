@@ -1,12 +1,14 @@
 //! `SERIAL` and `IDENTITY`: columns that take their numbers from a sequence of their own.
 
-use sqlparser::ast::{DataType as SqlType, Expr, SequenceOptions as SqlOptions};
+use sqlparser::ast::{DataType as SqlType, Expr, GeneratedAs, SequenceOptions as SqlOptions};
 
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression;
 use super::sequence;
-use crate::catalog::{Column, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, TableDescriptor};
+use crate::catalog::{
+    Column, ColumnId, ColumnType, Datum, Descriptor, DescriptorId, IdentityGeneration, TableDescriptor,
+};
 use crate::parser::{SequenceOptions, quote_ident_in_sql};
 
 /// The type of the numbers of a serial type.
@@ -18,6 +20,14 @@ pub fn numbers_of(data_type: &SqlType) -> Option<ColumnType> {
         "serial" | "serial4" => Some(ColumnType::Int4),
         "bigserial" | "serial8" => Some(ColumnType::Int8),
         _ => None,
+    }
+}
+
+/// What `GENERATED ... AS IDENTITY` says.
+pub fn identity_of(generated_as: Option<GeneratedAs>) -> IdentityGeneration {
+    match generated_as {
+        Some(GeneratedAs::Always) => IdentityGeneration::Always,
+        _ => IdentityGeneration::ByDefault,
     }
 }
 

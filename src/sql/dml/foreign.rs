@@ -233,11 +233,17 @@ pub async fn check_no_longer_deferred(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Whether a key from or to a table still waits for something to be checked.
-pub async fn has_waiting_keys(context: &Context, table: DescriptorId) -> Result<bool> {
+/// Whether rows of a table, or what refers to one of its columns, still wait to be checked.
+pub async fn has_waiting_keys(context: &Context, table: DescriptorId, column: ColumnId) -> Result<bool> {
     let deferred = context.deferred_keys();
     for id in deferred.noted().into_iter().filter(|id| [id.table, id.referenced].contains(&table)) {
-        if key_with_id(context, &id).await?.is_some_and(|(_, key)| deferred.waits(&id, key.checked)) {
+        let Some((_, key)) = key_with_id(context, &id).await?.filter(|(_, key)| deferred.waits(&id, key.checked))
+        else {
+            continue;
+        };
+        let is_of_rows = |suspect: &Suspect| table == if suspect.gone { id.referenced } else { id.table };
+        let is_key = id.referenced == table && key.referenced_columns.contains(&column);
+        if is_key || deferred.suspects(&id).iter().any(is_of_rows) {
             return Ok(true);
         }
     }

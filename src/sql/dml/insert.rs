@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch};
 use futures::TryStreamExt;
-use sqlparser::ast::{Expr, Insert, OnInsert, Query, SetExpr, TableObject, Values};
+use sqlparser::ast::{Expr, Insert, OnInsert, Query, SetExpr, TableObject, Value, Values};
 
 use super::super::arrays::assign;
 use super::super::context::Context;
@@ -14,7 +14,7 @@ use super::conflict::ConflictRule;
 use super::returning::returning;
 use super::writer::{OnConflict, TableWriter};
 use super::{Changed, Row, is_default};
-use crate::catalog::{Column, Datum, Descriptor, TableDescriptor};
+use crate::catalog::{Column, Datum, Descriptor, IdentityGeneration, TableDescriptor};
 use crate::parser::Overriding;
 
 /// Where an `INSERT` goes.
@@ -77,12 +77,12 @@ struct OwnValues(Option<Overriding>);
 impl OwnValues {
     /// Whether a column makes its value though one is given.
     fn ignores(self, column: &Column) -> bool {
-        self.0 == Some(Overriding::User) && column.generated_always
+        self.0 == Some(Overriding::User) && column.identity.is_some()
     }
 
     /// Whether a column may not be given a value.
     fn refuses(self, column: &Column) -> bool {
-        column.generated.is_some() || (column.generated_always && self.0.is_none())
+        column.generated.is_some() || (column.identity == Some(IdentityGeneration::Always) && self.0.is_none())
     }
 }
 
@@ -122,6 +122,7 @@ pub async fn insert(
                 changed += write.rows(&positions, rows).await?;
             }
             None => {
+                let source = &with_defaults(&table, &positions, source)?;
                 let planned = query::plan(context, source, extra, Visibility::AsNamed).await?;
                 let positions = check_width(&positions, planned.columns.len(), all_given)?;
                 let mut given = positions.iter().map(|&position| &table.columns[position]);
@@ -254,6 +255,22 @@ fn constant_rows(
         rows.push(row.content.iter().zip(positions).map(value).collect::<Result<Row>>()?);
     }
     Ok((positions.to_vec(), rows))
+}
+
+/// `VALUES` of which some are subqueries, with what the others that say `DEFAULT` mean.
+fn with_defaults(table: &TableDescriptor, positions: &[usize], source: &Query) -> Result<Query> {
+    let mut source = source.clone();
+    if let SetExpr::Values(values) = &mut *source.body {
+        for row in &mut values.rows {
+            for (value, position) in row.content.iter_mut().zip(positions).filter(|(value, _)| is_default(value)) {
+                *value = match &table.columns[*position].default {
+                    None => Expr::value(Value::Null),
+                    Some(sql) => Expr::Nested(Box::new(expression::parse(sql)?)),
+                };
+            }
+        }
+    }
+    Ok(source)
 }
 
 /// The error of a value for a column that takes its own.

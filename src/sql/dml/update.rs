@@ -18,7 +18,7 @@ use super::locking::{lock_rows, row_at};
 use super::returning::{Beside, names_beside, returning, select_beside, select_from};
 use super::writer::TableWriter;
 use super::{Changed, Row, is_default};
-use crate::catalog::{Datum, TableDescriptor, push_index_key};
+use crate::catalog::{Datum, IdentityGeneration, TableDescriptor, push_index_key};
 use crate::kv::LockMode;
 
 /// The table a statement changes, and what the statement calls it.
@@ -89,7 +89,7 @@ pub fn assigned_columns(table: &TableDescriptor, assignments: &[Assignment]) -> 
             }
             let column = &table.columns[position];
             let is_computed = column.generated.is_some();
-            if (column.generated_always || is_computed) && !is_default(value) {
+            if (column.identity == Some(IdentityGeneration::Always) || is_computed) && !is_default(value) {
                 let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
                 return Err(Error::new(code::GENERATED_ALWAYS, message).detail(generated_detail(column)));
             }

@@ -9,8 +9,8 @@ use super::objects::{Constraint, Objects, Rule, attnum, constraints, referenced_
 use super::relation::Kind::{Int4, Int8, Text};
 use super::relation::{Kind, Relation, Rows};
 use crate::catalog::{
-    Checked, ColumnId, ColumnType, Datum, Descriptor, Grant, Index, ReferentialAction, SequenceDescriptor,
-    TableDescriptor,
+    Checked, ColumnId, ColumnType, Datum, Descriptor, Grant, IdentityGeneration, Index, ReferentialAction,
+    SequenceDescriptor, TableDescriptor,
 };
 
 const COLUMN_PRIVILEGES: &[(&str, Kind)] = &[
@@ -400,7 +400,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
         match &**relation {
             Descriptor::Table(table) => {
                 for (position, column) in table.visible_columns().enumerate() {
-                    let identity = column.generated_always;
+                    let identity = column.identity.is_some();
                     let sequence = objects.relations.iter().find_map(|relation| match &**relation {
                         Descriptor::Sequence(sequence)
                             if identity && sequence.owned_by == Some((table.identity.id, column.id)) =>
@@ -417,7 +417,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                         ("column_default", default.into()),
                         ("is_nullable", yes_or_no(column.nullable)),
                         ("is_identity", yes_or_no(identity)),
-                        ("identity_generation", identity.then_some("ALWAYS").into()),
+                        ("identity_generation", column.identity.map(IdentityGeneration::words).into()),
                         ("identity_start", part(|sequence| sequence.start)),
                         ("identity_increment", part(|sequence| sequence.increment)),
                         ("identity_maximum", part(|sequence| sequence.maximum)),

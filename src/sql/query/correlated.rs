@@ -115,11 +115,35 @@ pub fn array(subquery: &Query) -> Option<Expr> {
     Some(call(ANY_NUMBER, vec![simple.or_else(|| all_of(subquery))?]))
 }
 
-/// The values of a subquery as they come, in an array.
+/// The values of a subquery as they come, in an array. Those that are sorted by themselves are so once more: the rows of a join come in any order.
 fn all_of(subquery: &Query) -> Option<Expr> {
-    let text =
-        format!("SELECT array_agg(\"all\".\"value\") AS \"all\" FROM ({}) AS \"all\" (\"value\")", sql_text(subquery));
+    let order = own_order(subquery).map_or(String::new(), |options| format!(" ORDER BY \"all\".\"value\"{options}"));
+    let text = format!(
+        "SELECT array_agg(\"all\".\"value\"{order}) AS \"all\" FROM ({}) AS \"all\" (\"value\")",
+        sql_text(subquery)
+    );
     Some(Expr::Subquery(Box::new(super::super::parse_query(&text).ok()?)))
+}
+
+/// How a subquery sorts its values, if it does so by the values themselves.
+fn own_order(subquery: &Query) -> Option<String> {
+    let OrderByKind::Expressions(by) = &subquery.order_by.as_ref()?.kind else { return None };
+    let [key] = &by[..] else { return None };
+    let of_select = |select: &Select| match &select.projection[..] {
+        [SelectItem::UnnamedExpr(expr)] => *expr == key.expr,
+        [SelectItem::ExprWithAlias { expr, alias }] => {
+            *expr == key.expr || matches!(&key.expr, Expr::Identifier(name) if normalized(name) == normalized(alias))
+        }
+        _ => false,
+    };
+    let is_own = match (&key.expr, &*subquery.body) {
+        (Expr::Value(_), _) => true,
+        (_, SetExpr::Select(select)) => of_select(select),
+        // They have no others.
+        (Expr::Identifier(_), _) => true,
+        _ => false,
+    };
+    is_own.then(|| key.options.to_string())
 }
 
 /// `EXISTS` among output columns, as a count.

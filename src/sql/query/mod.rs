@@ -9,6 +9,7 @@
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
 mod apply;
+mod byte_strings;
 mod cached;
 mod catalog_forms;
 mod coalesce;

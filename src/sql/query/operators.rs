@@ -96,8 +96,11 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Planned(planned));
         }
         let is_list = |field: &FieldRef| matches!(field.data_type(), DataType::List(_));
-        if op == BinaryOperator::StringConcat && is_list(&left_field) != is_list(&right_field) {
-            // A literal beside an array is one.
+        let is_binary = |field: &FieldRef| *field.data_type() == DataType::Binary;
+        if op == BinaryOperator::StringConcat
+            && (is_list(&left_field) != is_list(&right_field) || is_binary(&left_field) != is_binary(&right_field))
+        {
+            // A literal beside an array is one, beside bytes it is bytes.
             let sides = (adopt(left.clone(), &right_field, self.zone)?, adopt(right.clone(), &left_field, self.zone)?);
             if sides != (left.clone(), right.clone()) {
                 let raw = RawBinaryExpr { op, left: sides.0, right: sides.1 };

@@ -116,6 +116,8 @@ impl ParameterTypes {
                 ColumnType::Interval
             }
             ColumnType::Date if self.added.contains(&index) => ColumnType::Int4,
+            // What is taken out of a document is a key.
+            ColumnType::Json if self.added.contains(&index) => ColumnType::Text,
             ColumnType::Interval if self.factors.contains(&index) => ColumnType::Float8,
             other => other,
         };

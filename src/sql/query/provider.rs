@@ -28,6 +28,7 @@ use super::super::error::{Error, Result, code};
 use super::super::introspection::{self, Snapshot};
 use super::super::types::{anonymous_field, field, of_field};
 use super::apply::plan_lateral_joins;
+use super::byte_strings;
 use super::coalesce;
 use super::collected;
 use super::enums;
@@ -270,6 +271,7 @@ impl ContextProvider for Planner {
             "generate_series" => {
                 Some(series::of_both(theirs()?, scalars::by_name("series:times", self.context.zone())?))
             }
+            _ if let Some(both) = byte_strings::of_both(name, self.context.zone(), theirs) => Some(both),
             _ if let Some(refusing) = math::refusing(name, theirs) => Some(refusing),
             _ if let Some(rounding) = rounding::by_name(name, theirs_of) => Some(rounding),
             _ => theirs().map(|theirs| local::zoned(theirs, self.context.zone())),

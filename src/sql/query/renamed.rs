@@ -46,6 +46,14 @@ pub fn function(function: &Function) -> Result<Option<Expr>> {
         ("substring" | "substr", [text, pattern]) if is_string(pattern) => {
             Some(call("regexp:substring", vec![text.clone(), pattern.clone()]))
         }
+        // A literal is bytes, which a backslash begins in hexadecimal.
+        (
+            "encode" | "convert_from" | "get_byte" | "set_byte" | "sha224" | "sha256" | "sha384" | "sha512",
+            [bytes, rest @ ..],
+        ) if is_string(bytes) => {
+            let bytes = cast(bytes.clone(), &SqlType::Bytea)?;
+            Some(call(&normalized(name), std::iter::once(bytes).chain(rest.iter().cloned()).collect()))
+        }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
         ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {

@@ -535,6 +535,18 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::Substring { expr, substring_from: Some(pattern), substring_for: None, .. } if is_string(pattern) => {
             Some(call("regexp:substring", vec![(**expr).clone(), (**pattern).clone()]))
         }
+        // As calls, so that they may be of bytes.
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let one = || Box::new(Expr::Value(Value::Number("1".into(), false).into()));
+            let from = substring_from.clone().unwrap_or_else(one);
+            let args = [Some(expr), Some(&from), substring_for.as_ref()].into_iter().flatten();
+            Some(call("substr", args.map(|arg| (**arg).clone()).collect()))
+        }
+        Expr::Position { expr, r#in } => Some(call("strpos", vec![(**r#in).clone(), (**expr).clone()])),
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let args = [Some(expr), Some(overlay_what), Some(overlay_from), overlay_for.as_ref()].into_iter().flatten();
+            Some(call("overlay", args.map(|arg| (**arg).clone()).collect()))
+        }
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             Some(similar::reword(*negated, expr, pattern, escape_char.as_ref())?)
         }

@@ -12,9 +12,10 @@ use super::super::error::{Error, Result, code};
 use super::super::text::quoted;
 use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
+use super::byte_strings::bytes_of;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
-use super::{number_patterns, ordered_aggregates, patterns, percentiles, regular};
+use super::{byte_strings, number_patterns, ordered_aggregates, patterns, percentiles, regular};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -34,6 +35,7 @@ pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
             percentiles::definitions(),
             number_patterns::definitions(),
             ordered_aggregates::definitions(),
+            byte_strings::definitions(),
         ]
         .concat()
     });
@@ -66,12 +68,6 @@ fn all() -> Vec<Definition> {
             Ok(Datum::Int(args.iter().filter(|arg| !arg.datum.is_null()).count() as i64))
         }),
         ("encode", Exactly(2), Text.into(), encoded),
-        ("get_byte", Exactly(2), Int4.into(), |args| {
-            let (bytes, index) = (bytes_of(&args[0])?, args[1].datum.as_int().unwrap_or_default());
-            let byte = usize::try_from(index).ok().and_then(|index| bytes.get(index));
-            let message = || format!("index {index} out of valid range, 0..{}", bytes.len().saturating_sub(1));
-            byte.map(|byte| Datum::Int((*byte).into())).ok_or_else(|| Error::new("2202E", message()))
-        }),
         ("array_length", Exactly(2), Int4.into(), |args| match (&args[0].datum, args[1].datum.as_int()) {
             (Datum::Array(items), Some(1)) if !items.is_empty() => Ok(Datum::Int(items.len() as i64)),
             (Datum::Array(_), _) => Ok(Datum::Null),
@@ -265,14 +261,6 @@ fn no_array(arg: &Argument<'_>) -> Error {
 
 fn unmatched(text: &str, pattern: &str) -> Error {
     Error::new(code::BAD_DATETIME, format!("\"{text}\" does not match the pattern \"{pattern}\""))
-}
-
-fn bytes_of<'a>(arg: &'a Argument<'_>) -> Result<&'a [u8]> {
-    match &arg.datum {
-        Datum::Bytes(bytes) => Ok(bytes),
-        Datum::Text(text) => Ok(text.as_bytes()),
-        _ => Err(wrong(arg, "bytea")),
-    }
 }
 
 /// A number as one of the kind with a point.

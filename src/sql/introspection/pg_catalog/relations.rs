@@ -15,8 +15,8 @@ use super::{
     UTF8, name, numbers,
 };
 use crate::catalog::{
-    Checked, Column, ColumnId, ColumnType, Datum, Descriptor, Index, IndexColumn, PUBLIC_SCHEMA, ReferentialAction,
-    SequenceDescriptor, TableDescriptor,
+    Checked, Column, ColumnId, ColumnType, Datum, Descriptor, IdentityGeneration, Index, IndexColumn, PUBLIC_SCHEMA,
+    ReferentialAction, SequenceDescriptor, TableDescriptor,
 };
 use crate::parser::quote_ident_in_sql;
 use crate::sql::types::pg_type;
@@ -201,7 +201,7 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         ("attnotnull", Datum::Bool(!column.nullable)),
                         ("atthasdef", Datum::Bool(kept_default(column).is_some())),
                         ("attgenerated", if column.generated.is_some() { "s" } else { "" }.into()),
-                        ("attidentity", if column.generated_always { "a" } else { "" }.into()),
+                        ("attidentity", attidentity(column).into()),
                         ("atthasmissing", Datum::Bool(column.missing.is_some())),
                         ("attacl", column_acl(column, &table.identity.owner)),
                     ];
@@ -261,9 +261,17 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
     }
 }
 
+fn attidentity(column: &Column) -> &'static str {
+    match column.identity {
+        None => "",
+        Some(IdentityGeneration::Always) => "a",
+        Some(IdentityGeneration::ByDefault) => "d",
+    }
+}
+
 /// What is kept of a column's default in the catalog: also what it is computed from, but not the numbers of an identity column.
 fn kept_default(column: &Column) -> Option<&String> {
-    column.generated.as_ref().or(column.default.as_ref().filter(|_| !column.generated_always))
+    column.generated.as_ref().or(column.default.as_ref().filter(|_| column.identity.is_none()))
 }
 
 pub fn pg_attrdef(objects: &Objects, rows: &mut Rows) {
@@ -454,7 +462,7 @@ pub fn pg_depend(objects: &Objects, rows: &mut Rows) {
     for (_, sequence) in each_sequence(objects) {
         let Some((table, column)) = sequence.owned_by else { continue };
         let owner = objects.table(table).and_then(|table| table.column(column));
-        let is_identity = owner.is_some_and(|column| column.generated_always);
+        let is_identity = owner.is_some_and(|column| column.identity.is_some());
         rows.push(&[
             ("classid", PG_CLASS_OID.into()),
             ("objid", oid(sequence.identity.id).into()),
