@@ -39,7 +39,7 @@ pub enum ColumnType {
     /// `STRING`
     Text,
     /// `VARCHAR(n)`: at most n characters.
-    VarChar(u32),
+    VarChar(Option<u32>),
     /// `CHAR(n)`: blank-padded; trailing blanks do not count and are not stored.
     Char(u32),
     /// `BYTES`
@@ -142,7 +142,8 @@ impl fmt::Display for ColumnType {
             ColumnType::Decimal { precision: None, .. } => f.write_str("DECIMAL"),
             ColumnType::Decimal { precision: Some(precision), scale } => write!(f, "DECIMAL({precision},{scale})"),
             ColumnType::Text => f.write_str("STRING"),
-            ColumnType::VarChar(length) => write!(f, "VARCHAR({length})"),
+            ColumnType::VarChar(None) => f.write_str("VARCHAR"),
+            ColumnType::VarChar(Some(length)) => write!(f, "VARCHAR({length})"),
             ColumnType::Char(1) => f.write_str("CHAR"),
             ColumnType::Char(length) => write!(f, "CHAR({length})"),
             ColumnType::Bytes => f.write_str("BYTES"),

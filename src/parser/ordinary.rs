@@ -271,6 +271,20 @@ fn reword_upsert(tokens: &mut [TokenWithSpan]) -> bool {
     found.is_some()
 }
 
+/// Whether the word `TABLE` begins a query.
+fn is_query(tokens: &[TokenWithSpan], index: usize) -> bool {
+    let Some(before) = index.checked_sub(1) else { return true };
+    let follows = |words: &[&str]| words.iter().any(|word| is(tokens, before, word));
+    let ends = matches!(&tokens[before].token, Token::RParen)
+        || matches!(&tokens[before].token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
+    tokens[before].token == Token::LParen
+        || follows(&["UNION", "INTERSECT", "EXCEPT"])
+        || (follows(&["ALL"])
+            && before > 0
+            && ["UNION", "INTERSECT", "EXCEPT"].iter().any(|word| is(tokens, before - 1, word)))
+        || (ends && (is(tokens, 0, "INSERT") || is(tokens, 0, "WITH")))
+}
+
 /// Spellings that `sqlparser` does not have: `OPERATOR(pg_catalog.=)` before `ANY` and `ALL`; locks of rows that are weaker than those there
 /// are, for which the next stronger are taken; `trim(LEADING FROM text)` without the blank that it takes away; `TABLE t`; `FROM ONLY t`.
 fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
@@ -287,9 +301,14 @@ fn reword_phrases(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
         if is_operator {
             reworded.push(tokens[index + 4].clone());
             index += 6;
-        } else if index == 0 && words(&["TABLE"]) {
-            let word = |text: &str, known| TokenWithSpan::new(keyword(text, known), tokens[0].span);
-            reworded.extend([word("SELECT", Keyword::SELECT), TokenWithSpan::new(Token::Mul, tokens[0].span)]);
+        } else if words(&["FORCE_QUOTE"]) && token(&tokens, index + 1) == Some(&Token::Mul) {
+            let sign = |token| TokenWithSpan::new(token, tokens[index + 1].span);
+            let all = Token::Word(Word { value: "*".into(), quote_style: Some('"'), keyword: Keyword::NoKeyword });
+            reworded.extend([tokens[index].clone(), sign(Token::LParen), sign(all), sign(Token::RParen)]);
+            index += 2;
+        } else if words(&["TABLE"]) && is_query(&tokens, index) {
+            let word = |text: &str, known| TokenWithSpan::new(keyword(text, known), tokens[index].span);
+            reworded.extend([word("SELECT", Keyword::SELECT), TokenWithSpan::new(Token::Mul, tokens[index].span)]);
             reworded.push(word("FROM", Keyword::FROM));
             index += 1;
         } else if words(&["ONLY"])

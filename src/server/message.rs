@@ -108,7 +108,7 @@ fn size_and_modifier(column_type: &ColumnType) -> (i16, i32) {
         }
         ColumnType::Enum(_) => (4, -1),
         ColumnType::Interval | ColumnType::Uuid => (16, -1),
-        ColumnType::VarChar(length) | ColumnType::Char(length) => (-1, *length as i32 + HEADER),
+        ColumnType::VarChar(Some(length)) | ColumnType::Char(length) => (-1, *length as i32 + HEADER),
         ColumnType::Decimal { precision: Some(precision), scale } => {
             (-1, (i32::from(*precision) << 16 | i32::from(*scale)) + HEADER)
         }

@@ -321,6 +321,10 @@ impl From<ArrowError> for Error {
             ArrowError::ArithmeticOverflow(_) => Error::new(code::NUMERIC_OUT_OF_RANGE, "value out of range"),
             ArrowError::CastError(message) => from_cast(message),
             ArrowError::ParseError(message) => Error::new(code::BAD_TEXT, message),
+            ArrowError::ComputeError(message) if message.contains("overflow") => {
+                let name = message.split("Array").next().map_or("value", type_name);
+                Error::new(code::NUMERIC_OUT_OF_RANGE, format!("{name} out of range"))
+            }
             ArrowError::InvalidArgumentError(message) => Error::new(code::INVALID_PARAMETER, message),
             other => Error::internal(other),
         }

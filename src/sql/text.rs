@@ -88,7 +88,7 @@ fn int_range_error(value: &str, column_type: &ColumnType) -> Error {
 
 /// Text as a value of a character type: too long is an error, unless what is over is blank or `truncate` is set.
 pub fn fit_text(mut text: String, column_type: &ColumnType, truncate: bool) -> Result<Datum<'static>> {
-    if let ColumnType::VarChar(length) | ColumnType::Char(length) = column_type
+    if let ColumnType::VarChar(Some(length)) | ColumnType::Char(length) = column_type
         && let Some((end, _)) = text.char_indices().nth(*length as usize)
     {
         if !truncate && text[end..].chars().any(|c| c != ' ') {
@@ -178,8 +178,12 @@ fn parse_bytes(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Sixteen bytes in hexadecimal, between any of whose groups of four digits there may be a hyphen, and around which braces.
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    uuid::Uuid::parse_str(text).ok().map(uuid::Uuid::into_bytes)
+    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
+    let groups = inner.split('-').all(|group| !group.is_empty() && group.len().is_multiple_of(4));
+    let digits = inner.replace('-', "");
+    (groups && digits.len() == 32).then(|| uuid::Uuid::try_parse(&digits).ok().map(uuid::Uuid::into_bytes))?
 }
 
 /// A text as a literal that reads the same whatever the settings.
@@ -222,12 +226,7 @@ fn parse_timestamp(text: &str) -> Option<(i64, Option<Offset>)> {
     if text.eq_ignore_ascii_case("epoch") {
         return Some((0, Some(Offset::Seconds(0))));
     }
-    let (date, rest) = match text.find(['T', ' ', 't']) {
-        Some(at) => (&text[..at], text[at + 1..].trim()),
-        None => (text, ""),
-    };
-    let date =
-        NaiveDate::parse_from_str(date, "%Y-%m-%d").or_else(|_| NaiveDate::parse_from_str(date, "%Y%m%d")).ok()?;
+    let (date, rest) = numbered_date(text).or_else(|| worded_date(text))?;
     let end = rest.find(|c: char| !(c.is_ascii_digit() || ":. ".contains(c))).unwrap_or(rest.len());
     let (time, after) = (rest[..end].trim(), &rest[end..]);
     let (half, after) = match after.get(..2).map(str::to_ascii_lowercase).as_deref() {
@@ -252,6 +251,62 @@ fn parse_timestamp(text: &str) -> Option<(i64, Option<Offset>)> {
     let midnight = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
     Some((midnight + micros, offset))
 }
+
+/// A date as ISO 8601 has it, and what follows.
+fn numbered_date(text: &str) -> Option<(NaiveDate, &str)> {
+    let (date, rest) = match text.find(['T', ' ', 't']) {
+        Some(at) => (&text[..at], text[at + 1..].trim()),
+        None => (text, ""),
+    };
+    let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").or_else(|_| NaiveDate::parse_from_str(date, "%Y%m%d"));
+    Some((date.ok()?, rest))
+}
+
+/// A date with the name of its month (`Jan 5, 2020`, `5 January 2020`, `2020-Jan-05`), or as `DateStyle` `MDY` has it (`1/5/2020`).
+fn worded_date(text: &str) -> Option<(NaiveDate, &str)> {
+    let mut rest = text;
+    let mut parts = Vec::new();
+    while parts.len() < 3 {
+        let is_word = rest.starts_with(|first: char| first.is_ascii_alphabetic());
+        let end = rest.find(|c: char| !(if is_word { c.is_ascii_alphabetic() } else { c.is_ascii_digit() }));
+        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if part.is_empty() {
+            return None;
+        }
+        parts.push(part);
+        let separators = if parts.len() < 3 { &[' ', ',', '-', '/'][..] } else { &[' ', 'T', ','][..] };
+        rest = after.trim_start_matches(separators);
+    }
+    let month = |part: &str| {
+        let known = part.len() >= 3 && part.is_ascii();
+        let found = MONTHS.iter().position(|month| known && month.starts_with(&part.to_ascii_lowercase()))?;
+        u32::try_from(found + 1).ok()
+    };
+    let (year, month, day) = match parts[..] {
+        [name, day, year] if let Some(month) = month(name) => (year, month, day),
+        [year, name, day] if let Some(month) = month(name).filter(|_| year.len() > 2) => (year, month, day),
+        [day, name, year] if let Some(month) = month(name) => (year, month, day),
+        [month, day, year] if text.contains('/') => (year, month.parse().ok()?, day),
+        _ => return None,
+    };
+    let year = year.parse().ok().filter(|_| year.len() > 2)?;
+    Some((NaiveDate::from_ymd_opt(year, month, day.parse().ok()?)?, rest))
+}
+
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 
 fn parse_offset(text: &str) -> Option<i32> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
@@ -687,7 +742,7 @@ mod tests {
         assert_eq!(fail("99999", &ColumnType::Int2).sqlstate, "22003");
         assert_eq!(fail("99999999999999999999", &ColumnType::Int8).sqlstate, "22003");
         assert_eq!(fail("2024-02-30", &ColumnType::Date).sqlstate, "22007");
-        assert_eq!(fail("abcdef", &ColumnType::VarChar(3)).sqlstate, "22001");
+        assert_eq!(fail("abcdef", &ColumnType::VarChar(Some(3))).sqlstate, "22001");
         assert_eq!(fail("123", &ColumnType::Decimal { precision: Some(2), scale: 0 }).sqlstate, "22003");
         assert_eq!(fail("{1,x}", &ColumnType::Array(Box::new(ColumnType::Int8))).sqlstate, "22P02");
         for text in ["", "{", "1 fortnight", "1:2:3:4", "{\"", "\\x0", "\\9"] {

@@ -37,10 +37,10 @@ pub fn resolve(sql_type: &SqlType, made: &dyn Fn(&ObjectName) -> Result<ColumnTy
         SqlType::Numeric(info) | SqlType::Decimal(info) | SqlType::Dec(info) => decimal(info)?,
         SqlType::Text | SqlType::String(None) => ColumnType::Text,
         SqlType::Varchar(length) | SqlType::CharacterVarying(length) | SqlType::CharVarying(length) => match length {
-            Some(length) => ColumnType::VarChar(character_length(length)?),
-            None => ColumnType::Text,
+            Some(length) => ColumnType::VarChar(Some(character_length(length)?)),
+            None => ColumnType::VarChar(None),
         },
-        SqlType::String(Some(length)) => ColumnType::VarChar(positive_length(*length)?),
+        SqlType::String(Some(length)) => ColumnType::VarChar(Some(positive_length(*length)?)),
         SqlType::Char(length) | SqlType::Character(length) => match length {
             Some(length) => ColumnType::Char(character_length(length)?),
             None => ColumnType::Char(1),
@@ -78,8 +78,25 @@ pub fn undefined(name: &ObjectName) -> Error {
 
 fn from_name(name: &str) -> Option<ColumnType> {
     let lower = name.to_ascii_lowercase();
-    Some(match lower.strip_prefix("pg_catalog.").unwrap_or(&lower) {
+    let bare = lower.replace("\"pg_catalog\".", "pg_catalog.");
+    let bare = bare.strip_prefix("pg_catalog.").unwrap_or(&bare);
+    let is_quoted = bare.len() > 2 && bare.starts_with('"') && bare.ends_with('"') && bare != "\"char\"";
+    let bare = if is_quoted { &bare[1..bare.len() - 1] } else { bare };
+    // An array's type is called like its elements' with a line before it.
+    if let Some(element) = bare.strip_prefix('_') {
+        return from_name(element).map(|element| ColumnType::Array(Box::new(element)));
+    }
+    Some(match bare {
         "string" | "name" => ColumnType::Text,
+        "varchar" => ColumnType::VarChar(None),
+        "float4" => ColumnType::Float4,
+        "float8" => ColumnType::Float8,
+        "numeric" => ColumnType::DECIMAL,
+        "bytea" => ColumnType::Bytes,
+        "date" => ColumnType::Date,
+        "time" => ColumnType::Time,
+        "timestamp" => ColumnType::Timestamp,
+        "interval" => ColumnType::Interval,
         "bytes" => ColumnType::Bytes,
         // Of any length, which TEXT is, too.
         "bpchar" => ColumnType::Text,
@@ -345,7 +362,8 @@ pub fn pg_name(column_type: &ColumnType) -> String {
         ColumnType::Float8 => "double precision".into(),
         ColumnType::Decimal { .. } => "numeric".into(),
         ColumnType::Text => "text".into(),
-        ColumnType::VarChar(length) => format!("character varying({length})"),
+        ColumnType::VarChar(None) => "character varying".into(),
+        ColumnType::VarChar(Some(length)) => format!("character varying({length})"),
         ColumnType::Char(length) => format!("character({length})"),
         ColumnType::Bytes => "bytea".into(),
         ColumnType::Date => "date".into(),

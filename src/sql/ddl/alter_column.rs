@@ -241,8 +241,8 @@ pub fn can_assign(from: &ColumnType, to: &ColumnType) -> bool {
 fn keeps_values(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType::{Decimal, Int2, Int4, Int8, Text, VarChar};
     match (from, to) {
-        (Int2, Int4 | Int8) | (Int4, Int8) | (VarChar(_), Text) => true,
-        (VarChar(from), VarChar(to)) => from <= to,
+        (Int2, Int4 | Int8) | (Int4, Int8) | (VarChar(_), Text | VarChar(None)) | (Text, VarChar(None)) => true,
+        (VarChar(Some(from)), VarChar(Some(to))) => from <= to,
         (Decimal { precision: from, scale }, Decimal { precision: to, scale: to_scale }) => {
             scale == to_scale && (to.is_none() || from.is_some_and(|from| to.is_some_and(|to| from <= to)))
         }

@@ -346,8 +346,9 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
     let id = named_column(table, name)?;
     refuse_views_of(context, table, name, true).await?;
     if table.in_primary_key(id) {
-        let message = format!("cannot drop column {name} because it is part of the primary key");
-        return Err(Error::new(code::DEPENDENT_OBJECTS, message));
+        // It goes with its columns, as other constraints do.
+        let key = table.primary.name.clone();
+        drop_constraint(context, table, &key).await?;
     }
     let referred_to = |key: &ForeignKey| {
         key.referenced_table == table.identity.id && key.referenced_columns.contains(&id) && !key.columns.contains(&id)

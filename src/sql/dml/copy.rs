@@ -11,7 +11,7 @@ use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySour
 use super::super::arrays::datum_at;
 use super::super::context::Context;
 use super::super::error::{Error, Result, code};
-use super::super::names::name_parts;
+use super::super::names::{folded, name_parts};
 use super::super::query::OutputColumn;
 use super::super::text;
 use super::super::time_zone::TimeZone;
@@ -43,8 +43,52 @@ pub struct CopyFormat {
     pub quote: u8,
     /// Before a quote inside a CSV value.
     pub escape: u8,
+    /// Whose CSV values are quoted, needed or not.
+    force_quote: Forced,
+    /// Whose CSV values are never NULL, though they look like it.
+    force_not_null: Forced,
+    /// Whose CSV values are NULL if they look like it, though they are quoted.
+    force_null: Forced,
     /// Where an instant without an offset is, and how instants are written.
     pub zone: TimeZone,
+}
+
+/// Columns that an option names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Forced {
+    /// `*`
+    All,
+    Named(Vec<String>),
+}
+
+impl Forced {
+    const NONE: Forced = Forced::Named(Vec::new());
+
+    fn of(columns: &[Ident]) -> Forced {
+        match columns {
+            [all] if all.value == "*" => Forced::All,
+            columns => Forced::Named(columns.iter().map(folded).collect()),
+        }
+    }
+
+    fn has(&self, column: &str) -> bool {
+        match self {
+            Forced::All => true,
+            Forced::Named(names) => names.iter().any(|name| name == column),
+        }
+    }
+
+    /// Refuses names of no column that is copied.
+    fn check(&self, option: &str, copied: &[&str]) -> Result<()> {
+        let Forced::Named(names) = self else { return Ok(()) };
+        match names.iter().find(|name| !copied.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("{option} column \"{name}\" not referenced by COPY");
+                Err(Error::new(code::INVALID_COLUMN_REFERENCE, message))
+            }
+        }
+    }
 }
 
 impl CopyFormat {
@@ -64,6 +108,9 @@ impl CopyFormat {
             header: false,
             quote: b'"',
             escape: b'"',
+            force_quote: Forced::NONE,
+            force_not_null: Forced::NONE,
+            force_null: Forced::NONE,
             zone,
         };
         let mut escape = None;
@@ -80,12 +127,48 @@ impl CopyFormat {
                 CopyOption::Header(header) => format.header = *header,
                 CopyOption::Quote(quote) if csv => format.quote = one_byte(*quote, "quote")?,
                 CopyOption::Escape(character) if csv => escape = Some(one_byte(*character, "escape")?),
+                CopyOption::Quote(_)
+                | CopyOption::Escape(_)
+                | CopyOption::ForceQuote(_)
+                | CopyOption::ForceNotNull(_)
+                | CopyOption::ForceNull(_)
+                    if !csv =>
+                {
+                    let name = option.to_string();
+                    let name = name.split([' ', '(']).next().unwrap_or_default().to_lowercase();
+                    let message = format!("COPY {} available only in CSV mode", name.replace('_', " "));
+                    return Err(Error::new(code::FEATURE_NOT_SUPPORTED, message));
+                }
+                CopyOption::ForceQuote(columns) => format.force_quote = Forced::of(columns),
+                CopyOption::ForceNotNull(columns) => format.force_not_null = Forced::of(columns),
+                CopyOption::ForceNull(columns) => format.force_null = Forced::of(columns),
                 CopyOption::Encoding(encoding) if ["utf8", "utf-8"].contains(&encoding.to_lowercase().as_str()) => {}
                 other => return Err(Error::unsupported(format!("COPY option {other}"))),
             }
         }
         format.escape = escape.unwrap_or(format.quote);
         Ok(format)
+    }
+}
+
+impl CopyFormat {
+    /// Refuses options that force something upon columns that are not copied, or in the other direction.
+    pub fn check_forced<'a>(&self, is_to: bool, copied: impl Iterator<Item = &'a str>) -> Result<()> {
+        let copied: Vec<&str> = copied.collect();
+        for (option, forced, of_to) in [
+            ("FORCE_QUOTE", &self.force_quote, true),
+            ("FORCE_NOT_NULL", &self.force_not_null, false),
+            ("FORCE_NULL", &self.force_null, false),
+        ] {
+            if *forced != Forced::NONE && of_to != is_to {
+                let option = option.to_lowercase().replace('_', " ");
+                let direction = if of_to { "TO" } else { "FROM" };
+                let message = format!("COPY {option} only available using COPY {direction}");
+                return Err(Error::new(code::FEATURE_NOT_SUPPORTED, message));
+            }
+            forced.check(option, &copied)?;
+        }
+        Ok(())
     }
 }
 
@@ -104,7 +187,8 @@ pub fn modern(legacy: &[CopyLegacyOption]) -> Result<Vec<CopyOption>> {
                         CopyLegacyCsvOption::Header => CopyOption::Header(true),
                         CopyLegacyCsvOption::Quote(character) => CopyOption::Quote(*character),
                         CopyLegacyCsvOption::Escape(character) => CopyOption::Escape(*character),
-                        other => return Err(Error::unsupported(format!("COPY option {other}"))),
+                        CopyLegacyCsvOption::ForceQuote(columns) => CopyOption::ForceQuote(columns.clone()),
+                        CopyLegacyCsvOption::ForceNotNull(columns) => CopyOption::ForceNotNull(columns.clone()),
                     });
                 }
             }
@@ -193,6 +277,7 @@ impl CopyIn {
                 Error::new(code::INVALID_COLUMN_REFERENCE, message).detail("Generated columns cannot be used in COPY.")
             );
         }
+        format.check_forced(false, positions.iter().map(|&position| table.columns[position].name.as_str()))?;
         let mut writer = TableWriter::new(context, table.clone()).await?;
         writer.use_bulk_load();
         Ok(CopyIn {
@@ -271,12 +356,16 @@ impl CopyIn {
             self.ended = true;
             return Ok(());
         }
-        let line = std::str::from_utf8(line).map_err(|_| Error {
-            sqlstate: "22021",
-            ..self.error("invalid byte sequence for encoding \"UTF8\"".into())
-        })?;
-        let values = if self.format.csv { split_csv(&self.format, line) } else { split_text(&self.format, line) };
-        let values = values.ok_or_else(|| self.error("unterminated CSV quoted field".into()))?;
+        let no_text =
+            || Error { sqlstate: "22021", ..self.error("invalid byte sequence for encoding \"UTF8\"".into()) };
+        let line = std::str::from_utf8(line).ok().filter(|line| !line.contains('\0')).ok_or_else(no_text)?;
+        let values: Vec<Option<String>> = if self.format.csv {
+            let fields = split_csv(&self.format, line);
+            let fields = fields.ok_or_else(|| self.error("unterminated CSV quoted field".into()))?;
+            fields.into_iter().enumerate().map(|(at, field)| self.csv_value(at, field)).collect()
+        } else {
+            split_text(&self.format, line).ok_or_else(no_text)?
+        };
         if values.len() < self.positions.len() {
             let column = &self.table.columns[self.positions[values.len()]].name;
             return Err(self.error(format!("missing data for column \"{column}\"")));
@@ -297,6 +386,15 @@ impl CopyIn {
         let row = values.into_iter().zip(&self.positions).map(parse).collect::<Result<Row>>()?;
         self.rows.push(row);
         Ok(())
+    }
+
+    /// What a field of a line of CSV says.
+    fn csv_value(&self, at: usize, CsvField { text, is_quoted }: CsvField) -> Option<String> {
+        let format = &self.format;
+        let column = self.positions.get(at).map_or("", |position| self.table.columns[*position].name.as_str());
+        let is_null = text == format.null
+            && if is_quoted { format.force_null.has(column) } else { !format.force_not_null.has(column) };
+        (!is_null).then_some(text)
     }
 }
 
@@ -328,6 +426,7 @@ fn line_end(format: &CopyFormat, data: &[u8]) -> Option<usize> {
     None
 }
 
+/// The values of a line; `None` if one is no text.
 fn split_text(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
     let mut values = Vec::new();
     let mut start = 0;
@@ -336,7 +435,7 @@ fn split_text(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
     while at <= bytes.len() {
         if at == bytes.len() || bytes[at] == format.delimiter {
             let raw = &line[start..at];
-            values.push(if raw == format.null { None } else { Some(unescape(raw)) });
+            values.push(if raw == format.null { None } else { Some(unescape(raw)?) });
             start = at + 1;
         } else if bytes[at] == b'\\' {
             at += 1;
@@ -346,14 +445,15 @@ fn split_text(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
     // A backslash at the very end escapes nothing.
     if start <= bytes.len() && at > bytes.len() + 1 {
         let raw = &line[start..];
-        values.push(if raw == format.null { None } else { Some(unescape(raw)) });
+        values.push(if raw == format.null { None } else { Some(unescape(raw)?) });
     }
     Some(values)
 }
 
-fn unescape(raw: &str) -> String {
+/// What is written so; `None` if that is no text.
+fn unescape(raw: &str) -> Option<String> {
     if !raw.contains('\\') {
-        return raw.to_string();
+        return Some(raw.to_string());
     }
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
@@ -392,19 +492,26 @@ fn unescape(raw: &str) -> String {
             other => bytes.push(other),
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 
-fn split_csv(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
+/// A value as it stands in a line of CSV.
+struct CsvField {
+    text: String,
+    is_quoted: bool,
+}
+
+/// The fields of a line; `None` if a quote is missing.
+fn split_csv(format: &CopyFormat, line: &str) -> Option<Vec<CsvField>> {
     let mut values = Vec::new();
     let mut value = Vec::new();
     let (mut quoted, mut was_quoted) = (false, false);
     let bytes = line.as_bytes();
     let mut at = 0;
-    let finish = |value: &mut Vec<u8>, was_quoted: bool| {
-        let text = String::from_utf8_lossy(value).into_owned();
-        value.clear();
-        if !was_quoted && text == format.null { None } else { Some(text) }
+    // Delimiters and quotes are ASCII: what is between them is as good UTF-8 as the line.
+    let finish = |value: &mut Vec<u8>, is_quoted: bool| CsvField {
+        text: String::from_utf8_lossy(&std::mem::take(value)).into_owned(),
+        is_quoted,
     };
     while at < bytes.len() {
         let byte = bytes[at];
@@ -441,7 +548,7 @@ pub fn header(format: &CopyFormat, columns: &[OutputColumn]) -> Option<String> {
     let mut line = String::new();
     for (index, column) in columns.iter().enumerate() {
         push_delimiter(&mut line, format, index);
-        push_value(&mut line, format, &column.name);
+        push_value(&mut line, format, &column.name, false);
     }
     line.push('\n');
     format.header.then_some(line)
@@ -465,7 +572,7 @@ pub fn write_batch(
             } else {
                 let mut value = String::new();
                 text::format(&mut value, &datum, column_type, format.zone);
-                push_value(&mut line, format, &value);
+                push_value(&mut line, format, &value, format.force_quote.has(&columns[index].name));
             }
         }
         line.push('\n');
@@ -480,7 +587,7 @@ fn push_delimiter(line: &mut String, format: &CopyFormat, index: usize) {
     }
 }
 
-fn push_value(line: &mut String, format: &CopyFormat, value: &str) {
+fn push_value(line: &mut String, format: &CopyFormat, value: &str, is_forced: bool) {
     if !format.csv {
         for c in value.chars() {
             match c {
@@ -500,7 +607,7 @@ fn push_value(line: &mut String, format: &CopyFormat, value: &str) {
     let (quote, escape, delimiter) =
         (char::from(format.quote), char::from(format.escape), char::from(format.delimiter));
     let special = |c: char| c == quote || c == delimiter || c == '\n' || c == '\r';
-    if value != format.null && !value.contains(special) && value != "\\." {
+    if !is_forced && value != format.null && !value.contains(special) && value != "\\." {
         line.push_str(value);
         return;
     }
@@ -522,20 +629,26 @@ mod tests {
         values.iter().map(|value| (*value != "NULL").then(|| value.to_string())).collect()
     }
 
+    fn csv_values(format: &CopyFormat, line: &str) -> Option<Vec<Option<String>>> {
+        let value = |field: CsvField| (field.is_quoted || field.text != format.null).then_some(field.text);
+        Some(split_csv(format, line)?.into_iter().map(value).collect())
+    }
+
     #[test]
     fn text_lines_are_split_and_unescaped() {
         let format = CopyFormat::from_options(&[], TimeZone::UTC).unwrap();
         assert_eq!(split_text(&format, "1\t\\N\ta\\tb\t").unwrap(), some(&["1", "NULL", "a\tb", ""]));
         assert_eq!(split_text(&format, "\\\\\\x41\\101\\q").unwrap(), some(&["\\AAq"]));
         assert_eq!(split_text(&format, "").unwrap(), some(&[""]));
+        assert_eq!(split_text(&format, "\\xff"), None);
         assert_eq!(line_end(&format, b"a\\\nb\nc"), Some(4));
     }
 
     #[test]
     fn csv_lines_may_hold_quotes_delimiters_and_newlines() {
         let format = CopyFormat::from_options(&[CopyOption::Format(Ident::new("csv"))], TimeZone::UTC).unwrap();
-        assert_eq!(split_csv(&format, "1,,\"\",\"a \"\"b\"\", c\"").unwrap(), some(&["1", "NULL", "", "a \"b\", c"]));
-        assert_eq!(split_csv(&format, "\"open"), None);
+        assert_eq!(csv_values(&format, "1,,\"\",\"a \"\"b\"\", c\"").unwrap(), some(&["1", "NULL", "", "a \"b\", c"]));
+        assert_eq!(csv_values(&format, "\"open"), None);
         assert_eq!(line_end(&format, b"\"a\nb\"\nc"), Some(5));
     }
 
@@ -546,8 +659,8 @@ mod tests {
             let format = CopyFormat::from_options(&options, TimeZone::UTC).unwrap();
             for value in ["plain", "", "\\N", "tab\tnewline\nreturn\r", "quote\" comma, \\back", "\\.", "é"] {
                 let mut line = String::new();
-                push_value(&mut line, &format, value);
-                let split = if csv { split_csv(&format, &line) } else { split_text(&format, &line) };
+                push_value(&mut line, &format, value, false);
+                let split = if csv { csv_values(&format, &line) } else { split_text(&format, &line) };
                 assert_eq!(split.unwrap(), [Some(value.to_string())], "{value:?} as {line:?}");
                 line.push('\n');
                 assert_eq!(line_end(&format, line.as_bytes()), Some(line.len() - 1));

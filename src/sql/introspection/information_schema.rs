@@ -364,13 +364,13 @@ fn columns(objects: &Objects, rows: &mut Rows) {
         let mut push =
             |column: &str, position: i64, column_type: &ColumnType, own: &[(&'static str, Datum<'static>)]| {
                 let length = match column_type {
-                    ColumnType::VarChar(length) | ColumnType::Char(length) => Datum::Int(i64::from(*length)),
+                    ColumnType::VarChar(Some(length)) | ColumnType::Char(length) => Datum::Int(i64::from(*length)),
                     _ => Datum::Null,
                 };
                 // A character has four bytes at most.
                 let octets = match (length.as_int(), column_type) {
                     (Some(characters), _) => Some(characters * 4),
-                    (None, ColumnType::Text) => Some(1 << 30),
+                    (None, ColumnType::Text | ColumnType::VarChar(_)) => Some(1 << 30),
                     _ => None,
                 };
                 let name = match column_type {

@@ -14,7 +14,7 @@ const LENGTH_HEADER: i64 = 4;
 /// The type modifier of a column: its length, or its precision and scale; -1 without.
 pub fn modifier(column_type: &ColumnType) -> i64 {
     match column_type {
-        ColumnType::VarChar(length) | ColumnType::Char(length) => i64::from(*length) + LENGTH_HEADER,
+        ColumnType::VarChar(Some(length)) | ColumnType::Char(length) => i64::from(*length) + LENGTH_HEADER,
         ColumnType::Decimal { precision: Some(precision), scale } => {
             (i64::from(*precision) << 16 | i64::from(*scale)) + LENGTH_HEADER
         }

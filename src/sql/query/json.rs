@@ -423,7 +423,7 @@ pub fn is_set_function(name: &str) -> bool {
 pub fn operator(op: &BinaryOperator, left: &ColumnType, right: &ColumnType, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
     let is_json = *left == ColumnType::Json;
     // What `unnest` gives has lost its type.
-    let may_be_json = is_json || *left == ColumnType::Text;
+    let may_be_json = is_json || left.is_character();
     let name = match op {
         BinaryOperator::Arrow if may_be_json => "->",
         BinaryOperator::LongArrow if may_be_json => "->>",

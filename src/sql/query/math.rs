@@ -1,17 +1,80 @@
-//! `sqrt`, `ln`, `log`, `exp` and `power`, which refuse what they are not defined for: DataFusion's give NaN and infinity.
+//! `sqrt`, `ln`, `log`, `exp` and `power`, which refuse what they are not defined for: DataFusion's give NaN and infinity. `-`, which
+//! refuses what has no opposite: DataFusion's gives it as it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, AsArray, Float64Array};
 use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::kernels::numeric::neg;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Float64Type};
+use datafusion::arrow::error::ArrowError;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::super::arrays::only_value;
 use super::super::error::{Error, Result, code};
+use super::super::types::{from_arrow, pg_name};
+use super::operators::operand_name;
 
 type DfResult<T> = datafusion::error::Result<T>;
+
+/// What `-` is called.
+pub const NEGATIVE: &str = "negative";
+
+/// The function of `-`.
+pub fn negative() -> Arc<ScalarUDF> {
+    static NEGATIVE: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(Negative { signature: Signature::any(1, Volatility::Immutable) })));
+    NEGATIVE.clone()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Negative {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Negative {
+    fn name(&self) -> &str {
+        NEGATIVE
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        let of = &types[0];
+        if of.is_numeric() || of.is_null() || matches!(of, DataType::Interval(_)) {
+            return Ok(of.clone());
+        }
+        let message = format!("operator does not exist: - {}", pg_name(&from_arrow(of)));
+        Err(Error::new(code::UNDEFINED_FUNCTION, message).into())
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(format!("-({})", operand_name(&args[0])))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let is_scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
+        let array = args.args[0].to_array(if is_scalar { 1 } else { args.number_rows })?;
+        if array.data_type().is_null() {
+            return Ok(args.args[0].clone());
+        }
+        let negated = neg(&array).map_err(|error| match error {
+            ArrowError::ArithmeticOverflow(_) => {
+                let message = format!("{} out of range", pg_name(&from_arrow(array.data_type())));
+                Error::new(code::NUMERIC_OUT_OF_RANGE, message).into()
+            }
+            other => datafusion::error::DataFusionError::from(other),
+        })?;
+        Ok(match &args.args[0] {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(only_value(&negated)?),
+            ColumnarValue::Array(_) => ColumnarValue::Array(negated),
+        })
+    }
+}
 
 /// The same function, which refuses what PostgreSQL's does, if it is one of them.
 pub fn refusing(name: &str, theirs: impl Fn() -> Option<Arc<ScalarUDF>>) -> Option<Arc<ScalarUDF>> {

@@ -81,7 +81,8 @@ const LOCKS: [&str; 10] = [
 #[derive(Default)]
 pub struct ParameterTypes {
     known: HashMap<usize, ColumnType>,
-    /// Those that are added to something, and those that something is multiplied with.
+    /// Those that are taken away from something, added to it, and those that it is multiplied with.
+    subtracted: HashSet<usize>,
     added: HashSet<usize>,
     factors: HashSet<usize>,
 }
@@ -117,7 +118,7 @@ impl ParameterTypes {
             }
             ColumnType::Date if self.added.contains(&index) => ColumnType::Int4,
             // What is taken out of a document is a key.
-            ColumnType::Json if self.added.contains(&index) => ColumnType::Text,
+            ColumnType::Json if self.subtracted.contains(&index) => ColumnType::Text,
             ColumnType::Interval if self.factors.contains(&index) => ColumnType::Float8,
             other => other,
         };
@@ -208,6 +209,9 @@ impl Visitor for Hints<'_> {
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.0.note_expression(expr, &ColumnType::Bool),
             Expr::Case { operand: None, conditions, .. } => {
                 conditions.iter().for_each(|when| self.0.note_expression(&when.condition, &ColumnType::Bool));
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Minus, right } => {
+                self.0.subtracted.extend([left, right].into_iter().filter_map(|side| placeholder(side)));
             }
             Expr::BinaryOp { left, op: BinaryOperator::Plus, right } => {
                 self.0.added.extend([left, right].into_iter().filter_map(|side| placeholder(side)));

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart, OrderBy,
-    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut, WindowFrameBound, WindowType,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart,
+    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, Subscript, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
+    WindowFrameBound, WindowType,
 };
 
 use super::super::error::{Error, Result, code};
@@ -17,8 +18,9 @@ use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
 use super::parameters::placeholder;
 use super::{
-    catalog_forms, correlated, distinct_order, joins, lateral, literals, membership, named_windows, ordered_aggregates,
-    outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations, similar,
+    catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows,
+    ordered_aggregates, outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations,
+    similar,
 };
 use crate::catalog::ColumnType;
 
@@ -191,6 +193,7 @@ impl VisitorMut for Rewriter {
             literals::type_operands(expression);
         }
         name_sequence(expression);
+        bound_slices(expression);
         match instead_of_subquery(expression) {
             Ok(None) => {}
             Ok(Some(instead)) => *expression = instead,
@@ -255,6 +258,18 @@ fn cast_text(expression: &Expr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// `a[2:]` is up to the end of any array, `a[:2]` from its beginning.
+fn bound_slices(expression: &mut Expr) {
+    let Expr::CompoundFieldAccess { access_chain, .. } = expression else { return };
+    for access in access_chain {
+        if let AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) = access {
+            let number = |number: i32| Expr::Value(Value::Number(number.to_string(), false).into());
+            lower_bound.get_or_insert_with(|| number(1));
+            upper_bound.get_or_insert_with(|| number(i32::MAX));
+        }
     }
 }
 
@@ -556,6 +571,20 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
                 Expr::BinaryOp { left: expr.clone(), op: BinaryOperator::PGBitwiseXor, right: Box::new(ones) };
             Some(Expr::Nested(Box::new(flipped)))
         }
+        // DataFusion's wraps around.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if !is_number(expr) && placeholder(expr).is_none() => {
+            Some(call(math::NEGATIVE, vec![(**expr).clone()]))
+        }
+        // A literal that is true or false.
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right }
+            if is_string(left) || is_string(right) =>
+        {
+            let side = |side: &Expr| match is_string(side) {
+                true => cast(side.clone(), &SqlType::Bool).map(Box::new),
+                false => Ok(Box::new(side.clone())),
+            };
+            Some(Expr::BinaryOp { left: side(left)?, op: op.clone(), right: side(right)? })
+        }
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => Some(call("abs", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(call("sqrt", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
@@ -629,6 +658,15 @@ fn is_plain_literal(expression: &Expr) -> bool {
 fn is_cast_of_string(function: &sqlparser::ast::Function) -> bool {
     let FunctionArguments::List(list) = &function.args else { return false };
     matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if is_string(argument))
+}
+
+/// Whether an expression is a number, perhaps with a sign.
+fn is_number(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => is_number(inner),
+        _ => false,
+    }
 }
 
 pub fn is_string(expression: &Expr) -> bool {

@@ -51,7 +51,8 @@ fn all() -> Vec<Definition> {
             [arg] => Ok(match arg.column_type {
                 ColumnType::Time => "time without time zone".into(),
                 ColumnType::Timestamp => "timestamp without time zone".into(),
-                other => pg_name(other).into(),
+                // Without a length.
+                other => pg_name(other).split('(').next().unwrap_or_default().to_string().into(),
             }),
             _ => Err(Error::new(code::UNDEFINED_FUNCTION, "pg_typeof takes one argument")),
         }),
@@ -68,6 +69,17 @@ fn all() -> Vec<Definition> {
             Ok(Datum::Int(args.iter().filter(|arg| !arg.datum.is_null()).count() as i64))
         }),
         ("encode", Exactly(2), Text.into(), encoded),
+        ("chr", Exactly(1), Text.into(), |args| match args[0].datum.as_int() {
+            Some(0) => Err(Error::new(code::LIMIT_EXCEEDED, "null character not permitted")),
+            Some(code) => {
+                let letter = u32::try_from(code).ok().and_then(char::from_u32);
+                let message = || format!("requested character not valid for encoding: {code}");
+                letter
+                    .map(|letter| letter.to_string().into())
+                    .ok_or_else(|| Error::new(code::LIMIT_EXCEEDED, message()))
+            }
+            None => Err(wrong(&args[0], "a whole number")),
+        }),
         ("array_length", Exactly(2), Int4.into(), |args| match (&args[0].datum, args[1].datum.as_int()) {
             (Datum::Array(items), Some(1)) if !items.is_empty() => Ok(Datum::Int(items.len() as i64)),
             (Datum::Array(_), _) => Ok(Datum::Null),

@@ -704,6 +704,7 @@ impl Session {
                         let query = super::parse_query(&sql)?;
                         let planned = query::plan(context, &query, &extra, Visibility::AsNamed).await?;
                         let (columns, batches) = planned.run().await?;
+                        format.check_forced(true, columns.iter().map(|column| column.name.as_str()))?;
                         Ok(Response::CopyOut { columns, batches, format })
                     }
                 }
