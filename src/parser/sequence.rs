@@ -94,44 +94,73 @@ impl SequenceOptions {
             return Err(cursor.expected("an option of a sequence"));
         }
         while !cursor.is_at_end() {
-            let at = cursor.location();
-            let is_new = if cursor.eat("AS") {
-                options.data_type.replace(cursor.identifier()?).is_none()
-            } else if cursor.eat("INCREMENT") {
-                cursor.eat("BY");
-                options.increment.replace(cursor.signed()?).is_none()
-            } else if cursor.eat("MINVALUE") {
-                options.minimum.replace(Some(cursor.signed()?)).is_none()
-            } else if cursor.eat("NO MINVALUE") {
-                options.minimum.replace(None).is_none()
-            } else if cursor.eat("MAXVALUE") {
-                options.maximum.replace(Some(cursor.signed()?)).is_none()
-            } else if cursor.eat("NO MAXVALUE") {
-                options.maximum.replace(None).is_none()
-            } else if cursor.eat("START") {
-                cursor.eat("WITH");
-                options.start.replace(cursor.signed()?).is_none()
-            } else if alter && cursor.eat("RESTART") {
-                let has_number = cursor.eat("WITH") || cursor.at_number();
-                let number = if has_number { Some(cursor.signed()?) } else { None };
-                options.restart.replace(number).is_none()
-            } else if cursor.eat("CACHE") {
-                options.cache.replace(cursor.signed()?).is_none()
-            } else if cursor.eat("CYCLE") {
-                options.cycle.replace(true).is_none()
-            } else if cursor.eat("NO CYCLE") {
-                options.cycle.replace(false).is_none()
-            } else if cursor.eat("OWNED BY") {
-                let owner = if cursor.eat("NONE") { None } else { Some(cursor.name()?) };
-                options.owned_by.replace(owner).is_none()
-            } else {
-                return Err(cursor.expected("an option of a sequence"));
-            };
-            if !is_new {
-                return Err(Error::syntax("syntax error: this option of a sequence is given twice", at));
-            }
+            options.read(cursor, alter)?;
         }
         Ok(options)
+    }
+
+    /// The next one, which was not given before.
+    pub fn read(&mut self, cursor: &mut Cursor<'_>, alter: bool) -> Result<()> {
+        let at = cursor.location();
+        let is_new = if cursor.eat("AS") {
+            self.data_type.replace(cursor.identifier()?).is_none()
+        } else if cursor.eat("INCREMENT") {
+            cursor.eat("BY");
+            self.increment.replace(cursor.signed()?).is_none()
+        } else if cursor.eat("MINVALUE") {
+            self.minimum.replace(Some(cursor.signed()?)).is_none()
+        } else if cursor.eat("NO MINVALUE") {
+            self.minimum.replace(None).is_none()
+        } else if cursor.eat("MAXVALUE") {
+            self.maximum.replace(Some(cursor.signed()?)).is_none()
+        } else if cursor.eat("NO MAXVALUE") {
+            self.maximum.replace(None).is_none()
+        } else if cursor.eat("START") {
+            cursor.eat("WITH");
+            self.start.replace(cursor.signed()?).is_none()
+        } else if alter && cursor.eat("RESTART") {
+            let has_number = cursor.eat("WITH") || cursor.at_number();
+            let number = if has_number { Some(cursor.signed()?) } else { None };
+            self.restart.replace(number).is_none()
+        } else if cursor.eat("CACHE") {
+            self.cache.replace(cursor.signed()?).is_none()
+        } else if cursor.eat("CYCLE") {
+            self.cycle.replace(true).is_none()
+        } else if cursor.eat("NO CYCLE") {
+            self.cycle.replace(false).is_none()
+        } else if cursor.eat("OWNED BY") {
+            let owner = if cursor.eat("NONE") { None } else { Some(cursor.name()?) };
+            self.owned_by.replace(owner).is_none()
+        } else {
+            return Err(cursor.expected("an option of a sequence"));
+        };
+        match is_new {
+            true => Ok(()),
+            false => Err(Error::syntax("syntax error: this option of a sequence is given twice", at)),
+        }
+    }
+
+    /// How each that is said is written.
+    pub fn clauses(&self) -> Vec<String> {
+        let bound = |word: &str, bound: &Option<Option<i64>>| {
+            bound.map(|bound| bound.map_or_else(|| format!("NO {word}"), |value| format!("{word} {value}")))
+        };
+        let number = |words: &str, value: Option<i64>| value.map(|value| format!("{words} {value}"));
+        let clauses = [
+            self.data_type.as_ref().map(|data_type| format!("AS {}", quote_ident(data_type))),
+            number("INCREMENT BY", self.increment),
+            bound("MINVALUE", &self.minimum),
+            bound("MAXVALUE", &self.maximum),
+            number("START WITH", self.start),
+            self.restart.map(|restart| restart.map_or("RESTART".into(), |value| format!("RESTART WITH {value}"))),
+            number("CACHE", self.cache),
+            self.cycle.map(|cycle| if cycle { "CYCLE" } else { "NO CYCLE" }.to_string()),
+            self.owned_by.as_ref().map(|owner| match owner {
+                None => "OWNED BY NONE".into(),
+                Some(column) => format!("OWNED BY {}", quote_name(column)),
+            }),
+        ];
+        clauses.into_iter().flatten().collect()
     }
 }
 
@@ -160,34 +189,6 @@ impl Render for SequenceStatement {
 
 impl Render for SequenceOptions {
     fn render(&self, out: &mut String, _: Secrets) {
-        let bound = |word: &str, bound: &Option<Option<i64>>| match bound {
-            None => String::new(),
-            Some(None) => format!(" NO {word}"),
-            Some(Some(value)) => format!(" {word} {value}"),
-        };
-        let number = |words: &str, value: Option<i64>| value.map_or(String::new(), |value| format!(" {words} {value}"));
-        out.push_str(
-            &self.data_type.as_ref().map_or(String::new(), |data_type| format!(" AS {}", quote_ident(data_type))),
-        );
-        out.push_str(&number("INCREMENT BY", self.increment));
-        out.push_str(&bound("MINVALUE", &self.minimum));
-        out.push_str(&bound("MAXVALUE", &self.maximum));
-        out.push_str(&number("START WITH", self.start));
-        match self.restart {
-            None => {}
-            Some(None) => out.push_str(" RESTART"),
-            Some(Some(value)) => out.push_str(&format!(" RESTART WITH {value}")),
-        }
-        out.push_str(&number("CACHE", self.cache));
-        out.push_str(match self.cycle {
-            None => "",
-            Some(true) => " CYCLE",
-            Some(false) => " NO CYCLE",
-        });
-        match &self.owned_by {
-            None => {}
-            Some(None) => out.push_str(" OWNED BY NONE"),
-            Some(Some(column)) => out.push_str(&format!(" OWNED BY {}", quote_name(column))),
-        }
+        self.clauses().iter().for_each(|clause| out.push_str(&format!(" {clause}")));
     }
 }

@@ -17,6 +17,7 @@ use super::enumeration::EnumStatement;
 use super::error::{Error, Result};
 use super::explain::Explain;
 use super::fetch::Fetch;
+use super::identity::AlterIdentity;
 use super::jobs::{AlterJob, ControlJobs, JobCommand, ShowJobs};
 use super::maintenance::Maintenance;
 use super::ordinary::{self, Ordinary};
@@ -118,6 +119,8 @@ pub enum Statement {
     CreateDatabase(CreateDatabase),
     /// `ALTER DEFAULT PRIVILEGES`
     DefaultPrivileges(Box<AlterDefaultPrivileges>),
+    /// `ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY` and its like
+    AlterIdentity(AlterIdentity),
     /// `SET CONSTRAINTS`
     SetConstraints(SetConstraints),
     /// `FETCH`, `MOVE`
@@ -177,6 +180,7 @@ impl Statement {
             Statement::CreateDatabase(_) => "CREATE DATABASE",
             Statement::DefaultPrivileges(_) => "ALTER DEFAULT PRIVILEGES",
             Statement::SetConstraints(_) => "SET CONSTRAINTS",
+            Statement::AlterIdentity(_) => "ALTER TABLE",
             Statement::Fetch(fetch) => {
                 if fetch.moves {
                     "MOVE"
@@ -226,6 +230,7 @@ impl Render for Statement {
             Statement::CreateDatabase(statement) => statement.render(out, secrets),
             Statement::DefaultPrivileges(statement) => statement.render(out, secrets),
             Statement::SetConstraints(statement) => statement.render(out, secrets),
+            Statement::AlterIdentity(statement) => statement.render(out, secrets),
             Statement::Fetch(statement) => statement.render(out, secrets),
             // Only a literal has room for a line end.
             Statement::Use(database) if database.contains(['\n', '\r']) => {
@@ -361,8 +366,15 @@ fn parse_alter(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         let zone = ConfigureZone::parse(&mut ahead)?;
         if zone.is_some() {
             *cursor = ahead;
+            return Ok(zone.map(Statement::ConfigureZone));
         }
-        Ok(zone.map(Statement::ConfigureZone))
+        let mut ahead = cursor.clone();
+        ahead.require("ALTER")?;
+        let identity = AlterIdentity::parse(&mut ahead)?;
+        if identity.is_some() {
+            *cursor = ahead;
+        }
+        Ok(identity.map(Statement::AlterIdentity))
     }
 }
 

@@ -380,6 +380,15 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
     for index in dropped {
         context.catalog().drop_space(table, index.space)?;
     }
+    drop_sequences_of(context, table, id).await?;
+    table.columns.retain(|column| column.id != id);
+    generated::drop_unused(table);
+    Ok(())
+}
+
+/// Drops the sequences that belong to a column, whose default may use them.
+pub async fn drop_sequences_of(context: &Context, table: &mut TableDescriptor, id: ColumnId) -> Result<()> {
+    let name = table.column(id).map_or_else(String::new, |column| column.name.clone());
     for sequence in owned_sequences(context, table, Some(id)).await? {
         table.sequences.retain(|used| *used != sequence);
         let found = context.catalog().get(sequence).await?;
@@ -400,8 +409,6 @@ pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &
         context.catalog().lock(sequence, LockMode::Exclusive).await?;
         context.catalog().remove(&found)?;
     }
-    table.columns.retain(|column| column.id != id);
-    generated::drop_unused(table);
     Ok(())
 }
 

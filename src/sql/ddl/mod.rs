@@ -11,6 +11,7 @@ mod default_privileges;
 mod drop;
 mod enumeration;
 mod generated;
+mod identity;
 mod index;
 mod like;
 mod objects;
@@ -41,6 +42,7 @@ pub const ROW_ID: &str = "rowid";
 pub const ROW_ID_DEFAULT: &str = "unique_rowid()";
 
 pub use enumeration::execute as execute_enum;
+pub use identity::execute as execute_identity;
 pub use roles::{execute as execute_role, shown_options};
 pub use sequence::execute as execute_sequence;
 pub use truncate::{empty, has_rows};

@@ -139,7 +139,8 @@ pub async fn restart_owned(context: &Context, table: &TableDescriptor) -> Result
     alter_owned(context, table, None, &options).await
 }
 
-async fn alter_owned(
+/// Changes the sequences that belong to a table, or to one of its columns.
+pub async fn alter_owned(
     context: &Context,
     table: &TableDescriptor,
     column: Option<ColumnId>,

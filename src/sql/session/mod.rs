@@ -613,6 +613,11 @@ impl Session {
                 let outcome = Box::pin(ddl::alter_default_privileges(context, statement)).await?;
                 Ok((Response::Done(outcome.tag.into()), Vec::new()))
             }
+            Statement::AlterIdentity(statement) => {
+                let outcome = Box::pin(ddl::execute_identity(context, statement)).await?;
+                self.notices.extend(outcome.notices);
+                Ok((Response::Done(outcome.tag.into()), Vec::new()))
+            }
             Statement::SetConstraints(set) => {
                 if self.status() == Status::Idle {
                     self.notices.push("SET CONSTRAINTS can only be used in transaction blocks".into());
