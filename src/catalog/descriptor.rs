@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::enumeration::TypeDescriptor;
 use super::grant::{DefaultGrants, Grant};
-use super::{ADMIN_ROLE, ColumnType, Datum, ROOT_USER};
+use super::{ADMIN_ROLE, ColumnType, Datum, Interval, ROOT_USER};
 use crate::kv::SpaceId;
 
 /// Names a descriptor. Never reused; shares its numbering with [`SpaceId`].
@@ -319,6 +319,24 @@ pub struct TableDescriptor {
     pub on_commit: Option<OnCommit>,
 }
 
+/// Digits of a second after the point, which are those of microseconds.
+const SECOND_DIGITS: u8 = 6;
+
+/// A time or interval to so many digits of seconds, of two as near to the one farther from zero.
+pub fn rounded_seconds(value: Datum<'static>, digits: u8) -> Datum<'static> {
+    let unit = 10_i64.pow(u32::from(SECOND_DIGITS.saturating_sub(digits)));
+    let round = |micros: i64| {
+        let rest = micros % unit;
+        let away = if rest.abs() * 2 >= unit { unit * rest.signum() } else { 0 };
+        (micros - rest).saturating_add(away)
+    };
+    match value {
+        Datum::Int(micros) => Datum::Int(round(micros)),
+        Datum::Interval(interval) => Datum::Interval(Interval { micros: round(interval.micros), ..interval }),
+        other => other,
+    }
+}
+
 /// Whether statements may give an identity column a value of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -363,6 +381,9 @@ pub struct Column {
     /// Its type.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
+    /// How many digits its seconds have after the point, if that was said of a time or interval: `TIMESTAMP(3)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_precision: Option<u8>,
     /// Whether it takes NULL.
     pub nullable: bool,
     /// The default, as SQL.
@@ -393,12 +414,27 @@ pub struct Column {
 }
 
 impl Column {
+    /// Its type, as SQL writes it.
+    pub fn written_type(&self) -> String {
+        let precision = self.time_precision.map_or(String::new(), |digits| format!("({digits})"));
+        format!("{}{precision}", self.column_type)
+    }
+
+    /// A value as it is kept here: with as many digits of seconds as there are to be.
+    pub fn kept(&self, value: Datum<'static>) -> Datum<'static> {
+        match self.time_precision {
+            Some(digits) => rounded_seconds(value, digits),
+            None => value,
+        }
+    }
+
     /// A plain column that takes NULL.
     pub fn new(id: ColumnId, name: impl Into<String>, column_type: ColumnType) -> Column {
         Column {
             id,
             name: name.into(),
             column_type,
+            time_precision: None,
             nullable: true,
             default: None,
             hidden: false,

@@ -35,7 +35,7 @@ pub use datum::{Datum, Interval};
 pub use descriptor::{
     Check, Checked, Column, ColumnId, DatabaseDescriptor, Descriptor, DescriptorId, ForeignKey, Identity,
     IdentityGeneration, Index, IndexColumn, OnCommit, ReferentialAction, SchemaDescriptor, SequenceDescriptor,
-    TableDescriptor, ViewColumn, ViewDescriptor,
+    TableDescriptor, ViewColumn, ViewDescriptor, rounded_seconds,
 };
 pub use entry::{IndexEntry, index_entry, primary_key_of_entry};
 pub use enumeration::{EnumLabel, EnumType, NoPlace, Place, TypeDescriptor};

@@ -159,7 +159,7 @@ fn create_table(name: &str, table: &TableDescriptor, lookup: Lookup<'_>) -> Stri
                 None => String::new(),
             },
         };
-        items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.column_type));
+        items.push(format!("{} {} {null}{default}", quote_ident_in_sql(&column.name), column.written_type()));
     }
     let is_hidden =
         table.primary.columns.iter().any(|part| table.column(part.column).is_some_and(|column| column.hidden));

@@ -388,7 +388,7 @@ async fn columns(context: &Context, name: &[String]) -> Result<Shown> {
                 let indices = table.all_indexes().filter(holds).map(|index| index.name.clone().into()).collect();
                 shown.rows.push(vec![
                     column.name.clone().into(),
-                    column.column_type.to_string().into(),
+                    column.written_type().into(),
                     Datum::Bool(column.nullable),
                     column.default.clone().into(),
                     column.generated.clone().unwrap_or_default().into(),

@@ -16,6 +16,14 @@ const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Reads a value of a type from text. An instant without an offset is one in `zone`.
 pub fn parse(text: &str, column_type: &ColumnType, zone: TimeZone) -> Result<Datum<'static>> {
     let bad = || {
+        let is_time = matches!(
+            column_type,
+            ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampTz
+        );
+        if is_time && looks_like_time(text.trim()) {
+            let message = format!("date/time field value out of range: \"{text}\"");
+            return Error::new(code::DATETIME_OVERFLOW, message);
+        }
         let sqlstate = match column_type {
             ColumnType::Date
             | ColumnType::Time
@@ -252,6 +260,29 @@ fn parse_timestamp(text: &str) -> Option<(i64, Option<Offset>)> {
     Some((midnight + micros, offset))
 }
 
+/// Whether the fields of a date or time are there, so that it must be their values that are wrong.
+fn looks_like_time(text: &str) -> bool {
+    let is_number = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
+    let day = text.split([' ', 'T']).next().unwrap_or_default();
+    let is_day = |separator| {
+        let fields: Vec<&str> = day.split(separator).collect();
+        fields.len() == 3 && fields.iter().all(|field| is_number(field) || month(field).is_some())
+    };
+    let words: Vec<&str> = text.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    let is_worded = words.len() == 3 && words.iter().filter(|word| is_number(word)).count() == 2;
+    let clock: Vec<&str> = day.split([':', '.']).collect();
+    is_day('-') || is_day('/') || (is_worded && words.iter().any(|word| month(word).is_some())) || {
+        clock.len() > 1 && clock.iter().all(|field| is_number(field))
+    }
+}
+
+/// The number of a month that is written by its name, or at least three letters of it.
+fn month(name: &str) -> Option<u32> {
+    let known = name.len() >= 3 && name.is_ascii();
+    let found = MONTHS.iter().position(|month| known && month.starts_with(&name.to_ascii_lowercase()))?;
+    u32::try_from(found + 1).ok()
+}
+
 /// A date as ISO 8601 has it, and what follows.
 fn numbered_date(text: &str) -> Option<(NaiveDate, &str)> {
     let (date, rest) = match text.find(['T', ' ', 't']) {
@@ -277,11 +308,6 @@ fn worded_date(text: &str) -> Option<(NaiveDate, &str)> {
         let separators = if parts.len() < 3 { &[' ', ',', '-', '/'][..] } else { &[' ', 'T', ','][..] };
         rest = after.trim_start_matches(separators);
     }
-    let month = |part: &str| {
-        let known = part.len() >= 3 && part.is_ascii();
-        let found = MONTHS.iter().position(|month| known && month.starts_with(&part.to_ascii_lowercase()))?;
-        u32::try_from(found + 1).ok()
-    };
     let (year, month, day) = match parts[..] {
         [name, day, year] if let Some(month) = month(name) => (year, month, day),
         [year, name, day] if let Some(month) = month(name).filter(|_| year.len() > 2) => (year, month, day),
@@ -741,7 +767,8 @@ mod tests {
         );
         assert_eq!(fail("99999", &ColumnType::Int2).sqlstate, "22003");
         assert_eq!(fail("99999999999999999999", &ColumnType::Int8).sqlstate, "22003");
-        assert_eq!(fail("2024-02-30", &ColumnType::Date).sqlstate, "22007");
+        assert_eq!(fail("2024-02-30", &ColumnType::Date).sqlstate, "22008");
+        assert_eq!(fail("2024-02-x", &ColumnType::Date).sqlstate, "22007");
         assert_eq!(fail("abcdef", &ColumnType::VarChar(Some(3))).sqlstate, "22001");
         assert_eq!(fail("123", &ColumnType::Decimal { precision: Some(2), scale: 0 }).sqlstate, "22003");
         assert_eq!(fail("{1,x}", &ColumnType::Array(Box::new(ColumnType::Int8))).sqlstate, "22P02");

@@ -67,6 +67,13 @@ pub fn resolve(sql_type: &SqlType, made: &dyn Fn(&ObjectName) -> Result<ColumnTy
     })
 }
 
+/// How many digits a type written in SQL gives its seconds, if it says so: more than six are six.
+pub fn time_precision(sql_type: &SqlType) -> Option<u8> {
+    use sqlparser::ast::DataType::{Interval, Time, Timestamp};
+    let (Timestamp(digits, _) | Time(digits, _) | Interval { precision: digits, .. }) = sql_type else { return None };
+    digits.map(|digits| u8::try_from(digits).unwrap_or(u8::MAX).min(6))
+}
+
 fn is_oid(sql_type: &SqlType) -> bool {
     matches!(sql_type, SqlType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("oid"))
 }

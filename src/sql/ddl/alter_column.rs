@@ -1,12 +1,12 @@
 //! `ALTER TABLE ... ALTER COLUMN`
 
-use sqlparser::ast::{AlterColumnOperation, Expr, Ident};
+use sqlparser::ast::{AlterColumnOperation, CastKind, Expr, Ident};
 
 use super::super::context::Context;
 use super::super::dml::has_waiting_keys;
 use super::super::error::{Error, Result, code};
 use super::super::query::expression::{self, columns_named, compile, row_schema, value_for};
-use super::super::types::pg_name;
+use super::super::types::{pg_name, time_precision};
 use super::alter_table::{check_existing, for_each_rows, references_exist, refuse_views_of};
 use super::build::{Computed, contains_null, rebuild};
 use super::create_table::refuse_incomparable;
@@ -64,7 +64,17 @@ pub async fn alter_column(
         }
         AlterColumnOperation::DropDefault => table.columns[position].default = None,
         AlterColumnOperation::SetDataType { data_type, using, .. } => {
-            set_type(context, table, position, context.column_type(data_type)?, using.as_ref()).await?;
+            let (to, precision) = (context.column_type(data_type)?, time_precision(data_type));
+            let column = &mut table.columns[position];
+            let kept = std::mem::replace(&mut column.time_precision, precision).unwrap_or(u8::MAX);
+            // What has more digits than it is to have is rounded, as a cast does it.
+            let rounded = precision.filter(|digits| *digits < kept).map(|_| {
+                let column = Expr::Identifier(Ident::with_quote('"', name));
+                let expr = using.clone().map_or(column, |using| Expr::Nested(Box::new(using)));
+                let kind = CastKind::DoubleColon;
+                Expr::Cast { kind, expr: Box::new(expr), data_type: data_type.clone(), array: false, format: None }
+            });
+            set_type(context, table, position, to, rounded.as_ref().or(using.as_ref())).await?;
         }
         AlterColumnOperation::AddGenerated { generated_as, sequence_options } => {
             let mut column = table.columns[position].clone();

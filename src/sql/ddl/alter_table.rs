@@ -319,7 +319,8 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
             build::rebuild(context, &old, &mut table, &[Computed { position, value }]).await?;
             has_values = true;
         } else {
-            let value = value_for(context, &value, &table.columns[position].column_type)?;
+            let column = &table.columns[position];
+            let value = column.kept(value_for(context, &value, &column.column_type)?);
             if !value.is_null() {
                 let mut writer = RowWriter::default();
                 writer.push(table.columns[position].id, &value);

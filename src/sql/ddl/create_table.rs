@@ -12,6 +12,7 @@ use super::super::error::{Error, Result, code};
 use super::super::names::{folded, name_parts};
 use super::super::query::expression::{self, columns_named, compile, row_schema, unqualify};
 use super::super::temporary;
+use super::super::types::time_precision;
 use super::{
     IndexParts, Key, Outcome, ROW_ID, ROW_ID_DEFAULT, default, default_privileges, enumeration, free_name, generated,
     like, named_column, new_index, parameter, refuse_taken, serial, stored,
@@ -138,6 +139,7 @@ pub async fn add_column(
         None => context.column_type(&definition.data_type)?,
     };
     let mut column = Column::new(ColumnId(table.next_column), name, column_type);
+    column.time_precision = time_precision(&definition.data_type);
     table.next_column += 1;
     let this = || vec![SqlIndexColumn::from(ident.clone())];
     for option in &definition.options {

@@ -36,7 +36,7 @@ pub async fn copy(
     };
     for column in source.columns.iter().filter(|column| !column.hidden) {
         let mut copied = Column::new(ColumnId(table.next_column), &column.name, column.column_type.clone());
-        copied.nullable = column.nullable;
+        (copied.nullable, copied.time_precision) = (column.nullable, column.time_precision);
         if clause.includes("GENERATED") {
             copied.generated.clone_from(&column.generated);
         }

@@ -104,8 +104,14 @@ impl TableWriter {
         Ok(rows)
     }
 
-    /// Computes the columns that are generated.
+    /// Rounds times as their columns want them, then computes the columns that are generated.
     fn compute(&self, rows: &mut [Row]) -> Result<()> {
+        let rounding = |(_, column): &(usize, &Column)| column.time_precision.is_some();
+        for (position, column) in self.table.columns.iter().enumerate().filter(rounding) {
+            for row in rows.iter_mut() {
+                row[position] = column.kept(std::mem::replace(&mut row[position], Datum::Null));
+            }
+        }
         if rows.is_empty() {
             return Ok(());
         }

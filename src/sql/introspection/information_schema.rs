@@ -395,7 +395,7 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                     ("udt_schema", text(pg_type(column_type).schema())),
                     ("udt_name", text(pg_type(column_type).name())),
                 ];
-                rows.push(&[&common, &numbers_of(column_type)[..], own].concat());
+                rows.push(&[own, &common, &numbers_of(column_type)[..]].concat());
             };
         match &**relation {
             Descriptor::Table(table) => {
@@ -427,6 +427,9 @@ fn columns(objects: &Objects, rows: &mut Rows) {
                         ("is_generated", if column.generated.is_some() { "ALWAYS" } else { "NEVER" }.into()),
                         ("generation_expression", column.generated.as_ref().map(|sql| objects.written_sql(sql)).into()),
                     ];
+                    // The first that is said of a column of the relation counts.
+                    let digits = column.time_precision.map(|digits| ("datetime_precision", Datum::Int(digits.into())));
+                    let own: Vec<_> = digits.into_iter().chain(own).collect();
                     push(&column.name, position as i64 + 1, &column.column_type, &own);
                 }
             }

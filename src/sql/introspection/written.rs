@@ -5,7 +5,7 @@ use postgres_types::{Kind, Type};
 use super::super::create_statement::{action, checked, index_condition, index_part, storing};
 use super::super::query::expression::columns_named;
 use super::objects::{Objects, Rule, oid};
-use crate::catalog::{ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
+use crate::catalog::{Column, ColumnId, ColumnType, Index, IndexColumn, TableDescriptor};
 use crate::parser::quote_ident_in_sql;
 
 /// Bytes that PostgreSQL counts into the length of a type.
@@ -22,6 +22,18 @@ pub fn modifier(column_type: &ColumnType) -> i64 {
         _ => -1,
     }
 }
+
+/// The type modifier of a column whose seconds have so many digits.
+pub fn time_modifier(column: &Column) -> i64 {
+    match (column.time_precision, &column.column_type) {
+        (Some(digits), ColumnType::Interval) => ALL_FIELDS << 16 | i64::from(digits),
+        (Some(digits), _) => i64::from(digits),
+        (None, other) => modifier(other),
+    }
+}
+
+/// In the upper half of an interval's modifier: it may have all of its fields.
+const ALL_FIELDS: i64 = 0x7fff;
 
 /// What `format_type` says of a type and its modifier.
 pub fn type_name(objects: &Objects, oid: i64, modifier: Option<i64>) -> String {
@@ -40,6 +52,8 @@ pub fn type_name(objects: &Objects, oid: i64, modifier: Option<i64>) -> String {
     }
     let length = modifier.filter(|modifier| *modifier >= LENGTH_HEADER).map(|modifier| modifier - LENGTH_HEADER);
     let with_length = |name: &str| length.map_or(name.to_string(), |length| format!("{name}({length})"));
+    let digits =
+        modifier.filter(|modifier| *modifier >= 0).map_or(String::new(), |digits| format!("({})", digits & 0xffff));
     match wire {
         Type::BOOL => "boolean".into(),
         Type::INT2 => "smallint".into(),
@@ -57,9 +71,10 @@ pub fn type_name(objects: &Objects, oid: i64, modifier: Option<i64>) -> String {
             None => "bpchar".into(),
         },
         Type::CHAR => "\"char\"".into(),
-        Type::TIME => "time without time zone".into(),
-        Type::TIMESTAMP => "timestamp without time zone".into(),
-        Type::TIMESTAMPTZ => "timestamp with time zone".into(),
+        Type::TIME => format!("time{digits} without time zone"),
+        Type::TIMESTAMP => format!("timestamp{digits} without time zone"),
+        Type::TIMESTAMPTZ => format!("timestamp{digits} with time zone"),
+        Type::INTERVAL => format!("interval{digits}"),
         other => other.name().to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! `coalesce` whose literals are of the type of the others: DataFusion's takes every string for text.
+//! `coalesce`, `greatest` and `least` whose literals are of the type of the others: DataFusion's take every string for text.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 
 type DfResult<T> = datafusion::error::Result<T>;
 
-/// The same function, which is `coalesce`, with types that fit PostgreSQL's rules.
+/// The same function, which is one of them, with types that fit PostgreSQL's rules.
 pub fn typing(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Coalesce(function)))
 }

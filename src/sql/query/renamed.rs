@@ -7,7 +7,7 @@ use sqlparser::ast::{
 
 use super::super::error::Result;
 use super::rewrite::{call, called, cast, is_string, normalized, string_literal};
-use super::{number_patterns, patterns, percentiles, regular, rounding};
+use super::{number_patterns, patterns, percentiles, regular, rounding, times};
 
 /// What to call instead of a function, if it is one of them.
 pub fn function(function: &Function) -> Result<Option<Expr>> {
@@ -53,6 +53,9 @@ pub fn function(function: &Function) -> Result<Option<Expr>> {
         ) if is_string(bytes) => {
             let bytes = cast(bytes.clone(), &SqlType::Bytea)?;
             Some(call(&normalized(name), std::iter::once(bytes).chain(rest.iter().cloned()).collect()))
+        }
+        ("current_timestamp" | "localtimestamp", [digits]) => {
+            Some(call(times::ROUNDED, vec![call(&normalized(name), Vec::new()), digits.clone()]))
         }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),

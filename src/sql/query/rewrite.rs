@@ -13,14 +13,14 @@ use sqlparser::ast::{
 };
 
 use super::super::error::{Error, Result, code};
-use super::super::types::resolve;
+use super::super::types::{resolve, time_precision};
 use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
 use super::parameters::placeholder;
 use super::{
     catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows,
     ordered_aggregates, outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations,
-    similar,
+    similar, times,
 };
 use crate::catalog::ColumnType;
 
@@ -522,6 +522,14 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             let op = if *negated { "NOT LIKE" } else { "LIKE" };
             Some(Expr::BinaryOp { left: expr.clone(), op: quantified::any(op), right: pattern.clone() })
         }
+        Expr::Like { negated, any: false, expr, pattern, escape_char: None } if let Some(array) = all_of(pattern) => {
+            let op = if *negated { "NOT LIKE" } else { "LIKE" };
+            Some(Expr::BinaryOp { left: expr.clone(), op: quantified::all(op), right: Box::new(array) })
+        }
+        Expr::ILike { negated, any: false, expr, pattern, escape_char: None } if let Some(array) = all_of(pattern) => {
+            let op = if *negated { "NOT ILIKE" } else { "ILIKE" };
+            Some(Expr::BinaryOp { left: expr.clone(), op: quantified::all(op), right: Box::new(array) })
+        }
         Expr::ILike { negated, any: true, expr, pattern, escape_char: None } => {
             let op = if *negated { "NOT ILIKE" } else { "ILIKE" };
             Some(Expr::BinaryOp { left: expr.clone(), op: quantified::any(op), right: pattern.clone() })
@@ -660,6 +668,18 @@ fn is_cast_of_string(function: &sqlparser::ast::Function) -> bool {
     matches!(&list.args[..], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if is_string(argument))
 }
 
+/// The array of `ALL (array)`, which reads like a call.
+fn all_of(pattern: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = pattern else { return None };
+    match &function.args {
+        FunctionArguments::List(list) if is_called(function, "all") => match &list.args[..] {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some(array.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Whether an expression is a number, perhaps with a sign.
 fn is_number(expression: &Expr) -> bool {
     match expression {
@@ -707,8 +727,20 @@ fn is_fixed(expression: &Expr) -> bool {
 pub fn cast(value: Expr, data_type: &SqlType) -> Result<Expr> {
     let name = data_type.to_string();
     // Types that somebody made are looked for when the call is planned.
-    resolve(data_type, &|_| Ok(ColumnType::Text))?;
-    Ok(call(&format!("cast:{name}"), vec![value]))
+    let to = resolve(data_type, &|_| Ok(ColumnType::Text))?;
+    let value = if is_day_or_time(&to) { times::special(&value).unwrap_or(value) } else { value };
+    let cast = call(&format!("cast:{name}"), vec![value]);
+    Ok(match time_precision(data_type) {
+        None => cast,
+        Some(digits) => {
+            let digits = Expr::Value(Value::Number(digits.to_string(), false).into());
+            call(times::ROUNDED, vec![cast, digits])
+        }
+    })
+}
+
+fn is_day_or_time(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz)
 }
 
 /// A string.

@@ -1,6 +1,7 @@
 //! Functions of dates and times in the session's time zone, after <https://www.postgresql.org/docs/15/functions-datetime.html>.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta};
+use sqlparser::ast::{Expr, Value};
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
@@ -8,16 +9,37 @@ use super::super::time_zone::TimeZone;
 use super::super::types::pg_name;
 use super::row_function::{Argument, Definition, Returns, Takes};
 use super::series;
-use crate::catalog::{ColumnType, Datum, Interval};
+use crate::catalog::{ColumnType, Datum, Interval, rounded_seconds};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// What stands for a time that depends on when it is said: `now`, `today`, `tomorrow`, `yesterday`.
+pub fn special(literal: &Expr) -> Option<Expr> {
+    let Expr::Value(value) = literal else { return None };
+    let Value::SingleQuotedString(text) = &value.value else { return None };
+    let sql = match text.trim().to_ascii_lowercase().as_str() {
+        "now" => "current_timestamp",
+        "today" => "current_date",
+        "tomorrow" => "current_date + 1",
+        "yesterday" => "current_date - 1",
+        _ => return None,
+    };
+    super::expression::parse(sql).ok()
+}
+
+/// What rounds a time or interval to so many digits of seconds.
+pub const ROUNDED: &str = "seconds:rounded";
 
 /// The functions.
 pub fn definitions() -> Vec<Definition> {
     use ColumnType::{Timestamp, TimestampTz};
     use Takes::{Between, Exactly};
     vec![
+        (ROUNDED, Exactly(2), Returns::By(|types| Ok(types[0].clone())), |args| {
+            let digits = args[1].datum.as_int().and_then(|digits| u8::try_from(digits).ok()).unwrap_or(u8::MAX);
+            Ok(rounded_seconds(args[0].datum.clone().into_owned(), digits))
+        }),
         ("timezone", Exactly(2), Returns::By(other_kind), at_time_zone),
         ("date_trunc", Between(2, 3), Returns::By(truncated_kind), truncated),
         ("timestamptz_plus", Exactly(2), TimestampTz.into(), |args| moved(args, false)),

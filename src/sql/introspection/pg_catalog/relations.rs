@@ -205,7 +205,8 @@ pub fn pg_attribute(objects: &Objects, rows: &mut Rows) {
                         ("atthasmissing", Datum::Bool(column.missing.is_some())),
                         ("attacl", column_acl(column, &table.identity.owner)),
                     ];
-                    attribute(rows, &own, &column.column_type);
+                    let modifier = ("atttypmod", written::time_modifier(column).into());
+                    attribute(rows, &[&own[..], &[modifier]].concat(), &column.column_type);
                 }
                 // Numbers of columns that are gone, or hidden, so that there is no gap.
                 let is_gone = |number: &i64| table.visible_columns().all(|column| attnum(column.id) != *number);
