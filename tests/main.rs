@@ -19,6 +19,7 @@ mod leases;
 mod main_job;
 mod model;
 mod notifications;
+mod pipelines;
 mod plans;
 mod power;
 mod retention;

@@ -41,6 +41,11 @@ async def main():
         assert row[f"c{at}"] == value, (kind, row[f"c{at}"], value)
     await connection.executemany("INSERT INTO v (c2) VALUES ($1)", [(n,) for n in range(100)])
     try:
+        # All or nothing, as asyncpg promises.
+        await connection.executemany("INSERT INTO v (id) VALUES ($1)", [(5000,), (5001,), (5000,)])
+    except asyncpg.UniqueViolationError:
+        pass
+    try:
         async with connection.transaction():
             await connection.execute("DELETE FROM v")
             await connection.execute("INSERT INTO v (id) VALUES (1), (1)")

@@ -56,10 +56,29 @@ def statements(connection):
     with connection.pipeline():
         cursors = [connection.execute("SELECT %s::int", [number]) for number in range(20)]
     assert [cursor.fetchone()[0] for cursor in cursors] == list(range(20))
+    # What a pipeline sends before its Sync is one transaction, and so is executemany.
+    for attempt in [piped_twice, many_twice]:
+        try:
+            attempt(connection)
+        except psycopg.errors.UniqueViolation:
+            pass
+        else:
+            raise AssertionError(attempt)
+        assert connection.execute("SELECT count(*) FROM v WHERE id >= 700").fetchone() == (0,), attempt
     cursor = connection.cursor()
     cursor.executemany("INSERT INTO v (id) VALUES (%s) RETURNING id", [(n,) for n in range(10, 15)], returning=True)
     cursor.execute("INSERT INTO v (id, t) VALUES (10, 'new') ON CONFLICT (id) DO UPDATE SET t = excluded.t RETURNING t")
     assert cursor.fetchone() == ("new",)
+
+
+def piped_twice(connection):
+    with connection.pipeline():
+        connection.execute("INSERT INTO v (id) VALUES (700)")
+        connection.execute("INSERT INTO v (id) VALUES (700)")
+
+
+def many_twice(connection):
+    connection.cursor().executemany("INSERT INTO v (id) VALUES (%s)", [(701,), (702,), (701,)])
 
 
 def errors(connection):
