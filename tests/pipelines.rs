@@ -178,7 +178,7 @@ async fn a_flush_shows_results_before_the_transaction_ends() {
     let limit = [b"\0", &2_u32.to_be_bytes()[..]].concat();
     let raw = raw.execute("SELECT id FROM t ORDER BY id", 4).message(b'E', &limit).message(b'E', &limit);
     let mut raw = raw.sync();
-    assert_eq!(raw.answers(), "DDDDsDDsCZI");
+    assert_eq!(raw.answers(), "DDDDsDDCCZI");
     assert_eq!(value(&client, "SELECT count(*) FROM t").await, "6");
     // What is closed before the Sync is no transaction of several statements.
     let mut raw = raw.statement("INSERT INTO t VALUES (7)").message(b'C', b"P\0").sync();

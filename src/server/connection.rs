@@ -838,7 +838,11 @@ impl Connection {
             }
         }
         let Some(mut rows) = portal.open.take() else {
-            return Err(Error::new(code::UNDEFINED_CURSOR, "the portal has been run to its end").into());
+            // A query has no more rows; anything else cannot be done once more.
+            if prepared.description.columns.is_none() {
+                return Err(Error::new(code::NOT_IN_PREREQUISITE_STATE, "the portal cannot be run once more").into());
+            }
+            return Ok(self.outgoing.feed(message::complete("SELECT 0".into())).await?);
         };
         rows.sent = 0;
         if self.send_rows(&mut rows, &portal.formats, limit).await? {

@@ -1,6 +1,7 @@
 //! Functions of byte strings, where DataFusion has them for text only, or counts letters
 //! (<https://www.postgresql.org/docs/15/functions-binarystring.html>).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -10,6 +11,7 @@ use datafusion::logical_expr::{
 };
 
 use super::super::error::{Error, Result, code};
+use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{pg_name, unnamed};
 use super::row_function::{Argument, Definition, Takes};
@@ -103,7 +105,7 @@ pub fn definitions() -> Vec<Definition> {
             Ok(Datum::Bytes(between(bytes, from, end).to_vec().into()))
         }),
         ("bytes:position", Exactly(2), Int4.into(), |args| {
-            let (bytes, wanted) = (bytes_of(&args[0])?, bytes_of(&args[1])?);
+            let (bytes, wanted) = (bytes_of(&args[0])?, &*second_of(&args[1])?);
             if wanted.is_empty() {
                 return Ok(Datum::Int(1));
             }
@@ -111,7 +113,7 @@ pub fn definitions() -> Vec<Definition> {
             Ok(Datum::Int(at.map_or(0, |at| at as i64 + 1)))
         }),
         ("bytes:overlay", Between(3, 4), Bytes.into(), |args| {
-            let (bytes, instead, from) = (bytes_of(&args[0])?, bytes_of(&args[1])?, whole(&args[2])?);
+            let (bytes, instead, from) = (bytes_of(&args[0])?, &*second_of(&args[1])?, whole(&args[2])?);
             let length = args.get(3).map(whole).transpose()?.unwrap_or(instead.len() as i64);
             if from < 1 {
                 return Err(Error::new("22011", "negative substring length not allowed"));
@@ -161,6 +163,17 @@ pub fn bytes_of<'a>(arg: &'a Argument<'_>) -> Result<&'a [u8]> {
     }
 }
 
+/// What is given beside bytes: a literal is bytes as they are written.
+fn second_of<'a>(arg: &'a Argument<'_>) -> Result<Cow<'a, [u8]>> {
+    match &arg.datum {
+        Datum::Text(text) => match text::parse(text, &ColumnType::Bytes, TimeZone::UTC)? {
+            Datum::Bytes(bytes) => Ok(Cow::Owned(bytes.into_owned())),
+            _ => Err(wrong(arg, "bytea")),
+        },
+        _ => bytes_of(arg).map(Cow::Borrowed),
+    }
+}
+
 fn whole(arg: &Argument<'_>) -> Result<i64> {
     arg.datum.as_int().ok_or_else(|| wrong(arg, "a whole number"))
 }
@@ -183,7 +196,7 @@ fn index_in(bytes: &[u8], index: i64) -> Result<usize> {
 }
 
 fn trimmed(args: &[Argument<'_>], start: bool, end: bool) -> Result<Datum<'static>> {
-    let (mut bytes, unwanted) = (bytes_of(&args[0])?, bytes_of(&args[1])?);
+    let (mut bytes, unwanted) = (bytes_of(&args[0])?, &*second_of(&args[1])?);
     while let Some((_, rest)) = bytes.split_first().filter(|(first, _)| start && unwanted.contains(first)) {
         bytes = rest;
     }

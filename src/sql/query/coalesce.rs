@@ -60,6 +60,12 @@ impl ScalarUDFImpl for Coalesce {
                 return Ok(vec![array.clone(); types.len()]);
             }
         }
+        let mut given = types.iter().filter(|data_type| !data_type.is_null());
+        if let Some(first) = given.next()
+            && given.all(|data_type| data_type == first)
+        {
+            return Ok(vec![first.clone(); types.len()]);
+        }
         let is_open = |data_type: &DataType| data_type.is_string() || data_type.is_null();
         let typed: Vec<DataType> = types.iter().filter(|data_type| !is_open(data_type)).cloned().collect();
         let has_text = types.iter().any(DataType::is_string);

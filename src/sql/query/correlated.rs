@@ -315,6 +315,11 @@ fn order_by(call: &mut Expr, value: &Expr, alias: Option<&str>, order: OrderBy) 
             key.expr = value.clone();
         }
     }
+    // A constant sorts nothing, and a number would say by which column.
+    by.retain(|key| !matches!(key.expr, Expr::Value(_)));
+    if by.is_empty() {
+        return Some(());
+    }
     list.clauses.push(FunctionArgumentClause::OrderBy(by));
     Some(())
 }

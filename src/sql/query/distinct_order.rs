@@ -1,9 +1,9 @@
-//! `array_agg(DISTINCT x ORDER BY x)` and `string_agg` likewise, sorted when they are whole: several of them in one query would share
+//! `array_agg(DISTINCT x ORDER BY x)` and `string_agg` likewise, also without the order, sorted when they are whole: several of them in one query would share
 //! the order of one.
 
 use sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    OrderByExpr,
+    OrderByExpr, OrderByOptions,
 };
 
 use super::rewrite::{call, is_called, string_literal};
@@ -11,9 +11,20 @@ use super::rewrite::{call, is_called, string_literal};
 /// What is to be planned instead.
 pub fn reword(function: &Function) -> Option<Expr> {
     let FunctionArguments::List(list) = &function.args else { return None };
-    let [FunctionArgumentClause::OrderBy(order)] = &list.clauses[..] else { return None };
-    let [key] = &order[..] else { return None };
     let args: Vec<&Expr> = list.args.iter().map(argument).collect::<Option<_>>()?;
+    let key = &match &list.clauses[..] {
+        [FunctionArgumentClause::OrderBy(order)] => match &order[..] {
+            [key] => key.clone(),
+            _ => return None,
+        },
+        // PostgreSQL finds what is distinct by sorting.
+        [] => OrderByExpr {
+            expr: (*args.first()?).clone(),
+            options: OrderByOptions { asc: None, nulls_first: None },
+            with_fill: None,
+        },
+        _ => return None,
+    };
     let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     if !is_distinct || function.over.is_some() || args.first() != Some(&&key.expr) {
         return None;

@@ -315,6 +315,10 @@ fn all() -> Vec<Definition> {
         }),
         ("jsonb_strip_nulls", Exactly(1), Json.into(), |args| Ok(json(&strip_nulls(args[0].json()?)))),
         ("to_jsonb", Exactly(1), Json.into(), |args| Ok(json(&args[0].to_json()?))),
+        (super::whole_rows::ROW, Any, Json.into(), |args| {
+            let is_null = args.iter().skip(1).step_by(2).all(|value| value.datum.is_null());
+            if is_null { Ok(Datum::Null) } else { built_object(args) }
+        }),
         ("jsonb_build_object", Any, Json.into(), built_object),
         ("json_build_object", Any, Json.into(), built_object),
         ("jsonb_build_array", Any, Json.into(), |args| {

@@ -33,7 +33,7 @@ pub fn rewrite(query: &mut Query) {
     let _ = VisitMut::visit(query, &mut Lateral { around: Vec::new() });
 }
 
-/// Whether a query makes several rows of one.
+/// Whether a query makes several rows of one: by `unnest`, or by sets of groups, each of which has all rows.
 pub fn makes_rows(query: &Query) -> bool {
     struct Unnests;
     impl Visitor for Unnests {
@@ -41,6 +41,7 @@ pub fn makes_rows(query: &Query) -> bool {
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
             match expression {
                 Expr::Function(function) if last_part(&function.name) == "unnest" => ControlFlow::Break(()),
+                Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             }
         }

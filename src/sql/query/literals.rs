@@ -5,8 +5,8 @@
 //! compared, or tell a function how far, stay as they are.
 
 use sqlparser::ast::{
-    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
-    SelectItem, SetExpr, UnaryOperator, Value, Values,
+    BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Query, SelectItem, SetExpr, UnaryOperator, Value, Values,
 };
 
 use super::rewrite::{call, normalized};
@@ -65,6 +65,9 @@ pub fn type_values(values: &mut Values) {
         let cast = values.rows.iter().find_map(|row| match row.content.get(at) {
             Some(Expr::Cast { data_type, kind, .. }) if !has_length(data_type) => {
                 Some((data_type.clone(), kind.clone()))
+            }
+            Some(Expr::TypedString(typed)) if !has_length(&typed.data_type) => {
+                Some((typed.data_type.clone(), CastKind::DoubleColon))
             }
             _ => None,
         });

@@ -66,6 +66,7 @@ mod spans;
 mod table;
 mod times;
 mod totals;
+mod whole_rows;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::{FieldMetadata, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::logical_expr::{cast, lit};
 use sqlparser::ast::BinaryOperator;
@@ -70,6 +70,21 @@ impl ExprPlanner for Operators {
             }
             return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
         };
+        if let Some(op) = distinctness(&op) {
+            let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
+            let (left, right) = ordered((left, &left_field), Operator::Eq, (right, &right_field));
+            return Ok(PlannerResult::Planned(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))));
+        }
+        // There are no operators of a real and a whole number or decimal: both become floating numbers of twice the length.
+        let is_exact =
+            |field: &FieldRef| field.data_type().is_integer() || matches!(field.data_type(), DataType::Decimal128(..));
+        let is_real = |field: &FieldRef| *field.data_type() == DataType::Float32;
+        if (is_comparison(&op) || is_arithmetic(&op))
+            && (is_real(&left_field) && is_exact(&right_field) || is_exact(&left_field) && is_real(&right_field))
+        {
+            let float = |side: Expr| cast_to(ColumnType::Float8, self.zone).call(vec![side]);
+            return self.plan_binary_op(RawBinaryExpr { op, left: float(left), right: float(right) }, schema);
+        }
         if is_comparison(&op) {
             let (left, right) = (adopt(left, &right_field, self.zone)?, adopt(right, &left_field, self.zone)?);
             // As in PostgreSQL, not as decimals: those have neither the range nor the values in between.
@@ -139,6 +154,7 @@ impl ExprPlanner for Operators {
                 {
                     Some(value_field.clone())
                 }
+                BinaryOperator::Minus if *value_field.data_type() == DataType::Date32 => Some(value_field.clone()),
                 _ if is_number(value_field.data_type()) => Some(value_field.clone()),
                 _ => None,
             };
@@ -199,6 +215,17 @@ impl ExprPlanner for Operators {
             _ => Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         }
     }
+}
+
+/// What the rewriter puts in the place of `IS [NOT] DISTINCT FROM` beside a literal.
+pub fn distinct(how: &str) -> BinaryOperator {
+    BinaryOperator::PGCustomBinaryOperator(vec!["distinct".into(), how.into()])
+}
+
+fn distinctness(op: &BinaryOperator) -> Option<Operator> {
+    [("from", Operator::IsDistinctFrom), ("not from", Operator::IsNotDistinctFrom)]
+        .into_iter()
+        .find_map(|(how, meant)| (*op == distinct(how)).then_some(meant))
 }
 
 fn typed_as_list(operand: Expr, beside: &FieldRef) -> Expr {

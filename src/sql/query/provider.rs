@@ -45,6 +45,7 @@ use super::rounding;
 use super::scalars;
 use super::series;
 use super::totals;
+use super::whole_rows;
 use crate::catalog::ColumnType;
 
 /// Functions that do the same with instants in every time zone.
@@ -109,6 +110,7 @@ impl Planner {
     pub fn plan_open(&self, query: Query, parameters: Vec<Option<FieldRef>>) -> Result<LogicalPlan> {
         let plan = self.plan_with_parameters(query, parameters)?;
         outer_aggregates::refuse(&plan)?;
+        let plan = whole_rows::expand(plan)?;
         Ok(plan_lateral_joins(plan, self.context.zone())?)
     }
 

@@ -37,6 +37,10 @@ pub fn function(function: &Function) -> Result<Option<Expr>> {
         ("date_part", [Expr::Value(field), value]) if is_own_field(&field.value.to_string()) => {
             Some(call("date_part_of", vec![Expr::Value(field.clone()), value.clone()]))
         }
+        ("date_part", [_, _]) => Some(cast(call("date_part", args), &SqlType::DoublePrecision)?),
+        ("row_to_json" | "to_json", [value]) | ("row_to_json", [value, _]) => {
+            Some(call("to_jsonb", vec![value.clone()]))
+        }
         (name, _) if let Some(list) = regular::list_of(name) => Some(call("unnest", vec![call(list, args)])),
         // How far is part of the type.
         ("round" | "trunc", [value, places]) if let Some(places) = written_number(places) => {
@@ -92,6 +96,18 @@ pub fn is_own_field(field: &str) -> bool {
         "timezone_minute",
     ];
     fields.contains(&field.trim_matches('\'').to_lowercase().as_str())
+}
+
+/// A function that counts or numbers rows or elements, as a whole number with a sign, which it has none of in DataFusion.
+pub fn counting(function: &Function) -> Result<Option<Expr>> {
+    let Some(ObjectNamePart::Identifier(name)) = function.name.0.last() else { return Ok(None) };
+    let counted = match normalized(name).as_str() {
+        "row_number" | "rank" | "dense_rank" if function.over.is_some() => SqlType::BigInt(None),
+        "regr_count" => SqlType::BigInt(None),
+        "ntile" | "cardinality" | "array_position" => SqlType::Int4(None),
+        _ => return Ok(None),
+    };
+    cast(Expr::Function(function.clone()), &counted).map(Some)
 }
 
 /// A number that is written, or that a parameter stands for, perhaps under casts.

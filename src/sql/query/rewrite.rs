@@ -18,9 +18,9 @@ use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
 use super::parameters::placeholder;
 use super::{
-    catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows,
+    catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows, operators,
     ordered_aggregates, outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations,
-    similar, times,
+    similar, times, whole_rows,
 };
 use crate::catalog::ColumnType;
 
@@ -124,6 +124,7 @@ impl VisitorMut for Rewriter {
         outer_aggregates::lift(query, self.depth);
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
+            whole_rows::name_rows(select);
             ordered_aggregates::reword(select);
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
@@ -271,6 +272,30 @@ fn bound_slices(expression: &mut Expr) {
             upper_bound.get_or_insert_with(|| number(i32::MAX));
         }
     }
+}
+
+/// A subscript that counts from the beginning: what is less than one is before it, not from the end.
+fn from_one(access: &AccessExpr) -> AccessExpr {
+    let wrapped = |name: &str, bound: &Expr| match bound {
+        Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits != "0") => bound.clone(),
+        bound => call(name, vec![bound.clone()]),
+    };
+    AccessExpr::Subscript(match access {
+        AccessExpr::Subscript(Subscript::Index { index }) => {
+            Subscript::Index { index: wrapped("subscript:index", index) }
+        }
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => Subscript::Slice {
+            lower_bound: lower_bound.as_ref().map(|bound| wrapped("subscript:lower", bound)),
+            upper_bound: upper_bound.as_ref().map(|bound| wrapped("subscript:upper", bound)),
+            stride: None,
+        },
+        other => return other.clone(),
+    })
+}
+
+/// The type of a whole number that is a decimal.
+fn whole_number() -> SqlType {
+    SqlType::Decimal(sqlparser::ast::ExactNumberInfo::PrecisionAndScale(38, 0))
 }
 
 /// `nextval('s'::regclass)` takes the name: the number that the cast gives is none.
@@ -450,12 +475,14 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
                 "second" | "milliseconds" | "epoch" => "extract_fraction",
                 _ => "extract_whole",
             };
-            Some(call(name, vec![string_literal(field), (**expr).clone()]))
+            let part = call(name, vec![string_literal(field), (**expr).clone()]);
+            Some(if name == "extract_whole" { cast(part, &whole_number())? } else { part })
         }
-        Expr::Extract { field, expr, .. } => Some(call(
-            "date_part",
-            vec![string_literal(field.to_string().trim_matches('\'').to_lowercase()), (**expr).clone()],
-        )),
+        Expr::Extract { field, expr, .. } => {
+            let field = field.to_string().trim_matches('\'').to_lowercase();
+            let part = call("date_part", vec![string_literal(field), (**expr).clone()]);
+            Some(cast(part, &whole_number())?)
+        }
         // They need no parentheses, and no column can be called so.
         Expr::Identifier(name)
             if name.quote_style.is_none()
@@ -583,6 +610,13 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if !is_number(expr) && placeholder(expr).is_none() => {
             Some(call(math::NEGATIVE, vec![(**expr).clone()]))
         }
+        // What a literal is, the other side says.
+        Expr::IsDistinctFrom(left, right) if is_string(left) || is_string(right) => {
+            Some(Expr::BinaryOp { left: left.clone(), op: operators::distinct("from"), right: right.clone() })
+        }
+        Expr::IsNotDistinctFrom(left, right) if is_string(left) || is_string(right) => {
+            Some(Expr::BinaryOp { left: left.clone(), op: operators::distinct("not from"), right: right.clone() })
+        }
         // A literal that is true or false.
         Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right }
             if is_string(left) || is_string(right) =>
@@ -598,8 +632,14 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(call("cbrt", vec![(**expr).clone()])),
         Expr::Function(function) => match renamed::function(function)? {
             Some(instead) => Some(instead),
-            None => distinct_order::reword(function).or_else(|| set_functions::each_of_json(function)),
+            None => distinct_order::reword(function)
+                .or_else(|| set_functions::each_of_json(function))
+                .map_or_else(|| renamed::counting(function), |instead| Ok(Some(instead)))?,
         },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let access_chain = access_chain.iter().map(from_one).collect();
+            Some(Expr::CompoundFieldAccess { root: root.clone(), access_chain })
+        }
         // DataFusion reads these as decimals, which most do not fit.
         Expr::Value(value) => match &value.value {
             Value::Number(digits, _) if digits.contains(['e', 'E']) => {

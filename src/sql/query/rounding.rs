@@ -106,6 +106,8 @@ impl ScalarUDFImpl for Rounding {
             (Some(_), [value, places]) if places.is_integer() || places.is_null() => {
                 Ok(vec![value.clone(), DataType::Int64])
             }
+            // A whole number is rounded as a floating one.
+            (None, [value]) if value.is_integer() && self.places.is_none() => Ok(vec![DataType::Float64]),
             (None, [value]) if self.places.is_some() => {
                 Ok(vec![self.their_types(&[value.clone(), DataType::Int64])?[0].clone()])
             }

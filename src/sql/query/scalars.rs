@@ -80,6 +80,15 @@ fn all() -> Vec<Definition> {
             }
             None => Err(wrong(&args[0], "a whole number")),
         }),
+        ("subscript:index", Exactly(1), Int8.into(), |args| {
+            Ok(args[0].datum.as_int().filter(|index| *index >= 1).map_or(Datum::Null, Datum::Int))
+        }),
+        ("subscript:lower", Exactly(1), Int8.into(), |args| {
+            Ok(args[0].datum.as_int().map_or(Datum::Null, |bound| Datum::Int(bound.max(1))))
+        }),
+        ("subscript:upper", Exactly(1), Int8.into(), |args| {
+            Ok(args[0].datum.as_int().map_or(Datum::Null, |bound| Datum::Int(bound.max(0))))
+        }),
         ("array_length", Exactly(2), Int4.into(), |args| match (&args[0].datum, args[1].datum.as_int()) {
             (Datum::Array(items), Some(1)) if !items.is_empty() => Ok(Datum::Int(items.len() as i64)),
             (Datum::Array(_), _) => Ok(Datum::Null),
