@@ -285,8 +285,9 @@ fn month(name: &str) -> Option<u32> {
 
 /// A date as ISO 8601 has it, and what follows.
 fn numbered_date(text: &str) -> Option<(NaiveDate, &str)> {
-    let (date, rest) = match text.find(['T', ' ', 't']) {
-        Some(at) => (&text[..at], text[at + 1..].trim()),
+    let (date, rest) = match text.find(['T', ' ', 't', '+', 'Z', 'z']) {
+        // An offset stays.
+        Some(at) => (&text[..at], text[at..].trim_start_matches(['T', ' ', 't']).trim_end()),
         None => (text, ""),
     };
     let date = NaiveDate::parse_from_str(date, "%Y-%m-%d").or_else(|_| NaiveDate::parse_from_str(date, "%Y%m%d"));
@@ -359,16 +360,43 @@ fn parse_time(text: &str) -> Option<i64> {
     if text == "24:00:00" {
         return Some(MICROS_PER_DAY);
     }
+    let (text, half) = match text.len().checked_sub(2).and_then(|at| text.split_at_checked(at)) {
+        Some((clock, half)) if half.eq_ignore_ascii_case("am") => (clock.trim_end(), Some(false)),
+        Some((clock, half)) if half.eq_ignore_ascii_case("pm") => (clock.trim_end(), Some(true)),
+        _ => (text, None),
+    };
     let formats = ["%H:%M:%S%.f", "%H:%M"];
     let time = formats.iter().find_map(|format| NaiveTime::parse_from_str(text, format).ok())?;
     let rounded_micros = (i64::from(time.nanosecond()) + 500) / 1_000;
-    Some(i64::from(time.num_seconds_from_midnight()) * MICROS_PER_SECOND + rounded_micros)
+    let micros = i64::from(time.num_seconds_from_midnight()) * MICROS_PER_SECOND + rounded_micros;
+    let noon = MICROS_PER_DAY / 2;
+    match half {
+        None => Some(micros),
+        // From 1 to 12.
+        Some(_) if time.hour() > 12 => None,
+        Some(is_afternoon) => Some(micros % noon + if is_afternoon { noon } else { 0 }),
+    }
+}
+
+/// Years and months as the standard has them, `1-2`.
+fn years_and_months(text: &str) -> Option<i32> {
+    let (sign, plain) = match text.strip_prefix('-') {
+        Some(plain) => (-1, plain),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (years, months) = plain.split_once('-')?;
+    let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i32>().ok())?;
+    let months = number(months).filter(|months| *months < 12)?;
+    number(years)?.checked_mul(12)?.checked_add(months).map(|months| months * sign)
 }
 
 /// PostgreSQL's (`1 year 2 days 03:04:05.6`, `-10s`) and ISO 8601's (`P1DT2H`) spellings.
 pub fn parse_interval(text: &str) -> Option<Interval> {
     if let Some(iso) = text.strip_prefix('P') {
         return parse_iso_interval(iso);
+    }
+    if let Some(months) = years_and_months(text) {
+        return Some(Interval { months, ..Interval::default() });
     }
     let mut interval = Interval::default();
     let (text, ago) = text.strip_suffix("ago").map_or((text, false), |rest| (rest.trim(), true));

@@ -127,6 +127,23 @@ impl TimeZone {
         }
     }
 
+    /// What the zone is called at an instant: `CEST`, or how far it is from UTC.
+    pub fn abbreviation_at(self, instant: i64) -> String {
+        let known = match self {
+            TimeZone::Fixed(0) => Some("UTC".to_string()),
+            TimeZone::Fixed(_) => None,
+            TimeZone::Region(region) => {
+                let offset = region.offset_from_utc_datetime(&naive(instant));
+                offset.abbreviation().map(str::to_string)
+            }
+        };
+        known.unwrap_or_else(|| {
+            let mut out = String::new();
+            write_offset(&mut out, self.offset_at(instant));
+            out
+        })
+    }
+
     /// What clocks there show at an instant.
     pub fn local(self, instant: i64) -> i64 {
         instant.saturating_add(i64::from(self.offset_at(instant)) * MICROS_PER_SECOND)

@@ -19,7 +19,7 @@ const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 /// The same function in a time zone, if it is one for which that is another.
 pub fn zoned(function: Arc<ScalarUDF>, zone: TimeZone) -> Arc<ScalarUDF> {
     match function.name() {
-        "date_part" | "to_char" if zone != TimeZone::UTC => Arc::new(ScalarUDF::from(Local { function, zone })),
+        "date_part" if zone != TimeZone::UTC => Arc::new(ScalarUDF::from(Local { function, zone })),
         _ => function,
     }
 }

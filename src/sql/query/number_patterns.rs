@@ -3,23 +3,13 @@
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
-use super::row_function::{Argument, Definition, Takes};
+use super::row_function::Argument;
 use crate::catalog::{ColumnType, Datum};
 
-/// The function.
-pub const NAME: &str = "to_char:number";
-
-/// Whether a pattern is one of numbers: those of dates have neither digit.
-pub fn is_of_numbers(pattern: &str) -> bool {
-    pattern.contains(['9', '0'])
-}
-
-/// The function.
-pub fn definitions() -> Vec<Definition> {
-    vec![(NAME, Takes::Exactly(2), ColumnType::Text.into(), |args| {
-        let pattern = Pattern::parse(&args[1].text())?;
-        Ok(Datum::from(pattern.shown(&decimal_text(&args[0], pattern.places())?)))
-    })]
+/// The number, as a pattern says.
+pub fn formatted(number: &Argument<'_>, pattern: &str) -> Result<Datum<'static>> {
+    let pattern = Pattern::parse(pattern)?;
+    Ok(Datum::from(pattern.shown(&decimal_text(number, pattern.places())?)))
 }
 
 /// A number with so many digits after the point.

@@ -166,6 +166,13 @@ impl ExprPlanner for Operators {
                 return self.plan_binary_op(RawBinaryExpr { op, left, right }, schema);
             }
         }
+        let left = match op {
+            BinaryOperator::AtArrow | BinaryOperator::ArrowAt if of_field(&right_field) == ColumnType::Json => {
+                adopt(left, &right_field, self.zone)?
+            }
+            _ => left,
+        };
+        let left_field = field_of(&left, schema)?;
         // A literal beside JSON is JSON.
         let right_type = match &right {
             Expr::Literal(ScalarValue::Utf8(Some(_)), _) if op == BinaryOperator::StringConcat => of_field(&left_field),

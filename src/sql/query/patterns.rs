@@ -1,4 +1,4 @@
-//! Patterns of `to_char`: PostgreSQL's, as those that DataFusion's has, which are of the crate chrono.
+//! Patterns of `to_date` and `to_timestamp`: PostgreSQL's, as those of the crate chrono.
 //! After <https://www.postgresql.org/docs/15/functions-formatting.html>, table 9.27.
 
 use super::super::error::{Error, Result};
@@ -63,7 +63,7 @@ pub fn for_chrono(pattern: &str) -> Result<String> {
             translated.push_str("%%");
             rest = &rest[1..];
         } else if first.is_alphanumeric() {
-            return Err(Error::unsupported(format!("to_char with the pattern \"{pattern}\"")).hint(
+            return Err(Error::unsupported(format!("to_date or to_timestamp with the pattern \"{pattern}\"")).hint(
                 "It may have YYYY, MM, DD, HH24, MI, SS, MS, US, Mon, FMMonth, Dy, FMDay and text in double quotes.",
             ));
         } else {

@@ -6,8 +6,8 @@ use sqlparser::ast::{
 };
 
 use super::super::error::Result;
-use super::rewrite::{call, called, cast, is_string, normalized, string_literal};
-use super::{number_patterns, patterns, percentiles, regular, rounding, times};
+use super::rewrite::{call, called, cast, is_string, normalized};
+use super::{percentiles, regular, rounding, times};
 
 /// What to call instead of a function, if it is one of them.
 pub fn function(function: &Function) -> Result<Option<Expr>> {
@@ -63,16 +63,6 @@ pub fn function(function: &Function) -> Result<Option<Expr>> {
         }
         ("sign", [_]) => Some(call("signum", args)),
         ("ceiling", [_]) => Some(call("ceil", args)),
-        ("to_char", [value, Expr::Value(pattern)]) => match &pattern.value {
-            Value::SingleQuotedString(text) if number_patterns::is_of_numbers(text) => {
-                Some(call(number_patterns::NAME, vec![value.clone(), Expr::Value(pattern.clone())]))
-            }
-            Value::SingleQuotedString(text) => {
-                let chrono = patterns::for_chrono(text)?;
-                (chrono != *text).then(|| call("to_char", vec![value.clone(), string_literal(chrono)]))
-            }
-            _ => None,
-        },
         _ => None,
     })
 }

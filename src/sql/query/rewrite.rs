@@ -20,7 +20,7 @@ use super::parameters::placeholder;
 use super::{
     catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows, operators,
     ordered_aggregates, outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations,
-    similar, times, whole_rows,
+    similar, subquery_order, times, whole_rows,
 };
 use crate::catalog::ColumnType;
 
@@ -125,6 +125,7 @@ impl VisitorMut for Rewriter {
         if let SetExpr::Select(select) = &mut *query.body {
             count_existing(select);
             whole_rows::name_rows(select);
+            subquery_order::keep(select);
             ordered_aggregates::reword(select);
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
@@ -272,6 +273,10 @@ fn bound_slices(expression: &mut Expr) {
             upper_bound.get_or_insert_with(|| number(i32::MAX));
         }
     }
+}
+
+fn is_member(access: &AccessExpr) -> bool {
+    matches!(access, AccessExpr::Subscript(Subscript::Index { index }) if is_string(index))
 }
 
 /// A subscript that counts from the beginning: what is less than one is before it, not from the end.
@@ -636,6 +641,17 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
                 .or_else(|| set_functions::each_of_json(function))
                 .map_or_else(|| renamed::counting(function), |instead| Ok(Some(instead)))?,
         },
+        // Only documents have members with names.
+        Expr::CompoundFieldAccess { root, access_chain } if access_chain.iter().any(is_member) => {
+            access_chain.iter().try_fold((**root).clone(), |document, access| match access {
+                AccessExpr::Subscript(Subscript::Index { index }) => Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                    left: Box::new(document),
+                    op: BinaryOperator::Arrow,
+                    right: Box::new(index.clone()),
+                }))),
+                _ => None,
+            })
+        }
         Expr::CompoundFieldAccess { root, access_chain } => {
             let access_chain = access_chain.iter().map(from_one).collect();
             Some(Expr::CompoundFieldAccess { root: root.clone(), access_chain })

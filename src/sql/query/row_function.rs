@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 use super::super::arrays::row_by_row;
@@ -72,6 +72,10 @@ pub fn named(list: &[Definition], name: &str, zone: TimeZone) -> Option<Arc<Scal
     let (name, takes, returns, body) = list.iter().find(|(known, ..)| *known == name)?.clone();
     let signature = match takes {
         Takes::Exactly(count) => Signature::any(count, Volatility::Immutable),
+        Takes::Any => {
+            let forms = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
+            Signature::one_of(forms, Volatility::Immutable)
+        }
         _ => Signature::variadic_any(Volatility::Immutable),
     };
     Some(Arc::new(ScalarUDF::from(RowFunction { name, takes, returns, body, signature, zone })))

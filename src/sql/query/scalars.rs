@@ -15,7 +15,7 @@ use super::super::types::pg_name;
 use super::byte_strings::bytes_of;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
-use super::{byte_strings, number_patterns, ordered_aggregates, patterns, percentiles, regular};
+use super::{byte_strings, number_patterns, ordered_aggregates, patterns, percentiles, regular, time_patterns};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -33,7 +33,6 @@ pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
             times::definitions(),
             regular::definitions(),
             percentiles::definitions(),
-            number_patterns::definitions(),
             ordered_aggregates::definitions(),
             byte_strings::definitions(),
         ]
@@ -69,6 +68,15 @@ fn all() -> Vec<Definition> {
             Ok(Datum::Int(args.iter().filter(|arg| !arg.datum.is_null()).count() as i64))
         }),
         ("encode", Exactly(2), Text.into(), encoded),
+        ("to_char", Exactly(2), Text.into(), |args| {
+            let pattern = args[1].text();
+            let is_number = args[0].column_type.is_integer()
+                || matches!(args[0].column_type, ColumnType::Decimal { .. } | Float8 | ColumnType::Float4);
+            match is_number {
+                true => number_patterns::formatted(&args[0], &pattern),
+                false => time_patterns::formatted(&args[0], &pattern),
+            }
+        }),
         ("chr", Exactly(1), Text.into(), |args| match args[0].datum.as_int() {
             Some(0) => Err(Error::new(code::LIMIT_EXCEEDED, "null character not permitted")),
             Some(code) => {

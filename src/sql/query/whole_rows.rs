@@ -20,6 +20,7 @@ use sqlparser::ast::{
 use super::super::ddl::ROW_ID;
 use super::own_expressions::change_each;
 use super::rewrite::{call, is_called, normalized};
+use super::subquery_order::SORT;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
@@ -136,7 +137,8 @@ fn expanded(expression: Planned, schema: &DFSchema) -> Transformed<Planned> {
         return Transformed::yes(Planned::Column(column));
     }
     let of_table = schema.iter().filter(|(qualifier, _)| *qualifier == Some(table));
-    let args = of_table.filter(|(_, field)| field.name() != ROW_ID).flat_map(|(qualifier, field)| {
+    let is_shown = |field: &str| field != ROW_ID && !field.starts_with(SORT);
+    let args = of_table.filter(|(_, field)| is_shown(field.name())).flat_map(|(qualifier, field)| {
         let column = Column::new(qualifier.cloned(), field.name());
         [lit(field.name().clone()), Planned::Column(column)]
     });
