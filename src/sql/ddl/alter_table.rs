@@ -345,6 +345,10 @@ async fn add_filled_column(context: &Context, mut table: TableDescriptor, defini
 /// Drops a column, and the indexes that it is in.
 pub async fn drop_column(context: &Context, table: &mut TableDescriptor, name: &str) -> Result<()> {
     let id = named_column(table, name)?;
+    if table.column(id).is_some_and(|column| column.hidden) {
+        let message = format!("column \"{name}\" is hidden: it is keepsafe's own");
+        return Err(Error::new(code::WRONG_OBJECT_TYPE, message));
+    }
     refuse_views_of(context, table, name, true).await?;
     if table.in_primary_key(id) {
         // It goes with its columns, as other constraints do.
