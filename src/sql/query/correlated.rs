@@ -19,6 +19,7 @@ use sqlparser::ast::{
     Visitor, VisitorMut,
 };
 
+use super::own_expressions::change_each;
 use super::rewrite::{call, has_subquery, normalized};
 use crate::parser::sql_text;
 
@@ -224,9 +225,13 @@ fn collected(subquery: &Query, take: Take) -> Option<Expr> {
         group.push(condition);
     }
     let equal: Vec<(Expr, Expr)> = here.iter().filter_map(|condition| joined(condition, &inner)).collect();
-    let mut replace = Replace { equal: &equal, depth: 0 };
+    // Inner columns in the place of outer ones that are equal to them. Inside of another query a name may be of something else.
     for condition in here.iter_mut().filter(|condition| joined(condition, &inner).is_none()) {
-        let _ = condition.visit(&mut replace);
+        change_each(condition, |expression| {
+            if let Some((_, inner)) = equal.iter().find(|(outer, _)| outer == expression) {
+                *expression = inner.clone();
+            }
+        });
     }
     let (value, alias) = match &select.projection[..] {
         [SelectItem::UnnamedExpr(value)] => (value.clone(), None),
@@ -453,33 +458,6 @@ fn bare(expression: &Expr) -> &Expr {
     match expression {
         Expr::Nested(inner) => bare(inner),
         other => other,
-    }
-}
-
-/// Puts inner columns in the place of outer ones that are equal to them.
-struct Replace<'a> {
-    equal: &'a [(Expr, Expr)],
-    /// How many queries deep it is. Inside of another one a name may be of something else.
-    depth: usize,
-}
-
-impl VisitorMut for Replace<'_> {
-    type Break = ();
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Some((_, inner)) = self.equal.iter().find(|(outer, _)| outer == expression)
-        {
-            *expression = inner.clone();
-        }
-        ControlFlow::Continue(())
     }
 }
 
