@@ -9,6 +9,7 @@
 //! of keepsafe's own ([`functions`]). Tables are scans of the store ([`table`]).
 
 mod apply;
+mod blank_padding;
 mod byte_strings;
 mod cached;
 mod catalog_forms;
@@ -18,12 +19,14 @@ mod correlated;
 mod decimals;
 mod distinct_order;
 mod enums;
+mod equal_keys;
 pub mod expression;
 mod functions;
 mod group_keys;
 mod implicit;
 mod joins;
 mod json;
+mod key_comparisons;
 mod lateral;
 mod literals;
 mod local;
@@ -68,6 +71,7 @@ mod table;
 mod time_patterns;
 mod times;
 mod totals;
+mod value_keys;
 mod whole_rows;
 
 use std::collections::HashMap;

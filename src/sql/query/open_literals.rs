@@ -16,6 +16,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, Projecti
 
 use super::super::time_zone::TimeZone;
 use super::super::types::of_field;
+use super::blank_padding::pad;
 use super::functions::cast_to;
 use super::operators::adopt;
 use super::passed_types::field_of;
@@ -35,7 +36,8 @@ pub fn adopt_literals(plan: LogicalPlan, zone: TimeZone) -> DfResult<LogicalPlan
         let names = NamePreserver::new(&node);
         let changed = node.map_expressions(|expression| {
             let name = names.save(&expression);
-            let settled = expression.transform_up(|part| settled(part, &schema, zone))?;
+            let settled = expression
+                .transform_up(|part| settled(part, &schema, zone)?.transform_data(|part| pad(part, &schema)))?;
             Ok(settled.update_data(|expression| name.restore(expression)))
         })?;
         changed.map_data(|node| match node {

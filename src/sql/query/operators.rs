@@ -25,8 +25,8 @@ use super::super::text;
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, of_field};
 use super::functions::cast_to;
+use super::key_comparisons::ordered;
 use super::passed_types::field_of;
-use super::sort_keys::ordered;
 use super::{decimals, json, quantified, scalars};
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
 
@@ -55,7 +55,7 @@ impl ExprPlanner for Operators {
         _: Option<&TableReference>,
         fields: &[String],
     ) -> DfResult<PlannerResult<Vec<Expr>>> {
-        if column.data_type().is_nested() {
+        if matches!(column.data_type(), DataType::Struct(_)) {
             return Ok(PlannerResult::Original(fields.iter().map(lit).collect()));
         }
         *self.with_fields.lock().unwrap_or_else(PoisonError::into_inner) = Some(column.name().clone());

@@ -75,10 +75,14 @@ fn passed_type(expression: &Expr, schema: &DFSchema) -> DfResult<Option<ColumnTy
 
 fn is_more_than_text(column_type: &ColumnType) -> bool {
     match column_type {
-        ColumnType::Uuid | ColumnType::Json | ColumnType::Enum(_) => true,
+        ColumnType::Uuid | ColumnType::Json | ColumnType::Enum(_) | ColumnType::Char(_) => true,
         ColumnType::Array(element) => is_more_than_text(element),
         _ => false,
     }
+}
+
+fn is_char(field: &FieldRef) -> bool {
+    matches!(of_field(field), ColumnType::Char(_))
 }
 
 /// The values of which an expression gives one as it is.
@@ -208,7 +212,7 @@ fn united(union: Union) -> DfResult<Union> {
     let said = |index: usize| -> HashMap<String, String> {
         let fields = || union.inputs.iter().map(|input| input.schema().field(index));
         // What is text beside such a value is a literal of its type.
-        let typed = fields().find(|field| is_more_than_text(&of_field(field)));
+        let typed = fields().find(|field| is_more_than_text(&of_field(field)) && !is_char(field));
         let said = typed.or(fields().next()).map(|field| field.metadata().clone()).unwrap_or_default();
         let agrees = |other: &FieldRef| *other.metadata() == said || typed.is_some() && other.metadata().is_empty();
         if fields().all(agrees) { said } else { HashMap::new() }

@@ -21,6 +21,7 @@ use sqlparser::ast::BinaryOperator;
 use super::super::error::{Error, code};
 use super::super::time_zone::TimeZone;
 use super::super::types::{anonymous_field, arrow_type, of_field};
+use super::blank_padding::padded;
 use super::operators::{MAX_SCALE, adopt, operand_name};
 use super::scalars;
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
@@ -78,6 +79,7 @@ impl Quantified {
         if is_equal_to_any {
             return equal_to_any((value, value_field), (array, array_field), zone);
         }
+        let value = if self.comparison.ends_with("LIKE") { padded(value, value_field) } else { value };
         let (value, array) = of_one_type((value, value_field), (array, array_field), zone)?;
         Ok(self.of_unknown(value, array))
     }

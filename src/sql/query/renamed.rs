@@ -1,12 +1,13 @@
 //! Functions that DataFusion calls something else, or takes in another form.
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    BinaryOperator, CaseWhen, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     ObjectNamePart, UnaryOperator, Value,
 };
 
 use super::super::error::Result;
-use super::rewrite::{call, called, cast, is_string, normalized};
+use super::rewrite::{call, called, cast, computes_alone, is_string, normalized};
 use super::{percentiles, regular, rounding, times};
 
 /// What to call instead of a function, if it is one of them.
@@ -27,6 +28,19 @@ pub fn function(function: &Function) -> Result<Option<Expr>> {
         // DataFusion's removes one.
         ("array_remove", [_, _]) => Some(call("array_remove_all", args)),
         ("array_replace", [_, _, _]) => Some(call("array_replace_all", args)),
+        // A comparison finds what the literal is.
+        ("nullif", [value, literal]) if is_string(literal) && computes_alone(value) => {
+            let operand = Box::new(Expr::Nested(Box::new(value.clone())));
+            let is_same = Expr::BinaryOp { left: operand, op: BinaryOperator::Eq, right: Box::new(literal.clone()) };
+            let null = Expr::Value(Value::Null.into());
+            Some(Expr::Case {
+                operand: None,
+                conditions: vec![CaseWhen { condition: is_same, result: null }],
+                else_result: Some(Box::new(value.clone())),
+                case_token: AttachedToken::empty(),
+                end_token: AttachedToken::empty(),
+            })
+        }
         ("every", _) => Some(called(function, "bool_and", None)),
         ("variance", _) => Some(called(function, "var_samp", None)),
         ("jsonb_agg" | "json_agg", [value]) => Some(call("json:array", vec![collected_json(function, value)])),

@@ -136,12 +136,13 @@ impl VisitorMut for Rewriter {
             output_names::name_subquery(select);
         }
         output_names::tell_apart_in_sets(&mut query.body);
-        if let SetExpr::Values(values) = &mut *query.body {
-            match has_subquery(values).then(|| selects_of(values)) {
-                Some(Some(selects)) => *query.body = selects,
-                _ => literals::type_values(values),
-            }
+        if let SetExpr::Values(values) = &mut *query.body
+            && (has_subquery(values) || self.depth > 0 && literals::has_open_columns(values))
+            && let Some(selects) = selects_of(values)
+        {
+            *query.body = selects;
         }
+        literals::type_columns(&mut query.body, self.depth == 0);
         if !self.of_catalog {
             literals::type_outputs(query, self.depth == 0);
         }
@@ -750,7 +751,7 @@ pub fn is_string(expression: &Expr) -> bool {
 }
 
 /// Whether an expression is of columns, literals and operators alone, so that computing it twice gives the same.
-fn computes_alone(expression: &Expr) -> bool {
+pub fn computes_alone(expression: &Expr) -> bool {
     match expression {
         Expr::BinaryOp { left, right, .. } => computes_alone(left) && computes_alone(right),
         Expr::UnaryOp { expr, .. } | Expr::Nested(expr) | Expr::IsNull(expr) | Expr::IsNotNull(expr) => {
