@@ -164,6 +164,7 @@ async fn describe_ast(
             }
             infer(context, query, extra, count, known).await;
             let mut bound = (**query).clone();
+            query::settle_frames(&mut bound);
             query::bind(&mut bound, &nulls(count, known))?;
             Some(query::plan(context, &bound, extra, Visibility::AsNamed).await?.columns)
         }
@@ -278,6 +279,7 @@ impl Returning<'_> {
         let (Some(_), Ok(names)) = (self.items, names) else { return Ok(Vec::new()) };
         let mut query = dml::probe(target, more, None, [])?;
         dml::select_beside(&mut query, &names);
+        query::settle_frames(&mut query);
         query::bind(&mut query, &nulls(self.count, self.known))?;
         let columns = query::plan(context, &query, extra, Visibility::All).await?.columns;
         dml::Beside::all(context, &names, &columns).await

@@ -34,6 +34,9 @@ pub fn parse(text: &str, column_type: &ColumnType, zone: TimeZone) -> Result<Dat
         };
         Error::new(sqlstate, format!("invalid input syntax for type {}: \"{text}\"", pg_name(column_type)))
     };
+    if column_type.is_character() {
+        return fit_text(text.to_string(), column_type, false);
+    }
     let trimmed = text.trim();
     Ok(match column_type {
         ColumnType::Bool => Datum::Bool(parse_bool(trimmed).ok_or_else(bad)?),
@@ -52,9 +55,7 @@ pub fn parse(text: &str, column_type: &ColumnType, zone: TimeZone) -> Result<Dat
         ColumnType::Float4 => Datum::Float(f64::from(parse_float(trimmed).ok_or_else(bad)? as f32)),
         ColumnType::Float8 => Datum::Float(parse_float(trimmed).ok_or_else(bad)?),
         ColumnType::Decimal { precision, scale } => Datum::Decimal(parse_decimal(trimmed, *precision, *scale, bad)?),
-        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) => {
-            fit_text(text.to_string(), column_type, false)?
-        }
+        ColumnType::Text | ColumnType::VarChar(_) | ColumnType::Char(_) => text.to_string().into(),
         ColumnType::Bytes => Datum::Bytes(parse_bytes(text).ok_or_else(bad)?.into()),
         ColumnType::Date => Datum::Int(local_time(trimmed, bad)?.div_euclid(MICROS_PER_DAY)),
         ColumnType::Time => Datum::Int(parse_time(without_offset(trimmed)).ok_or_else(bad)?),
@@ -97,6 +98,7 @@ fn int_range_error(value: &str, column_type: &ColumnType) -> Error {
 /// Text as a value of a character type: too long is an error, unless what is over is blank or `truncate` is set.
 pub fn fit_text(mut text: String, column_type: &ColumnType, truncate: bool) -> Result<Datum<'static>> {
     if let ColumnType::VarChar(Some(length)) | ColumnType::Char(length) = column_type
+        && text.len() > *length as usize
         && let Some((end, _)) = text.char_indices().nth(*length as usize)
     {
         if !truncate && text[end..].chars().any(|c| c != ' ') {
@@ -566,8 +568,10 @@ fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType, zo
         }
         (Datum::Int(value), ColumnType::Enum(made)) => out.write_str(made.label(*value).unwrap_or("???")),
         (Datum::Int(value), _) => write!(out, "{value}"),
-        (Datum::Float(value), ColumnType::Float4) => write_float(out, *value, format!("{:e}", *value as f32)),
-        (Datum::Float(value), _) => write_float(out, *value, format!("{value:e}")),
+        (Datum::Float(value), ColumnType::Float4) => {
+            write_float(out, *value, format!("{:e}", *value as f32), REAL_DIGITS)
+        }
+        (Datum::Float(value), _) => write_float(out, *value, format!("{value:e}"), DOUBLE_DIGITS),
         (Datum::Decimal(value), ColumnType::Decimal { precision, scale }) => {
             write_decimal(out, *value, *scale, precision.is_none())
         }
@@ -592,7 +596,11 @@ fn write_datum(out: &mut String, datum: &Datum<'_>, column_type: &ColumnType, zo
 }
 
 /// Shortest digits that read back the same, as PostgreSQL prints floats: an exponent below 1e-4 and from 1e15 on.
-fn write_float(out: &mut String, value: f64, scientific: String) -> std::fmt::Result {
+/// Digits that every number of the type keeps (`FLT_DIG` and `DBL_DIG` of C): larger ones are written with an exponent.
+const REAL_DIGITS: i32 = 6;
+const DOUBLE_DIGITS: i32 = 15;
+
+fn write_float(out: &mut String, value: f64, scientific: String, digits_kept: i32) -> std::fmt::Result {
     if value.is_nan() {
         return out.write_str("NaN");
     } else if value.is_infinite() {
@@ -600,7 +608,7 @@ fn write_float(out: &mut String, value: f64, scientific: String) -> std::fmt::Re
     }
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..15).contains(&exponent) {
+    if value != 0.0 && !(-4..digits_kept).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return write!(out, "{digits}e{sign}{:02}", exponent.abs());
     }
@@ -684,22 +692,25 @@ pub fn format_iso_interval(out: &mut String, interval: Interval) {
 
 fn write_interval(out: &mut String, interval: Interval) -> std::fmt::Result {
     let start = out.len();
-    let mut part = |value: i32, unit: &str| -> std::fmt::Result {
+    // After a part that is negative, a positive one says so.
+    let mut after_negative = false;
+    for (value, unit) in [(interval.months / 12, "year"), (interval.months % 12, "mon"), (interval.days, "day")] {
         if value == 0 {
-            return Ok(());
+            continue;
         }
         let space = if out.len() == start { "" } else { " " };
-        write!(out, "{space}{value} {unit}{}", if value == 1 { "" } else { "s" })
-    };
-    part(interval.months / 12, "year")?;
-    part(interval.months % 12, "mon")?;
-    part(interval.days, "day")?;
+        let sign = if after_negative && value > 0 { "+" } else { "" };
+        write!(out, "{space}{sign}{value} {unit}{}", if value == 1 { "" } else { "s" })?;
+        after_negative = value < 0;
+    }
     if interval.micros != 0 || out.len() == start {
         if out.len() > start {
             out.write_char(' ')?;
         }
         if interval.micros < 0 {
             out.write_char('-')?;
+        } else if after_negative {
+            out.write_char('+')?;
         }
         write_time(out, interval.micros.saturating_abs())?;
     }

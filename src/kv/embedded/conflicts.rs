@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 
+use foldhash::fast::RandomState;
+
 use crate::time::Timestamp;
 
 /// Keys remembered at most; beyond it the oldest are forgotten and transactions older than them must restart.
@@ -12,7 +14,7 @@ const MAX_KEYS: usize = 2_000_000;
 #[derive(Default)]
 pub struct ReadSet {
     /// With the bytes of the value that was found, for the statistics.
-    points: HashMap<Vec<u8>, Option<usize>>,
+    points: HashMap<Vec<u8>, Option<usize>, RandomState>,
     /// Ends by starts.
     ranges: BTreeMap<Vec<u8>, Vec<u8>>,
 }

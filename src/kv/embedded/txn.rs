@@ -139,9 +139,12 @@ impl EmbeddedTxn {
             return Err(Error::TooLarge(MAX_WRITE_BYTES));
         }
         let key = (space, Bytes::copy_from_slice(key));
-        let before = state.writes.get(&key).cloned();
-        let is_new = before.as_ref().map_or(is_new, |before| before.is_new);
-        state.writes.insert(key.clone(), Own { value, is_new });
+        let before = state.writes.insert(key.clone(), Own { value, is_new });
+        if let Some(before) = &before
+            && let Some(own) = state.writes.get_mut(&key)
+        {
+            own.is_new = before.is_new;
+        }
         state.undo.push(Undo::Write(key, before));
         Ok(())
     }
@@ -201,7 +204,9 @@ impl Txn for EmbeddedTxn {
         }
         let snapshot = {
             let mut state = self.state();
-            if !state.writes.is_empty()
+            // Rows often come in order: then it is not looked for among all that were written.
+            let is_last = |(last, _): (&Key, &Own)| (last.0, &last.1[..]) < (space, key);
+            if !state.writes.last_key_value().is_none_or(is_last)
                 && let Some(own) = state.writes.get(&(space, Bytes::copy_from_slice(key)))
             {
                 return Ok(own.value.clone().map(|value| (value, None)));

@@ -401,15 +401,9 @@ impl CopyIn {
 /// Where the first line ends: at a newline that is not escaped or quoted.
 fn line_end(format: &CopyFormat, data: &[u8]) -> Option<usize> {
     if !format.csv {
-        let mut escaped = false;
-        for (at, &byte) in data.iter().enumerate() {
-            match byte {
-                b'\n' if !escaped => return Some(at),
-                b'\\' => escaped = !escaped,
-                _ => escaped = false,
-            }
-        }
-        return None;
+        // One that an odd number of backslashes stands before is escaped.
+        let is_end = |at: &usize| data[..*at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+        return memchr::memchr_iter(b'\n', data).find(is_end);
     }
     let (mut quoted, mut at) = (false, 0);
     while let Some(&byte) = data.get(at) {

@@ -17,8 +17,13 @@ impl Argument<'_> {
         Value::parse(self.datum.as_text().ok_or_else(|| mismatch(self.column_type))?)
     }
 
-    /// The steps of a path: an array, or a literal of one.
+    /// The steps of a path.
     fn path(&self) -> Result<Vec<String>> {
+        Ok(self.texts()?.into_iter().flatten().collect())
+    }
+
+    /// An array of texts, or a literal of one.
+    fn texts(&self) -> Result<Vec<Option<String>>> {
         let parsed;
         let items = match &self.datum {
             Datum::Array(items) => items,
@@ -29,7 +34,7 @@ impl Argument<'_> {
             }
             _ => return Err(mismatch(self.column_type)),
         };
-        Ok(items.iter().filter_map(|item| item.as_text().map(String::from)).collect())
+        Ok(items.iter().map(|item| item.as_text().map(String::from)).collect())
     }
 
     /// Any value as JSON.
@@ -155,38 +160,66 @@ fn without(mut value: Value, key: &Argument<'_>) -> Result<Value> {
     Ok(value)
 }
 
-/// `jsonb_set`: puts a value at a path, where it may be new only at the end.
-fn set(value: &mut Value, path: &[String], new: Value, create: bool) {
-    let Some((step, rest)) = path.split_first() else { return };
+/// What is done with the place at the end of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// `jsonb_set`: it gets a new value; one that is not there is made, if that is said.
+    Set { create: bool },
+    /// `jsonb_insert`: a new one comes before or after it; what an object has already is an error.
+    Insert { after: bool },
+}
+
+/// Puts a value at a path, which may be new only at the end.
+fn put(value: &mut Value, path: &[String], new: Value, how: Put, depth: usize) -> Result<()> {
+    let Some((step, rest)) = path.split_first() else { return Ok(()) };
     let place = match value {
         Value::Object(map) => {
-            if rest.is_empty() && (create || map.contains_key(step)) {
-                map.insert(step.clone(), new);
-                return;
+            if rest.is_empty() {
+                match (how, map.contains_key(step)) {
+                    (Put::Set { create: false }, false) => {}
+                    (Put::Insert { .. }, true) => {
+                        let message = "cannot replace existing key";
+                        return Err(Error::new(code::INVALID_PARAMETER, message)
+                            .hint("Try using the function jsonb_set to replace key value."));
+                    }
+                    _ => {
+                        map.insert(step.clone(), new);
+                    }
+                }
+                return Ok(());
             }
             map.get_mut(step)
         }
         Value::Array(items) => {
-            let Ok(index) = step.parse::<i64>() else { return };
-            match position(items.len(), index).filter(|at| *at < items.len()) {
-                Some(at) if rest.is_empty() => {
-                    items[at] = new;
-                    return;
+            let index = step.parse::<i64>().map_err(|_| {
+                let message = format!("path element at position {depth} is not an integer: \"{step}\"");
+                Error::new(code::BAD_TEXT, message)
+            })?;
+            let found = position(items.len(), index).filter(|at| *at < items.len());
+            if rest.is_empty() {
+                let end = if index < 0 { 0 } else { items.len() };
+                match (how, found) {
+                    (Put::Set { .. }, Some(at)) => items[at] = new,
+                    (Put::Set { create: false }, None) => {}
+                    (Put::Insert { after }, Some(at)) => items.insert(at + usize::from(after), new),
+                    (_, None) => items.insert(end, new),
                 }
-                Some(at) => items.get_mut(at),
-                None if rest.is_empty() && create => {
-                    let at = if index < 0 { 0 } else { items.len() };
-                    items.insert(at, new);
-                    return;
-                }
-                None => None,
+                return Ok(());
             }
+            found.and_then(|at| items.get_mut(at))
         }
         _ => None,
     };
-    if let Some(place) = place {
-        set(place, rest, new, create);
+    match place {
+        Some(place) => put(place, rest, new, how, depth + 1),
+        None => Ok(()),
     }
+}
+
+/// The names of an object's members.
+fn named_keys(keys: Vec<Option<String>>) -> Result<Vec<String>> {
+    let null = || Error::new("22004", "null value not allowed for object key");
+    keys.into_iter().map(|key| key.ok_or_else(null)).collect()
 }
 
 fn strip_nulls(value: Value) -> Value {
@@ -310,8 +343,34 @@ fn all() -> Vec<Definition> {
         ("jsonb_set", Between(3, 4), Json.into(), |args| {
             let mut value = args[0].json()?;
             let create = args.get(3).is_none_or(|create| create.datum == Datum::Bool(true));
-            set(&mut value, &args[1].path()?, args[2].json()?, create);
+            put(&mut value, &args[1].path()?, args[2].json()?, Put::Set { create }, 1)?;
             Ok(json(&value))
+        }),
+        ("jsonb_insert", Between(3, 4), Json.into(), |args| {
+            let mut value = args[0].json()?;
+            let after = args.get(3).is_some_and(|after| after.datum == Datum::Bool(true));
+            put(&mut value, &args[1].path()?, args[2].json()?, Put::Insert { after }, 1)?;
+            Ok(json(&value))
+        }),
+        ("jsonb_object", Between(1, 2), Json.into(), |args| {
+            let (keys, values): (Vec<String>, Vec<Option<String>>) = match args {
+                [both] => {
+                    let both = both.texts()?;
+                    if both.len() % 2 != 0 {
+                        return Err(Error::new("2202E", "array must have even number of elements"));
+                    }
+                    let pair = |pair: &[Option<String>]| (pair[0].clone(), pair[1].clone());
+                    let (keys, values): (Vec<_>, Vec<_>) = both.chunks(2).map(pair).unzip();
+                    (named_keys(keys)?, values)
+                }
+                [keys, values, ..] => (named_keys(keys.texts()?)?, values.texts()?),
+                [] => Default::default(),
+            };
+            if keys.len() != values.len() {
+                return Err(Error::new("2202E", "mismatched array dimensions"));
+            }
+            let value = |value: Option<String>| value.map_or(Value::Null, Value::from);
+            Ok(json(&Value::Object(keys.into_iter().zip(values.into_iter().map(value)).collect())))
         }),
         ("jsonb_strip_nulls", Exactly(1), Json.into(), |args| Ok(json(&strip_nulls(args[0].json()?)))),
         ("to_jsonb", Exactly(1), Json.into(), |args| Ok(json(&args[0].to_json()?))),

@@ -13,8 +13,8 @@ use sqlparser::ast::{
 
 use super::rewrite::{call, is_string, normalized};
 
-/// Functions whose result has the type of their arguments.
-const OF_ARGUMENTS: [&str; 12] = [
+/// Functions whose result has the type of their arguments, or depends on it.
+const OF_ARGUMENTS: [&str; 16] = [
     "coalesce",
     "nullif",
     "greatest",
@@ -27,6 +27,10 @@ const OF_ARGUMENTS: [&str; 12] = [
     "array_agg",
     "pg_typeof",
     "first_value",
+    "gcd",
+    "lcm",
+    "to_hex",
+    "generate_series",
 ];
 
 /// Gives numbers that are output columns their type.
@@ -205,7 +209,8 @@ pub fn type_operands(expression: &mut Expr) {
     }
 }
 
-fn type_number(expression: &mut Expr) {
+/// Gives a number its type.
+pub fn type_number(expression: &mut Expr) {
     use UnaryOperator::{BitwiseNot, Minus, PGAbs, Plus};
     match expression {
         Expr::Value(value) if is_int4(&value.value) => *expression = call("cast:INT4", vec![expression.clone()]),

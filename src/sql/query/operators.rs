@@ -27,7 +27,7 @@ use super::super::types::{anonymous_field, of_field};
 use super::functions::cast_to;
 use super::key_comparisons::ordered;
 use super::passed_types::field_of;
-use super::{decimals, json, quantified, scalars};
+use super::{decimal_arrays, decimals, json, quantified, scalars};
 use crate::catalog::{ColumnType, UNCONSTRAINED_SCALE};
 
 /// Digits of a decimal.
@@ -122,6 +122,11 @@ impl ExprPlanner for Operators {
                 return self.plan_binary_op(raw, schema);
             }
         }
+        if op == BinaryOperator::StringConcat
+            && let Some(array) = decimal_arrays::concatenated((&left, &left_field), (&right, &right_field))
+        {
+            return Ok(PlannerResult::Planned(array));
+        }
         // A parameter beside an array is one.
         let (left, right) = match op {
             BinaryOperator::PGOverlap | BinaryOperator::AtArrow | BinaryOperator::ArrowAt => {
@@ -187,6 +192,10 @@ impl ExprPlanner for Operators {
         let is_day = |field: &FieldRef| *field.data_type() == DataType::Date32;
         if matches!(op, BinaryOperator::Plus | BinaryOperator::Minus) {
             let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+            if op == BinaryOperator::Minus && is_day(&left_field) && is_day(&right_field) {
+                let apart = BinaryExpr::new(Box::new(left), Operator::Minus, Box::new(right));
+                return Ok(PlannerResult::Planned(cast(Expr::BinaryExpr(apart), DataType::Int32)));
+            }
             if is_day(&left_field) && is_interval(&right_field) {
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left: cast(left, time), right }));
             }

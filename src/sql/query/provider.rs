@@ -10,13 +10,14 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
+use datafusion::datasource::{MemTable, TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    Volatility, WindowUDF, cast,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
@@ -31,6 +32,7 @@ use super::apply::plan_lateral_joins;
 use super::byte_strings;
 use super::coalesce;
 use super::collected;
+use super::decimal_arrays;
 use super::enums;
 use super::functions;
 use super::implicit::ImplicitCasts;
@@ -222,6 +224,7 @@ impl ContextProvider for Planner {
         let missing = || Error::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
         let function = self.state.table_functions().get(&name).ok_or_else(missing)?;
         let (simplifier, schema) = (self.simplifier(None), DFSchema::empty());
+        let types = args.iter().map(|arg| arg.get_type(&schema)).collect::<DfResult<Vec<DataType>>>()?;
         let constant = |arg| {
             let simple = simplifier.simplify(simplifier.coerce(arg, &schema)?)?;
             Ok(match simple {
@@ -240,7 +243,15 @@ impl ContextProvider for Planner {
             return Ok(provider_as_source(table));
         }
         let table = function.create_table_provider_with_args(TableFunctionArgs::new(&args, &self.state))?;
-        Ok(provider_as_source(table))
+        let source = provider_as_source(table);
+        if name == "generate_series" && series::is_short(&types) {
+            let numbers = LogicalPlanBuilder::scan(&name, source, None)?;
+            let columns = numbers.schema().columns().into_iter();
+            let short = columns.map(|column| cast(Expr::Column(column.clone()), DataType::Int32).alias(column.name));
+            let plan = numbers.project(short.collect::<Vec<Expr>>())?.build()?;
+            return Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))));
+        }
+        Ok(source)
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
@@ -275,6 +286,7 @@ impl ContextProvider for Planner {
                 Some(series::of_both(theirs()?, scalars::by_name("series:times", self.context.zone())?))
             }
             _ if let Some(both) = byte_strings::of_both(name, self.context.zone(), theirs) => Some(both),
+            _ if let Some(of_one_type) = decimal_arrays::by_name(name, theirs) => Some(of_one_type),
             _ if let Some(refusing) = math::refusing(name, theirs) => Some(refusing),
             _ if let Some(rounding) = rounding::by_name(name, theirs_of) => Some(rounding),
             _ => theirs().map(|theirs| local::zoned(theirs, self.context.zone())),

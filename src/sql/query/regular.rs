@@ -44,13 +44,19 @@ pub fn definitions() -> Vec<Definition> {
         (MATCHES, Takes::Between(2, 3), lists, |args| {
             let (pattern, all) = pattern(&args[1], args.get(2))?;
             let text = args[0].text();
-            let groups = |found: regex::Captures<'_>| {
-                let group = |index| Datum::from(found.get(index).map(|group| group.as_str().to_string()));
-                let first = usize::from(found.len() > 1);
-                Datum::Array((first..found.len()).map(group).collect())
-            };
             let found = pattern.captures_iter(&text).take(if all { usize::MAX } else { 1 });
             Ok(Datum::Array(found.map(groups).collect()))
+        }),
+        ("regexp_match", Takes::Between(2, 3), texts().into(), |args| {
+            let (pattern, all) = pattern(&args[1], args.get(2))?;
+            if all {
+                return Err(Error::new(
+                    code::INVALID_PARAMETER,
+                    "regexp_match() does not support the \"global\" option",
+                )
+                .hint("Use the regexp_matches function instead."));
+            }
+            Ok(pattern.captures(&args[0].text()).map_or(Datum::Null, groups))
         }),
         ("regexp:substring", Takes::Exactly(2), ColumnType::Text.into(), |args| {
             let (pattern, _) = pattern(&args[1], None)?;
@@ -64,6 +70,13 @@ pub fn definitions() -> Vec<Definition> {
             Ok(Datum::Int(pattern.find_iter(&args[0].text()).count() as i64))
         }),
     ]
+}
+
+/// What the groups of an expression matched, or all of it if it has none.
+fn groups(found: regex::Captures<'_>) -> Datum<'static> {
+    let group = |index| Datum::from(found.get(index).map(|group| group.as_str().to_string()));
+    let first = usize::from(found.len() > 1);
+    Datum::Array((first..found.len()).map(group).collect())
 }
 
 /// An expression with its flags, and whether all that matches is meant.

@@ -1,4 +1,5 @@
-//! `min`, `max` and `array_agg`, whose results have the SQL type of what they look at, or are arrays of it: DataFusion's forget it.
+//! `min`, `max` and `array_agg`, whose results have the SQL type of what they look at, or are arrays of it: DataFusion's forget it. These
+//! and a few more also work over frames that slide ([`super::sliding`]).
 
 use std::sync::Arc;
 
@@ -11,14 +12,17 @@ use datafusion::logical_expr::{
 };
 
 use super::super::types::{anonymous_field, of_field};
+use super::sliding;
 use crate::catalog::ColumnType;
 
 type DfResult<T> = datafusion::error::Result<T>;
 
-/// The same aggregate with types that are remembered, if it is one of them.
+/// The same aggregate with what DataFusion's lacks, if it is one of them.
 pub fn remembering(aggregate: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match aggregate.name() {
-        "min" | "max" | "array_agg" => Arc::new(AggregateUDF::from(Remembering(aggregate))),
+        "min" | "max" | "array_agg" | "string_agg" | "bool_and" | "bool_or" | "bit_and" | "bit_or" => {
+            Arc::new(AggregateUDF::from(Remembering(aggregate)))
+        }
         _ => aggregate,
     }
 }
@@ -50,7 +54,7 @@ impl AggregateUDFImpl for Remembering {
                 let list = ColumnType::Array(Box::new(of_field(value)));
                 anonymous_field(&list).metadata().clone()
             }
-            _ if value.data_type() == field.data_type() => value.metadata().clone(),
+            "min" | "max" if value.data_type() == field.data_type() => value.metadata().clone(),
             _ => return Ok(field),
         };
         Ok(Arc::new(field.as_ref().clone().with_metadata(metadata)))
@@ -73,7 +77,7 @@ impl AggregateUDFImpl for Remembering {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        self.0.create_sliding_accumulator(args)
+        sliding::accumulator(&self.0, args)
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

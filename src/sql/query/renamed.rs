@@ -7,12 +7,15 @@ use sqlparser::ast::{
 };
 
 use super::super::error::Result;
-use super::rewrite::{call, called, cast, computes_alone, is_string, normalized};
+use super::rewrite::{call, called, cast, computes_alone, is_called, is_string, normalized};
 use super::{percentiles, regular, rounding, times};
 
 /// What to call instead of a function, if it is one of them.
 pub fn function(function: &Function) -> Result<Option<Expr>> {
     let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    if is_called(function, "make_interval") {
+        return Ok(Some(call("make_interval", times::interval_arguments(&list.args)?)));
+    }
     let args = list.args.iter().map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
         _ => None,

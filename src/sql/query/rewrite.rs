@@ -9,13 +9,14 @@ use sqlparser::ast::{
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart,
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
     SetQuantifier, Subscript, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
-    WindowFrameBound, WindowType,
+    WindowType,
 };
 
 use super::super::error::{Error, Result, code};
 use super::super::types::{resolve, time_precision};
 use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
+use super::parameter_types::distances;
 use super::parameters::placeholder;
 use super::{
     catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows, operators,
@@ -130,6 +131,7 @@ impl VisitorMut for Rewriter {
             select.selection.iter_mut().for_each(require_memberships);
             qualify_wildcards(select);
             if let Some(Distinct::On(keys)) = &mut select.distinct {
+                keys.iter_mut().for_each(|key| name_position(key, &select.projection));
                 let mut seen = HashSet::new();
                 keys.retain(|key| seen.insert(key.clone()));
             }
@@ -226,41 +228,46 @@ impl VisitorMut for Rewriter {
 fn plain_frame(expression: &mut Expr) {
     let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression else { return };
     let Some(frame) = &mut spec.window_frame else { return };
-    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
-        if let WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) = bound
-            && let Some(text) = cast_text(distance)
-        {
-            **distance = Expr::Interval(Interval {
-                value: Box::new(string_literal(text)),
-                leading_field: None,
-                leading_precision: None,
-                last_field: None,
-                fractional_seconds_precision: None,
-            });
+    for distance in distances(frame) {
+        match cast_text(distance) {
+            Some(count) if count.parse::<u64>().is_ok() => {
+                *distance = Expr::Value(Value::Number(count, false).into());
+            }
+            Some(length) => {
+                *distance = Expr::Interval(Interval {
+                    value: Box::new(string_literal(length)),
+                    leading_field: None,
+                    leading_precision: None,
+                    last_field: None,
+                    fractional_seconds_precision: None,
+                });
+            }
+            None => {}
         }
     }
 }
 
-/// A string, or the one under a cast to an interval.
+/// A string, or the one under a cast, as which parameters are bound.
 fn cast_text(expression: &Expr) -> Option<String> {
-    let function = match expression {
-        Expr::Function(function) => function,
+    let string = |expression: &Expr| match expression {
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => return Some(text.clone()),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    let FunctionArguments::List(list) = &function.args else { return None };
-    if function.name.to_string().trim_matches('"') != "cast:INTERVAL" {
-        return None;
-    }
-    match &list.args[..] {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value {
             Value::SingleQuotedString(text) => Some(text.clone()),
             _ => None,
         },
         _ => None,
+    };
+    match expression {
+        Expr::Nested(inner) => cast_text(inner),
+        Expr::Function(function) if function.name.to_string().trim_matches('"').starts_with("cast:") => {
+            match &function.args {
+                FunctionArguments::List(list) => match &list.args[..] {
+                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => string(argument),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        other => string(other),
     }
 }
 
@@ -302,6 +309,17 @@ fn from_one(access: &AccessExpr) -> AccessExpr {
 /// The type of a whole number that is a decimal.
 fn whole_number() -> SqlType {
     SqlType::Decimal(sqlparser::ast::ExactNumberInfo::PrecisionAndScale(38, 0))
+}
+
+/// `DISTINCT ON (1)` is by the first output column.
+fn name_position(key: &mut Expr, outputs: &[SelectItem]) {
+    if let Expr::Value(value) = &*key
+        && let Value::Number(digits, _) = &value.value
+        && let Some(at) = digits.parse::<usize>().ok().and_then(|at| at.checked_sub(1))
+        && let Some(SelectItem::UnnamedExpr(output) | SelectItem::ExprWithAlias { expr: output, .. }) = outputs.get(at)
+    {
+        *key = output.clone();
+    }
 }
 
 /// `nextval('s'::regclass)` takes the name: the number that the cast gives is none.
@@ -496,6 +514,10 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         {
             Some(call(&name.value.to_lowercase(), Vec::new()))
         }
+        Expr::Function(function) if is_called(function, "localtime") => {
+            let time = SqlType::Time(None, sqlparser::ast::TimezoneInfo::None);
+            Some(cast(call("localtimestamp", Vec::new()), &time)?)
+        }
         Expr::Array(array) if array.elem.iter().any(|element| matches!(element, Expr::Array(_))) => {
             return Err(many_dimensions());
         }
@@ -622,6 +644,9 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         }
         Expr::IsNotDistinctFrom(left, right) if is_string(left) || is_string(right) => {
             Some(Expr::BinaryOp { left: left.clone(), op: operators::distinct("not from"), right: right.clone() })
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            Some(call("starts_with", vec![(**left).clone(), (**right).clone()]))
         }
         // A literal that is true or false.
         Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right }

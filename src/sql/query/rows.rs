@@ -3,7 +3,7 @@
 use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::super::error::{Error, Result, code};
-use super::rewrite::{is_called, join_balanced};
+use super::rewrite::{call, is_called, join_balanced};
 
 /// The parts of a row, if an expression is one.
 pub fn parts(expression: &Expr) -> Option<Vec<Expr>> {
@@ -29,6 +29,15 @@ pub fn reword(expression: &Expr) -> Result<Option<Expr>> {
         Expr::BinaryOp { left, op, right } if is_comparison(op) => match (parts(left), parts(right)) {
             (Some(left), Some(right)) => Some(compared(&left, op, &right)?),
             _ => None,
+        },
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => match (parts(left), parts(right)) {
+            (Some(left), Some(right)) if left.len() == 2 && right.len() == 2 => {
+                Some(call("overlaps", [left, right].concat()))
+            }
+            _ => {
+                let message = "wrong number of parameters of OVERLAPS expression";
+                return Err(Error::new(code::SYNTAX_ERROR, message));
+            }
         },
         Expr::IsNull(row) => parts(row).map(|parts| all(parts.into_iter().map(|part| Expr::IsNull(Box::new(part))))),
         Expr::IsNotNull(row) => {

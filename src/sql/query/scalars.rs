@@ -15,7 +15,9 @@ use super::super::types::pg_name;
 use super::byte_strings::bytes_of;
 use super::row_function::{Argument, Definition, Takes, named};
 use super::times;
-use super::{byte_strings, number_patterns, ordered_aggregates, patterns, percentiles, regular, time_patterns};
+use super::{
+    byte_strings, number_patterns, numbers, ordered_aggregates, patterns, percentiles, regular, time_patterns,
+};
 use crate::catalog::{ColumnType, Datum, Interval};
 use crate::parser::quote_ident_in_sql;
 
@@ -35,6 +37,7 @@ pub fn by_name(name: &str, zone: TimeZone) -> Option<Arc<ScalarUDF>> {
             percentiles::definitions(),
             ordered_aggregates::definitions(),
             byte_strings::definitions(),
+            numbers::definitions(),
         ]
         .concat()
     });
@@ -104,6 +107,11 @@ fn all() -> Vec<Definition> {
         }),
         ("array_ndims", Exactly(1), Int4.into(), |args| match &args[0].datum {
             Datum::Array(items) => Ok(if items.is_empty() { Datum::Null } else { Datum::Int(1) }),
+            _ => Err(no_array(&args[0])),
+        }),
+        ("array_dims", Exactly(1), Text.into(), |args| match &args[0].datum {
+            Datum::Array(items) if items.is_empty() => Ok(Datum::Null),
+            Datum::Array(items) => Ok(format!("[1:{}]", items.len()).into()),
             _ => Err(no_array(&args[0])),
         }),
         ("array_overlap", Exactly(2), Bool.into(), |args| match (&args[0].datum, &args[1].datum) {
@@ -209,6 +217,23 @@ fn joined(separator: &str, args: &[Argument<'_>]) -> String {
     texts.collect::<Vec<_>>().join(separator)
 }
 
+/// The widest field of `format`.
+const MAX_FORMAT_WIDTH: usize = 1_000_000;
+
+/// How wide a field of `format` is at least, and whether its text stands left in it.
+struct Alignment {
+    width: usize,
+    left: bool,
+}
+
+impl Alignment {
+    fn push(&self, out: &mut String, text: &str) {
+        let blanks = " ".repeat(self.width.saturating_sub(text.chars().count()));
+        let (before, after) = if self.left { ("", &*blanks) } else { (&*blanks, "") };
+        out.extend([before, text, after]);
+    }
+}
+
 /// `format`
 fn formatted(args: &[Argument<'_>]) -> Result<Datum<'static>> {
     let Some((pattern, values)) = args.split_first().filter(|(pattern, _)| !pattern.datum.is_null()) else {
@@ -225,29 +250,48 @@ fn formatted(args: &[Argument<'_>]) -> Result<Datum<'static>> {
             next = after[..digits].parse::<usize>().unwrap_or(0).wrapping_sub(1);
             after = &after[digits + 1..];
         }
+        let (width, left) = match after.strip_prefix('-') {
+            Some(unsigned) => (unsigned, true),
+            None => (after, false),
+        };
+        let mut aligned = Alignment { width: 0, left };
+        if let Some(starred) = width.strip_prefix('*') {
+            // The next value is the width; a negative one aligns left.
+            let given = values.get(next).and_then(|value| value.datum.as_int()).unwrap_or(0);
+            aligned = Alignment { width: given.unsigned_abs() as usize, left: left || given < 0 };
+            next = next.wrapping_add(1);
+            after = starred;
+        } else {
+            let digits = width.len() - width.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+            aligned.width = width[..digits].parse().unwrap_or(0);
+            after = &width[digits..];
+        }
         let kind = after.chars().next();
         rest = &after[kind.map_or(0, char::len_utf8)..];
         if kind == Some('%') {
             out.push('%');
             continue;
         }
+        if aligned.width > MAX_FORMAT_WIDTH {
+            return Err(Error::new(code::NUMERIC_OUT_OF_RANGE, "number is out of range"));
+        }
         let few = || Error::new(code::INVALID_PARAMETER, "too few arguments for format()");
         let value = values.get(next).ok_or_else(few)?;
         next = next.wrapping_add(1);
         match (kind, value.datum.is_null()) {
-            (Some('s'), true) => {}
-            (Some('s'), false) => out.push_str(&value.text()),
-            (Some('I'), false) => out.push_str(&quote_ident_in_sql(&value.text())),
+            (Some('s'), true) => aligned.push(&mut out, ""),
+            (Some('s'), false) => aligned.push(&mut out, &value.text()),
+            (Some('I'), false) => aligned.push(&mut out, &quote_ident_in_sql(&value.text())),
             (Some('I'), true) => {
                 let message = "null values cannot be formatted as an SQL identifier";
                 return Err(Error::new("22004", message));
             }
-            (Some('L'), true) => out.push_str("NULL"),
-            (Some('L'), false) => out.push_str(&super::super::text::quoted(&value.text())),
+            (Some('L'), true) => aligned.push(&mut out, "NULL"),
+            (Some('L'), false) => aligned.push(&mut out, &quoted(&value.text())),
             _ => {
                 let message = "unrecognized format() type specifier";
                 return Err(Error::new(code::INVALID_PARAMETER, message)
-                    .hint("It is %s, %I, %L or %%, with a position but without a width."));
+                    .hint("It is %s, %I, %L or %%, perhaps with a position and a width."));
             }
         }
     }

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 
 use super::super::error::{Error, Result, code};
 use super::super::time_zone::TimeZone;
-use super::super::types::{of_field, unnamed};
+use super::super::types::{anonymous_field, of_field, unnamed};
 use super::row_function::Argument;
 use crate::catalog::{ColumnType, Datum};
 
@@ -29,6 +29,12 @@ pub fn of_both(numbers: Arc<ScalarUDF>, times: Arc<ScalarUDF>) -> Arc<ScalarUDF>
 pub fn is_of_times(types: &[DataType]) -> bool {
     let is_time = |data_type: &DataType| matches!(data_type, DataType::Date32 | DataType::Timestamp(..));
     types.len() == 3 && types[..2].iter().any(is_time)
+}
+
+/// Whether a series is one of numbers of four bytes.
+pub fn is_short(types: &[DataType]) -> bool {
+    let is_short = |data_type: &DataType| matches!(data_type, DataType::Int32 | DataType::Int16);
+    !types.is_empty() && types.iter().all(is_short)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -51,6 +57,9 @@ impl ScalarUDFImpl for Series {
         if is_of_times(types) {
             return Ok(types.to_vec());
         }
+        if is_short(types) {
+            return Ok(vec![DataType::Int32; types.len()]);
+        }
         let fields: Vec<FieldRef> = types.iter().map(unnamed).collect();
         let fields = fields_with_udf(&fields, self.numbers.as_ref())?;
         Ok(fields.iter().map(|field| field.data_type().clone()).collect())
@@ -62,10 +71,23 @@ impl ScalarUDFImpl for Series {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        if is_short(&types) {
+            let list = anonymous_field(&ColumnType::Array(Box::new(ColumnType::Int4)));
+            return Ok(Arc::new(list.as_ref().clone().with_name(self.name())));
+        }
         if is_of_times(&types) { &self.times } else { &self.numbers }.return_field_from_args(args)
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let is_short = args.arg_fields.iter().all(|field| *field.data_type() == DataType::Int32);
+        if is_short {
+            // DataFusion's is of numbers of eight bytes.
+            let short = args.return_field.data_type().clone();
+            args.args = args.args.iter().map(|arg| arg.cast_to(&DataType::Int64, None)).collect::<DfResult<_>>()?;
+            args.arg_fields = args.args.iter().map(|arg| unnamed(&arg.data_type())).collect();
+            args.return_field = anonymous_field(&ColumnType::Array(Box::new(ColumnType::Int8)));
+            return self.numbers.invoke_with_args(args)?.cast_to(&short, None);
+        }
         let is_time = matches!(of_field(&args.return_field), ColumnType::Array(element) if !element.is_integer());
         if is_time { &self.times } else { &self.numbers }.invoke_with_args(args)
     }

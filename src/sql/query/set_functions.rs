@@ -1,15 +1,17 @@
 //! Functions that give rows: in `FROM`, and among output columns.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart,
-    SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectNamePart, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
 };
 
-use super::super::error::{Error, Result};
+use super::super::error::{Error, Result, code};
+use super::super::text::quoted;
+use super::literals::type_number;
 use super::own_expressions::change_each;
-use super::rewrite::{call, is_called};
+use super::rewrite::{call, is_called, normalized};
 use super::{catalog_forms, json};
-use crate::parser::sql_text;
+use crate::parser::{quote_ident_in_sql as quote_ident, sql_text};
 
 /// Those that give series.
 const SERIES: [&str; 2] = ["generate_series", "range"];
@@ -17,19 +19,35 @@ const SERIES: [&str; 2] = ["generate_series", "range"];
 /// Others that give tables.
 const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 
+/// Those that make columns of the members of JSON objects.
+const RECORDS: [&str; 4] = ["jsonb_to_record", "json_to_record", "jsonb_to_recordset", "json_to_recordset"];
+
 /// Rewords one that stands in `FROM`.
 pub fn in_from(factor: &mut TableFactor) -> Result<()> {
     match factor {
         TableFactor::Table { with_ordinality: true, .. } | TableFactor::UNNEST { with_ordinality: true, .. } => {
             return Err(Error::unsupported("WITH ORDINALITY"));
         }
-        TableFactor::Table { name, alias, args: Some(_), .. } => {
+        TableFactor::Table { name, alias: Some(alias), args: Some(given), .. }
+            if RECORDS.contains(&name.to_string().to_ascii_lowercase().as_str()) =>
+        {
+            let function = name.to_string().to_ascii_lowercase();
+            if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(document))] = &given.args[..] {
+                *factor = columns_of_members(&function, document, alias)?;
+            }
+        }
+        TableFactor::Table { name, alias, args: given @ Some(_), .. } => {
             catalog_forms::unqualify(name);
             let function = name.to_string().to_ascii_lowercase();
             if json::is_set_function(&function) {
                 *factor = rows_of_json(factor, &function)?;
             } else if SERIES.contains(&function.as_str()) {
                 name_column(alias, &function);
+                for arg in given.iter_mut().flat_map(|given| &mut given.args) {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(end)) = arg {
+                        type_number(end);
+                    }
+                }
             } else if !TABLE_FUNCTIONS.contains(&function.as_str()) {
                 *factor = row_of_function(factor);
             }
@@ -71,6 +89,34 @@ fn row_of_function(factor: &TableFactor) -> TableFactor {
     }
     let alias = TableAlias { explicit: true, name: called, columns: Vec::new(), at: None };
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
+}
+
+/// `jsonb_to_record(document) AS alias (column type, ...)`, as a query that takes each column from the document.
+fn columns_of_members(function: &str, document: &Expr, alias: &TableAlias) -> Result<TableFactor> {
+    let column = |column: &TableAliasColumnDef| {
+        let Some(data_type) = &column.data_type else {
+            let message = "a column definition list is required for functions returning \"record\"";
+            return Err(Error::new(code::SYNTAX_ERROR, message));
+        };
+        let name = normalized(&column.name);
+        let operator = if matches!(data_type, SqlType::JSON | SqlType::JSONB) { "->" } else { "->>" };
+        let member = quoted(&name);
+        Ok(format!("(\"record:value\" {operator} {member})::{data_type} AS {}", quote_ident(&name)))
+    };
+    let columns = alias.columns.iter().map(column).collect::<Result<Vec<String>>>()?;
+    if columns.is_empty() {
+        let message = "a column definition list is required for functions returning \"record\"";
+        return Err(Error::new(code::SYNTAX_ERROR, message));
+    }
+    let document = sql_text(document);
+    let rows = match function.ends_with("set") {
+        true => format!("(SELECT jsonb_array_elements({document}) AS \"record:value\")"),
+        false => format!("(SELECT ({document})::JSONB AS \"record:value\")"),
+    };
+    let text = format!("SELECT {} FROM {rows} AS \"record:rows\"", columns.join(", "));
+    let subquery = Box::new(super::super::parse_query(&text)?);
+    let alias = TableAlias { explicit: true, name: alias.name.clone(), columns: Vec::new(), at: None };
+    Ok(TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None })
 }
 
 /// A set-returning function on JSON in `FROM`, as `UNNEST` of its array.

@@ -1,7 +1,7 @@
 //! Functions of dates and times in the session's time zone, after <https://www.postgresql.org/docs/15/functions-datetime.html>.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta};
-use sqlparser::ast::{Expr, Value};
+use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, Ident, Value};
 
 use super::super::error::{Error, Result, code};
 use super::super::text;
@@ -58,6 +58,8 @@ pub fn definitions() -> Vec<Definition> {
             let zone = args.get(6).map_or(Ok(args[0].zone), |zone| TimeZone::named(&zone.text()))?;
             Ok(Datum::Int(zone.instant(made(args)?)))
         }),
+        ("make_interval", Between(0, 7), ColumnType::Interval.into(), made_interval),
+        ("overlaps", Takes::Any, ColumnType::Bool.into(), overlapping),
         ("series:times", Exactly(3), Returns::By(series::returned), series::of_times),
     ]
 }
@@ -263,4 +265,87 @@ fn made(args: &[Argument<'_>]) -> Result<i64> {
     let fits = (0.0..60.0).contains(&seconds);
     let time = time.filter(|_| fits).map(|time| time + (seconds * MICROS_PER_SECOND as f64).round() as i64);
     time.ok_or_else(|| Error::new(code::DATETIME_OVERFLOW, "date field value out of range"))
+}
+
+/// Years, months, weeks, days, hours, minutes and seconds, each of which may be left out at the end.
+fn made_interval(args: &[Argument<'_>]) -> Result<Datum<'static>> {
+    let overflow = || Error::new(code::DATETIME_OVERFLOW, "interval out of range");
+    let whole = |index: usize| args.get(index).map_or(Some(0), |arg| arg.datum.as_int());
+    let parts = || {
+        let months = whole(0)?.checked_mul(12)?.checked_add(whole(1)?)?;
+        let days = whole(2)?.checked_mul(7)?.checked_add(whole(3)?)?;
+        let minutes = whole(4)?.checked_mul(60)?.checked_add(whole(5)?)?;
+        let micros = minutes.checked_mul(60 * MICROS_PER_SECOND)?;
+        Some((i32::try_from(months).ok()?, i32::try_from(days).ok()?, micros))
+    };
+    let (months, days, micros) = parts().ok_or_else(overflow)?;
+    let seconds = args.get(6).map_or(Ok(0.0), super::scalars::float_of)?;
+    let micros = micros.checked_add((seconds * MICROS_PER_SECOND as f64).round() as i64).ok_or_else(overflow)?;
+    Ok(Datum::Interval(Interval { months, days, micros }))
+}
+
+/// Names of `make_interval`'s arguments, in their order.
+const INTERVAL_PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+
+/// The arguments of `make_interval`, some of them named, in their order.
+pub fn interval_arguments(args: &[FunctionArg]) -> Result<Vec<Expr>> {
+    let unknown = || Error::new(code::UNDEFINED_FUNCTION, "function make_interval with these arguments does not exist");
+    let mut parts: Vec<Expr> =
+        INTERVAL_PARTS.iter().map(|_| Expr::Value(Value::Number("0".into(), false).into())).collect();
+    for (at, arg) in args.iter().enumerate() {
+        let (at, value) = match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(at), value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (interval_part(name), value),
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
+                (interval_part(name), value)
+            }
+            _ => return Err(unknown()),
+        };
+        *at.and_then(|at| parts.get_mut(at)).ok_or_else(unknown)? = value.clone();
+    }
+    Ok(parts)
+}
+
+fn interval_part(name: &Ident) -> Option<usize> {
+    INTERVAL_PARTS.iter().position(|part| name.value.eq_ignore_ascii_case(part))
+}
+
+/// Whether two spans of time have a moment in common; each is two ends, or one and how long it is. A NULL is an end that is not known
+/// (<https://www.postgresql.org/docs/15/functions-datetime.html>).
+fn overlapping(args: &[Argument<'_>]) -> Result<Datum<'static>> {
+    let span = |start: &Argument<'_>, end: &Argument<'_>| -> Result<Option<(i64, Option<i64>)>> {
+        let known = |arg: &Argument<'_>| match arg.datum {
+            Datum::Null => Ok(None),
+            _ if *arg.column_type == ColumnType::TimestampTz => arg.instant().map(Some),
+            _ => arg.local_micros().map(Some),
+        };
+        let from = known(start)?;
+        let to = match (&end.datum, from) {
+            (Datum::Interval(_), None) => None,
+            (Datum::Interval(length), Some(from)) => {
+                let is_instant = *start.column_type == ColumnType::TimestampTz;
+                let zone = if is_instant { start.zone } else { TimeZone::UTC };
+                Some(zone.plus(from, *length)?)
+            }
+            _ => known(end)?,
+        };
+        Ok(match (from, to) {
+            (Some(from), Some(to)) => Some((from.min(to), Some(from.max(to)))),
+            (Some(one), None) | (None, Some(one)) => Some((one, None)),
+            (None, None) => None,
+        })
+    };
+    let [start, end, other_start, other_end] = args else {
+        return Err(Error::internal("OVERLAPS takes two spans"));
+    };
+    let (Some(one), Some(other)) = (span(start, end)?, span(other_start, other_end)?) else { return Ok(Datum::Null) };
+    let (first, second) = if one.0 <= other.0 { (one, other) } else { (other, one) };
+    Ok(match (first.1, second.1) {
+        (None, _) => Datum::Null,
+        (Some(_), None) if first.0 == second.0 => Datum::Null,
+        (Some(_), Some(_)) if first.0 == second.0 => Datum::Bool(true),
+        (Some(end), _) if second.0 < end => Datum::Bool(true),
+        (Some(_), None) => Datum::Null,
+        _ => Datum::Bool(false),
+    })
 }
