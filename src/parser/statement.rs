@@ -249,12 +249,38 @@ impl fmt::Display for Statement {
     }
 }
 
+/// Statements of PostgreSQL's that neither keepsafe nor `sqlparser` reads.
+const OF_POSTGRES: [&str; 17] = [
+    "CHECKPOINT",
+    "CLUSTER",
+    "CREATE AGGREGATE",
+    "CREATE CAST",
+    "CREATE EVENT TRIGGER",
+    "CREATE FOREIGN",
+    "CREATE LANGUAGE",
+    "CREATE PUBLICATION",
+    "CREATE RULE",
+    "CREATE STATISTICS",
+    "CREATE SUBSCRIPTION",
+    "CREATE TEXT SEARCH",
+    "CREATE UNLOGGED",
+    "DO",
+    "REFRESH MATERIALIZED VIEW",
+    "REINDEX",
+    "SECURITY LABEL",
+];
+
 /// Reads one whole statement.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     let mut cursor = Cursor::new(&tokens);
     let mut own = parse_own(&mut cursor)?;
     if own.is_none() && cursor.eat("EXPLAIN") {
         own = Explain::parse(&mut cursor)?.map(Statement::Explain);
+    }
+    if own.is_none()
+        && let Some(phrase) = OF_POSTGRES.iter().find(|phrase| cursor.clone().eat(phrase))
+    {
+        return Err(Error::unsupported(phrase, cursor.location()));
     }
     match own {
         Some(statement) => cursor.require_end().map(|()| statement),

@@ -4,14 +4,12 @@
 //! around an expression makes no difference, so that one that is grouped by is the same wherever it is written. Numbers that are only
 //! compared, or tell a function how far, stay as they are.
 
-use std::ops::ControlFlow;
-
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Query, SelectItem, SetExpr, UnaryOperator, Value, Values, visit_expressions,
+    FunctionArguments, Query, SelectItem, SetExpr, UnaryOperator, Value, Values,
 };
 
-use super::rewrite::{call, is_string, normalized};
+use super::rewrite::{call, has_column, is_string, normalized};
 
 /// Functions whose result has the type of their arguments, or depends on it.
 const OF_ARGUMENTS: [&str; 16] = [
@@ -164,15 +162,7 @@ pub fn has_open_columns(values: &Values) -> bool {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     let column = |at: usize| values.rows.iter().filter_map(move |row| row.content.get(at));
     // What is of the query around it stays as it is.
-    !names_column(values) && (0..width).any(|at| column(at).any(is_string) && column(at).any(is_computed))
-}
-
-fn names_column(values: &Values) -> bool {
-    let is_column = |expression: &Expr| match expression {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    visit_expressions(values, is_column).is_break()
+    !has_column(values) && (0..width).any(|at| column(at).any(is_string) && column(at).any(is_computed))
 }
 
 fn is_computed(value: &Expr) -> bool {

@@ -89,7 +89,8 @@ use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use futures::future::{BoxFuture, FutureExt};
@@ -372,9 +373,19 @@ impl Planned {
     }
 
     /// What DataFusion would do, as text.
-    pub async fn explain(&self) -> Result<String> {
+    pub async fn explain(&self, verbose: bool) -> Result<String> {
         let physical = self.physical().await?;
-        Ok(datafusion::physical_plan::displayable(&*physical).indent(false).to_string())
+        Ok(displayable(&*physical).indent(verbose).to_string())
+    }
+
+    /// What it did, with how many rows each step gave and how long it took.
+    pub async fn explain_run(&self, verbose: bool) -> Result<String> {
+        let physical = self.physical().await?;
+        let mut rows = in_task(&self.engine, execute_stream(physical.clone(), self.state.task_ctx())?)?;
+        while let Some(batch) = rows.next().await {
+            batch?;
+        }
+        Ok(DisplayableExecutionPlan::with_metrics(&*physical).indent(verbose).to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use sqlparser::ast::{
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart,
     OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
     SetQuantifier, Subscript, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
-    WindowType,
+    WindowType, visit_expressions,
 };
 
 use super::super::error::{Error, Result, code};
@@ -33,6 +33,7 @@ const MAX_SUM_DEPTH: usize = 48;
 
 /// Rewords a query.
 pub fn rewrite(query: &mut Query) -> Result<OutputNames> {
+    set_functions::make_columns(query)?;
     lateral::rewrite(query);
     let mut rewriter = Rewriter { error: None, of_catalog: catalog_forms::is_of_catalog(query), depth: 0 };
     catalog_forms::empty_selects(query, rewriter.of_catalog);
@@ -871,6 +872,15 @@ fn qualify_wildcards(select: &mut Select) {
             *name = found.clone();
         }
     }
+}
+
+/// Whether an expression names a column.
+pub fn has_column<T: Visit>(tree: &T) -> bool {
+    let is_column = |part: &Expr| match part {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    visit_expressions(tree, is_column).is_break()
 }
 
 /// Whether an expression contains a query.

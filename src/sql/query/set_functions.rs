@@ -1,15 +1,17 @@
 //! Functions that give rows: in `FROM`, and among output columns.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
     DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectNamePart, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::super::error::{Error, Result, code};
 use super::super::text::quoted;
 use super::literals::type_number;
 use super::own_expressions::change_each;
-use super::rewrite::{call, is_called, normalized};
+use super::rewrite::{call, has_column, is_called, normalized};
 use super::{catalog_forms, json};
 use crate::parser::{quote_ident_in_sql as quote_ident, sql_text};
 
@@ -22,19 +24,42 @@ const TABLE_FUNCTIONS: [&str; 2] = ["unnest", "generate_subscripts"];
 /// Those that make columns of the members of JSON objects.
 const RECORDS: [&str; 4] = ["jsonb_to_record", "json_to_record", "jsonb_to_recordset", "json_to_recordset"];
 
+/// Rewords those of records in `FROM`, which may be of columns beside them.
+pub fn make_columns(query: &mut Query) -> Result<()> {
+    struct Records(Option<Error>);
+    impl VisitorMut for Records {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            let (name, alias, args) = match &*factor {
+                TableFactor::Table { name, alias: Some(alias), args: Some(given), .. } => (name, alias, &given.args),
+                TableFactor::Function { name, alias: Some(alias), args, .. } => (name, alias, args),
+                _ => return ControlFlow::Continue(()),
+            };
+            let function = name.to_string().to_ascii_lowercase();
+            if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(document))] = &args[..]
+                && RECORDS.contains(&function.as_str())
+            {
+                match columns_of_members(&function, document, alias) {
+                    Ok(instead) => *factor = instead,
+                    Err(error) => {
+                        self.0 = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut records = Records(None);
+    let _ = VisitMut::visit(query, &mut records);
+    records.0.map_or(Ok(()), Err)
+}
+
 /// Rewords one that stands in `FROM`.
 pub fn in_from(factor: &mut TableFactor) -> Result<()> {
     match factor {
         TableFactor::Table { with_ordinality: true, .. } | TableFactor::UNNEST { with_ordinality: true, .. } => {
             return Err(Error::unsupported("WITH ORDINALITY"));
-        }
-        TableFactor::Table { name, alias: Some(alias), args: Some(given), .. }
-            if RECORDS.contains(&name.to_string().to_ascii_lowercase().as_str()) =>
-        {
-            let function = name.to_string().to_ascii_lowercase();
-            if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(document))] = &given.args[..] {
-                *factor = columns_of_members(&function, document, alias)?;
-            }
         }
         TableFactor::Table { name, alias, args: given @ Some(_), .. } => {
             catalog_forms::unqualify(name);
@@ -93,30 +118,32 @@ fn row_of_function(factor: &TableFactor) -> TableFactor {
 
 /// `jsonb_to_record(document) AS alias (column type, ...)`, as a query that takes each column from the document.
 fn columns_of_members(function: &str, document: &Expr, alias: &TableAlias) -> Result<TableFactor> {
+    let is_lateral = has_column(document);
+    let document = sql_text(document);
+    let (value, rows) = match function.ends_with("set") {
+        true => {
+            let rows =
+                format!(" FROM (SELECT jsonb_array_elements({document}) AS \"record:value\") AS \"record:rows\"");
+            ("\"record:value\"".to_string(), rows)
+        }
+        false => (format!("({document})::JSONB"), String::new()),
+    };
     let column = |column: &TableAliasColumnDef| {
-        let Some(data_type) = &column.data_type else {
-            let message = "a column definition list is required for functions returning \"record\"";
-            return Err(Error::new(code::SYNTAX_ERROR, message));
-        };
+        let data_type = column.data_type.as_ref()?;
         let name = normalized(&column.name);
         let operator = if matches!(data_type, SqlType::JSON | SqlType::JSONB) { "->" } else { "->>" };
-        let member = quoted(&name);
-        Ok(format!("(\"record:value\" {operator} {member})::{data_type} AS {}", quote_ident(&name)))
+        Some(format!("({value} {operator} {})::{data_type} AS {}", quoted(&name), quote_ident(&name)))
     };
-    let columns = alias.columns.iter().map(column).collect::<Result<Vec<String>>>()?;
-    if columns.is_empty() {
+    let columns =
+        alias.columns.iter().map(column).collect::<Option<Vec<String>>>().filter(|columns| !columns.is_empty());
+    let columns = columns.ok_or_else(|| {
         let message = "a column definition list is required for functions returning \"record\"";
-        return Err(Error::new(code::SYNTAX_ERROR, message));
-    }
-    let document = sql_text(document);
-    let rows = match function.ends_with("set") {
-        true => format!("(SELECT jsonb_array_elements({document}) AS \"record:value\")"),
-        false => format!("(SELECT ({document})::JSONB AS \"record:value\")"),
-    };
-    let text = format!("SELECT {} FROM {rows} AS \"record:rows\"", columns.join(", "));
+        Error::new(code::SYNTAX_ERROR, message)
+    })?;
+    let text = format!("SELECT {}{rows}", columns.join(", "));
     let subquery = Box::new(super::super::parse_query(&text)?);
     let alias = TableAlias { explicit: true, name: alias.name.clone(), columns: Vec::new(), at: None };
-    Ok(TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None })
+    Ok(TableFactor::Derived { lateral: is_lateral, subquery, alias: Some(alias), sample: None })
 }
 
 /// A set-returning function on JSON in `FROM`, as `UNNEST` of its array.

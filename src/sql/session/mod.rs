@@ -9,6 +9,7 @@
 //! A statement outside a transaction is one of its own; if it loses a race it is run again, as nobody has seen it yet.
 
 mod cursors;
+mod explain;
 mod prepared;
 mod transaction;
 mod variables;
@@ -23,6 +24,7 @@ use sqlparser::ast::{DiscardObject, Statement as Ast};
 use tokio::sync::{mpsc, watch};
 
 use self::cursors::Cursors;
+use self::explain::How;
 pub use self::prepared::Prepared;
 use self::transaction::{JobChange, Open, State, failed_transaction, is_transaction_control};
 use self::variables::{SettingsAfter, may_take_on, setting_value};
@@ -739,16 +741,10 @@ impl Session {
                 self.declare(context, stmts, &extra).await?;
                 Ok(Response::Done("DECLARE CURSOR".into()))
             }
-            Ast::Explain { statement, analyze: false, .. } => match Box::pin(self.explained(statement)).await? {
-                Some(query) => {
-                    let plan = query::plan(context, &query, &extra, Visibility::AsNamed).await?.explain().await?;
-                    let mut shown = Shown::new(&[("info", ColumnType::Text)]);
-                    shown.rows = plan.lines().map(|line| vec![line.to_string().into()]).collect();
-                    let (columns, batches) = shown.into_batches()?;
-                    Ok(Response::Rows { columns, batches, tag: "EXPLAIN".into() })
-                }
-                None => Err(Error::unsupported("EXPLAIN of anything but a query")),
-            },
+            Ast::Explain { statement, analyze, verbose, options, format, .. } => {
+                let how = How::new(*analyze, *verbose, options.as_deref(), format.as_ref())?;
+                Box::pin(self.explain(context, statement, how, &extra)).await
+            }
             other => Err(Error::unsupported(statement_kind(other))),
         }
     }

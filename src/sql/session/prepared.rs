@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use postgres_types::Type as PgType;
-use sqlparser::ast::{Expr, Query, Statement as Ast};
+use sqlparser::ast::{Expr, Statement as Ast};
 
 use super::super::activity;
 use super::super::context::Context;
 use super::super::describe::{Description, placeholders};
-use super::super::dml;
 use super::super::error::{Error, Result, code};
 use super::super::names::folded;
-use super::super::query::{self, PlanCache, expression};
+use super::super::query::{PlanCache, expression};
 use super::super::types::from_pg;
 use super::transaction::State;
 use super::{Parameter, Response, Session};
@@ -140,25 +139,6 @@ impl Session {
         Some(self.prepared(&found).map(|prepared| Description { parameters: Vec::new(), columns: columns(prepared) }))
     }
 
-    /// The query that `EXPLAIN` is about: itself, or the one that `EXECUTE` runs, with its values.
-    pub(super) async fn explained(&self, statement: &Ast) -> Result<Option<Query>> {
-        let mut query = match statement {
-            Ast::Query(query) => (**query).clone(),
-            Ast::Execute { name: Some(name), parameters, .. } => {
-                let name = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
-                let prepared = self.prepared(&name)?;
-                let Some(Parsed { statement: Statement::Sql(inner), .. }) = &prepared.parsed else { return Ok(None) };
-                let Ast::Query(query) = &inner.ast else { return Ok(None) };
-                let mut query = (**query).clone();
-                query::bind(&mut query, &self.values_for(&name, &prepared, parameters).await?)?;
-                query
-            }
-            _ => return Ok(None),
-        };
-        dml::forget_row_locks(&mut query);
-        Ok(Some(query))
-    }
-
     /// `PREPARE`, `EXECUTE` and `DEALLOCATE`.
     pub(super) async fn run_prepared(&mut self, statement: &Statement) -> Result<Option<Response>> {
         let Statement::Sql(ordinary) = statement else { return Ok(None) };
@@ -216,7 +196,7 @@ impl Session {
         }
     }
 
-    async fn values_for(&self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
+    pub(super) async fn values_for(&self, name: &str, prepared: &Prepared, given: &[Expr]) -> Result<Vec<Parameter>> {
         let types = &self.parameter_types(prepared).await?;
         if given.len() != types.len() {
             let message = format!("wrong number of parameters for prepared statement \"{name}\"");
