@@ -1,4 +1,4 @@
-//! `coalesce`, `greatest` and `least` whose literals are of the type of the others: DataFusion's take every string for text.
+//! `coalesce`, `greatest`, `least` and `make_array` whose literals are of the type of the others: DataFusion's take every string for text.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result as DfResult};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr::expr::FieldMetadata;
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, GroupingSet, Join, LogicalPlan, Projection, when};
 
@@ -77,7 +78,9 @@ fn group_by_keys(aggregate: Aggregate) -> DfResult<Transformed<LogicalPlan>> {
         // In a set without it, a group has no value.
         let first = Expr::Column(columns[first_at + first].clone());
         let shown = when(column.is_not_null(), first).end()?;
-        Ok(shown.alias_qualified(qualifier.cloned(), field.name()))
+        // What is said of its type goes with it.
+        let said = (!field.metadata().is_empty()).then(|| FieldMetadata::from(field.metadata().clone()));
+        Ok(shown.alias_qualified_with_metadata(qualifier.cloned(), field.name(), said))
     });
     let shown = shown.collect::<DfResult<Vec<Expr>>>()?;
     let grouped = Arc::new(LogicalPlan::Aggregate(grouped));

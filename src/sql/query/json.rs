@@ -169,6 +169,13 @@ enum Put {
     Insert { after: bool },
 }
 
+fn refuse_scalar(value: &Value) -> Result<()> {
+    match value {
+        Value::Array(_) | Value::Object(_) => Ok(()),
+        _ => Err(Error::new(code::INVALID_PARAMETER, "cannot set path in scalar")),
+    }
+}
+
 /// Puts a value at a path, which may be new only at the end.
 fn put(value: &mut Value, path: &[String], new: Value, how: Put, depth: usize) -> Result<()> {
     let Some((step, rest)) = path.split_first() else { return Ok(()) };
@@ -343,12 +350,14 @@ fn all() -> Vec<Definition> {
         ("jsonb_set", Between(3, 4), Json.into(), |args| {
             let mut value = args[0].json()?;
             let create = args.get(3).is_none_or(|create| create.datum == Datum::Bool(true));
+            refuse_scalar(&value)?;
             put(&mut value, &args[1].path()?, args[2].json()?, Put::Set { create }, 1)?;
             Ok(json(&value))
         }),
         ("jsonb_insert", Between(3, 4), Json.into(), |args| {
             let mut value = args[0].json()?;
             let after = args.get(3).is_some_and(|after| after.datum == Datum::Bool(true));
+            refuse_scalar(&value)?;
             put(&mut value, &args[1].path()?, args[2].json()?, Put::Insert { after }, 1)?;
             Ok(json(&value))
         }),

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, LogicalPlan, LogicalPl
 use super::super::error::Error;
 use super::enums::label;
 use super::passed_types::field_of;
-use super::value_keys::{Asked, key, keyed, keys_of_elements, of_rank, rank, sorted_by_keys};
+use super::value_keys::{Asked, key, keyed, keyed_elements, keys_of_elements, of_rank, rank, sorted_by_keys};
 use crate::catalog::ColumnType;
 
 type DfResult<T> = datafusion::error::Result<T>;
@@ -26,7 +26,7 @@ pub fn ordered(
     op: Operator,
     (right, right_field): (Expr, &FieldRef),
 ) -> (Expr, Expr) {
-    let asked = if asks_which_is_greater(op) { Asked::Greater } else { Asked::Equality };
+    let asked = if asks_which_is_greater(op) { Asked::Order } else { Asked::Equality };
     // What is text beside such a value is one whose type was forgotten on the way.
     let is_text = |field: &FieldRef| field.data_type().is_string() || field.data_type().is_null();
     let common = match (keyed(left_field, asked), keyed(right_field, asked)) {
@@ -78,15 +78,12 @@ fn by_keys(expression: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 }
 
 fn call_of_keys(call: ScalarFunction, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    let element_of = |array: &Expr, asked| match type_of(array, asked, schema) {
-        Some(ColumnType::Array(element)) => Some(*element),
-        _ => None,
-    };
+    let element_of = |array: &Expr, asked| field_of(array, schema).ok().and_then(|field| keyed_elements(&field, asked));
     // Of an array or of the value that it is compared with: one of them may have forgotten it.
     let common = |array: &Expr, value: &Expr, asked| element_of(array, asked).or_else(|| type_of(value, asked, schema));
     let ScalarFunction { func, mut args } = call;
     let instead = match func.name() {
-        "greatest" | "least" => match args.iter().find_map(|value| type_of(value, Asked::Greater, schema)) {
+        "greatest" | "least" => match args.iter().find_map(|value| type_of(value, Asked::Order, schema)) {
             Some(of @ (ColumnType::Enum(_) | ColumnType::Interval)) => {
                 let ranks = args.into_iter().filter_map(|value| rank(&of, value).transpose());
                 of_rank(&of, func.call(ranks.collect::<DfResult<_>>()?))?
@@ -154,7 +151,7 @@ fn compared_by_keys(compared: BinaryExpr, schema: &DFSchema) -> DfResult<Transfo
 }
 
 fn between_keys(between: Between, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    if type_of(&between.expr, Asked::Greater, schema).is_none() {
+    if type_of(&between.expr, Asked::Order, schema).is_none() {
         return Ok(Transformed::no(Expr::Between(between)));
     }
     let Between { expr, negated, low, high } = between;

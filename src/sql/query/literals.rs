@@ -46,8 +46,8 @@ fn type_in_body(body: &mut SetExpr, is_outermost: bool) {
             }
         }
         SetExpr::SetOperation { left, right, .. } => {
-            type_in_body(left, is_outermost);
-            type_in_body(right, is_outermost);
+            type_in_body(left, false);
+            type_in_body(right, false);
         }
         // Those of an INSERT are outermost, may be many, and take their types from the table.
         SetExpr::Values(values) if !is_outermost => {
@@ -69,6 +69,9 @@ pub fn type_columns(body: &mut SetExpr, is_outermost: bool) {
     let is_set = matches!(body, SetExpr::SetOperation { .. });
     if !is_set && !matches!(body, SetExpr::Values(_)) {
         return;
+    }
+    if let SetExpr::SetOperation { left, right, .. } = body {
+        [left, right].into_iter().for_each(|side| type_columns(side, false));
     }
     let mut rows = Vec::new();
     collect_rows(body, &mut rows);
@@ -122,8 +125,10 @@ fn common_type<'a>(
             Expr::Interval(_) => (SqlType::Interval { fields: None, precision: None }, CastKind::DoubleColon),
             Expr::TypedString(typed) => (typed.data_type.clone(), CastKind::DoubleColon),
             Expr::Value(plain) => {
-                if let (Value::Number(digits, _), true) = (&plain.value, reads_numbers) {
-                    number = Some(wider_number(number, digits));
+                match &plain.value {
+                    Value::Number(digits, _) if reads_numbers => number = Some(wider_number(number, digits)),
+                    Value::Boolean(_) if reads_numbers => number = Some(SqlType::Bool),
+                    _ => {}
                 }
                 continue;
             }

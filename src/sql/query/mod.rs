@@ -207,7 +207,7 @@ fn optimized(
     let same = schema.fields().iter().zip(typed.fields()).map(|(now, before)| now.data_type() == before.data_type());
     let types = types.zip(same).map(|((now, before), same)| match before {
         // What is passed on is written down when it is analyzed.
-        ColumnType::Text => now,
+        ColumnType::Text | ColumnType::Char(_) => now,
         before if same => before,
         _ => now,
     });

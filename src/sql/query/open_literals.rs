@@ -25,7 +25,7 @@ use crate::catalog::ColumnType;
 type DfResult<T> = datafusion::error::Result<T>;
 
 /// Functions whose arguments are of one type.
-const OF_ONE_TYPE: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+const OF_ONE_TYPE: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "make_array"];
 /// Window functions that may be given a value for rows that are not there.
 const WITH_DEFAULT: [&str; 2] = ["lag", "lead"];
 

@@ -280,7 +280,7 @@ impl ContextProvider for Planner {
         let theirs_of = |name: &str| self.state.scalar_functions().get(name).cloned();
         let theirs = || theirs_of(name);
         own.or_else(|| match name {
-            "coalesce" | "greatest" | "least" => theirs().map(coalesce::typing),
+            "coalesce" | "greatest" | "least" | "make_array" => theirs().map(coalesce::typing),
             math::NEGATIVE => Some(math::negative()),
             "generate_series" => {
                 Some(series::of_both(theirs()?, scalars::by_name("series:times", self.context.zone())?))

@@ -21,30 +21,43 @@ type DfResult<T> = datafusion::error::Result<T>;
 pub fn remembering(aggregate: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     match aggregate.name() {
         "min" | "max" | "array_agg" | "string_agg" | "bool_and" | "bool_or" | "bit_and" | "bit_or" => {
-            Arc::new(AggregateUDF::from(Remembering(aggregate)))
+            Arc::new(AggregateUDF::from(Remembering { theirs: aggregate, reverses: true }))
         }
         _ => aggregate,
     }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Remembering(Arc<AggregateUDF>);
+struct Remembering {
+    theirs: Arc<AggregateUDF>,
+    /// Whether it may go through its values backwards.
+    reverses: bool,
+}
+
+/// The same aggregate for a window, if it would have its values backwards there: the frames of a window are gone through backwards if
+/// another one is sorted the other way.
+pub fn forwards(aggregate: &AggregateUDF) -> Option<Arc<AggregateUDF>> {
+    let Remembering { theirs, reverses } = aggregate.inner().downcast_ref::<Remembering>()?;
+    let has_order = ["array_agg", "string_agg"].contains(&theirs.name());
+    (has_order && *reverses)
+        .then(|| Arc::new(AggregateUDF::from(Remembering { theirs: theirs.clone(), reverses: false })))
+}
 
 impl AggregateUDFImpl for Remembering {
     fn name(&self) -> &str {
-        self.0.name()
+        self.theirs.name()
     }
 
     fn signature(&self) -> &Signature {
-        self.0.signature()
+        self.theirs.signature()
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        self.0.return_type(types)
+        self.theirs.return_type(types)
     }
 
     fn return_field(&self, fields: &[FieldRef]) -> DfResult<FieldRef> {
-        let field = self.0.return_field(fields)?;
+        let field = self.theirs.return_field(fields)?;
         let [value] = fields else { return Ok(field) };
         if value.metadata().is_empty() {
             return Ok(field);
@@ -61,58 +74,63 @@ impl AggregateUDFImpl for Remembering {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        self.0.accumulator(args)
+        self.theirs.accumulator(args)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
-        self.0.state_fields(args)
+        self.theirs.state_fields(args)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.0.groups_accumulator_supported(args)
+        self.theirs.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
-        self.0.create_groups_accumulator(args)
+        self.theirs.create_groups_accumulator(args)
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        sliding::accumulator(&self.0, args)
+        sliding::accumulator(&self.theirs, args)
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.0.order_sensitivity()
+        self.theirs.order_sensitivity()
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
-        match self.0.reverse_udf() {
+        if !self.reverses {
+            return ReversedUDAF::NotSupported;
+        }
+        match self.theirs.reverse_udf() {
             ReversedUDAF::Reversed(reversed) => ReversedUDAF::Reversed(remembering(reversed)),
             other => other,
         }
     }
 
     fn with_beneficial_ordering(self: Arc<Self>, is_ordered: bool) -> DfResult<Option<Arc<dyn AggregateUDFImpl>>> {
-        let ordered = self.0.as_ref().clone().with_beneficial_ordering(is_ordered)?;
-        Ok(ordered.map(|ordered| Arc::new(Remembering(Arc::new(ordered))) as Arc<dyn AggregateUDFImpl>))
+        let ordered = self.theirs.as_ref().clone().with_beneficial_ordering(is_ordered)?;
+        Ok(ordered.map(|ordered| {
+            Arc::new(Remembering { theirs: Arc::new(ordered), reverses: self.reverses }) as Arc<dyn AggregateUDFImpl>
+        }))
     }
 
     fn supports_null_handling_clause(&self) -> bool {
-        self.0.supports_null_handling_clause()
+        self.theirs.supports_null_handling_clause()
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        self.0.coerce_types(types)
+        self.theirs.coerce_types(types)
     }
 
     fn is_descending(&self) -> Option<bool> {
-        self.0.is_descending()
+        self.theirs.is_descending()
     }
 
     fn value_from_stats(&self, args: &StatisticsArgs<'_>) -> Option<ScalarValue> {
-        self.0.value_from_stats(args)
+        self.theirs.value_from_stats(args)
     }
 
     fn default_value(&self, data_type: &DataType) -> DfResult<ScalarValue> {
-        self.0.default_value(data_type)
+        self.theirs.default_value(data_type)
     }
 }

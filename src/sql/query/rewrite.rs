@@ -422,20 +422,28 @@ fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
     };
     Ok(match expression {
         // DataFusion's planner loses the comparison of ANY and ALL with a subquery.
-        Expr::AnyOp { left, compare_op, right, .. } if matches!(**right, Expr::Subquery(_)) => {
-            match (&**right, compare_op) {
-                (Expr::Subquery(subquery), op) if *op != BinaryOperator::Eq => membership::any_of(left, op, subquery),
-                _ => is_in(left, right, false),
+        Expr::AnyOp { left, compare_op, right, is_some } if let Expr::Subquery(subquery) = &**right => {
+            match compare_op {
+                BinaryOperator::Eq => is_in(left, right, false),
+                // Where aggregates are there is no other query to be in.
+                _ if correlated::aggregates(&**left) => Some(Expr::AnyOp {
+                    left: left.clone(),
+                    compare_op: compare_op.clone(),
+                    right: Box::new(array_of(subquery)),
+                    is_some: *is_some,
+                }),
+                op => membership::any_of(left, op, subquery),
             }
         }
-        Expr::AllOp { left, compare_op, right } if matches!(**right, Expr::Subquery(_)) => {
-            match (&**right, compare_op) {
-                (Expr::Subquery(subquery), op) if *op != BinaryOperator::NotEq => {
-                    membership::all_of(left, op, subquery)
-                }
-                _ => is_in(left, right, true),
-            }
-        }
+        Expr::AllOp { left, compare_op, right } if let Expr::Subquery(subquery) = &**right => match compare_op {
+            BinaryOperator::NotEq => is_in(left, right, true),
+            _ if correlated::aggregates(&**left) => Some(Expr::AllOp {
+                left: left.clone(),
+                compare_op: compare_op.clone(),
+                right: Box::new(array_of(subquery)),
+            }),
+            op => membership::all_of(left, op, subquery),
+        },
         Expr::Subquery(subquery) => correlated::scalar(subquery),
         Expr::InSubquery { expr, subquery, negated } => {
             membership::row_of(expr).and_then(|row| membership::row_in_or_unknown(&row, subquery, *negated))
@@ -448,6 +456,16 @@ fn instead_of_subquery(expression: &Expr) -> Result<Option<Expr>> {
         },
         _ => None,
     })
+}
+
+/// `ARRAY(SELECT ...)`.
+fn array_of(subquery: &Query) -> Expr {
+    let mut array = call("array", Vec::new());
+    if let Expr::Function(function) = &mut array {
+        function.args = FunctionArguments::Subquery(Box::new(subquery.clone()));
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("array"))]);
+    }
+    array
 }
 
 fn exists_anyway(expression: &Expr) -> Option<Expr> {
@@ -524,6 +542,10 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
         }
         // DataFusion's planner looks for columns of elements in the innermost query only.
         Expr::Array(array) if array.elem.iter().any(has_qualified) => Some(call("make_array", array.elem.clone())),
+        // What a literal is, the others say.
+        Expr::Array(array) if array.elem.iter().any(is_string) && !array.elem.iter().all(is_string) => {
+            Some(call("make_array", array.elem.clone()))
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]))
         }
@@ -547,7 +569,7 @@ fn reword(expression: &Expr, of_catalog: bool) -> Result<Option<Expr>> {
             if !of_catalog
                 && is_fixed(expr)
                 && list.len() <= MAX_COMPARED
-                && (list.iter().all(is_string) || !list.iter().all(is_plain_literal)) =>
+                && (list.iter().any(is_string) || !list.iter().all(is_plain_literal)) =>
         {
             let (op, joined) = match negated {
                 false => (BinaryOperator::Eq, BinaryOperator::Or),

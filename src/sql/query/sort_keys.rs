@@ -8,10 +8,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::{AggregateFunction, Sort, WindowFunction};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Window};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Window, WindowFunctionDefinition,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::passed_types::field_of;
+use super::remembering::forwards;
 use super::value_keys::{Asked, key, keyed, letters, of_rank, rank};
 use super::{equal_keys, key_comparisons, ranged};
 use crate::catalog::ColumnType;
@@ -28,8 +31,7 @@ impl AnalyzerRule for SortKeys {
         plan.apply_with_subqueries(|node| {
             // Without a table, all may be in expressions alone.
             let is_constant = matches!(node, LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_));
-            has_keyed |=
-                is_constant || node.schema().fields().iter().any(|field| keyed(field, Asked::Greater).is_some());
+            has_keyed |= is_constant || node.schema().fields().iter().any(|field| keyed(field, Asked::Order).is_some());
             Ok(if has_keyed { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         if !has_keyed {
@@ -100,7 +102,8 @@ fn order_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
             };
             let (input, groups) = (aggregate.input.clone(), aggregate.group_expr.clone());
             let ranked = LogicalPlan::Aggregate(Aggregate::try_new(input, groups, expressions)?);
-            Transformed::yes(unranked(ranked, &aggregate.schema, &ends)?)
+            let united = equal_keys::unite(ranked)?.data;
+            Transformed::yes(unranked(united, &aggregate.schema, &ends)?)
         }
         other => Transformed::no(other),
     })
@@ -180,6 +183,12 @@ fn ordered_window(expression: &Expr, schema: &DFSchema) -> DfResult<Option<Inste
     let mut window: WindowFunction = (**window).clone();
     let end = rank_end(window.fun.name(), &mut window.params.args, schema)?;
     let mut changed = sort_by_keys(&mut window.params.order_by, schema)? || end.is_some();
+    if let WindowFunctionDefinition::AggregateUDF(function) = &window.fun
+        && let Some(forwards) = forwards(function)
+    {
+        window.fun = WindowFunctionDefinition::AggregateUDF(forwards);
+        changed = true;
+    }
     for sorted in &mut window.params.order_by {
         if *field_of(&sorted.expr, schema)?.data_type() == DataType::Binary {
             sorted.expr = letters(sorted.expr.clone());

@@ -34,8 +34,6 @@ pub enum Asked {
     Equality,
     /// Which comes first when they are sorted.
     Order,
-    /// Which is greater. Arrow sorts arrays right, and compares them otherwise.
-    Greater,
 }
 
 /// The type of a field, if what is asked of its values is to be asked of their keys.
@@ -45,12 +43,21 @@ pub fn keyed(field: &FieldRef, asked: Asked) -> Option<ColumnType> {
     may_be.then(|| of_field(field)).filter(|of| has_key(of, asked))
 }
 
+/// The type of the elements of arrays, if what is asked of them is to be asked of their keys.
+pub fn keyed_elements(field: &FieldRef, asked: Asked) -> Option<ColumnType> {
+    match of_field(field) {
+        ColumnType::Array(element) if has_key(&element, asked) => Some(*element),
+        _ => None,
+    }
+}
+
 fn has_key(of: &ColumnType, asked: Asked) -> bool {
     match of {
         ColumnType::Json | ColumnType::Interval => true,
         // Labels are equal as text.
         ColumnType::Enum(_) => asked != Asked::Equality,
-        ColumnType::Array(element) => asked == Asked::Greater || has_key(element, asked),
+        // NULLs among the elements come last, wherever those among the values do.
+        ColumnType::Array(element) => asked == Asked::Order || has_key(element, asked),
         _ => false,
     }
 }
