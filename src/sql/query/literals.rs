@@ -64,7 +64,7 @@ fn has_length(data_type: &SqlType) -> bool {
 
 /// In a column of `VALUES`, or of queries that are put together, of which some say their type, literals are of that type.
 pub fn type_columns(body: &mut SetExpr, is_outermost: bool) {
-    // Those of an INSERT are not read as numbers: a column of text has them as they are.
+    // In an INSERT numbers say nothing: a column of text has the strings beside them as they are.
     let reads_numbers = !(is_outermost && matches!(body, SetExpr::Values(_)));
     let is_set = matches!(body, SetExpr::SetOperation { .. });
     if !is_set && !matches!(body, SetExpr::Values(_)) {
@@ -74,7 +74,10 @@ pub fn type_columns(body: &mut SetExpr, is_outermost: bool) {
         [left, right].into_iter().for_each(|side| type_columns(side, false));
     }
     let mut rows = Vec::new();
-    collect_rows(body, &mut rows);
+    // What a table's columns are, nobody says here.
+    if collect_rows(body, &mut rows).is_none() {
+        return;
+    }
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     for at in 0..width {
         let column = rows.iter().filter_map(|row| row.get(at).map(|value| &**value));
@@ -89,8 +92,8 @@ pub fn type_columns(body: &mut SetExpr, is_outermost: bool) {
     }
 }
 
-/// What the rows, or queries of one row, of a body have in their columns.
-fn collect_rows<'a>(body: &'a mut SetExpr, rows: &mut Vec<Vec<&'a mut Expr>>) {
+/// What the rows, or queries, of a body have in their columns; `None` if one has columns of a table that it does not name.
+fn collect_rows<'a>(body: &'a mut SetExpr, rows: &mut Vec<Vec<&'a mut Expr>>) -> Option<()> {
     match body {
         SetExpr::Values(values) => rows.extend(values.rows.iter_mut().map(|row| row.content.iter_mut().collect())),
         SetExpr::Select(select) => {
@@ -100,15 +103,16 @@ fn collect_rows<'a>(body: &'a mut SetExpr, rows: &mut Vec<Vec<&'a mut Expr>>) {
                 }
                 _ => None,
             });
-            rows.extend(columns.collect::<Option<Vec<_>>>());
+            rows.push(columns.collect::<Option<Vec<_>>>()?);
         }
         SetExpr::SetOperation { left, right, .. } => {
-            collect_rows(left, rows);
-            collect_rows(right, rows);
+            collect_rows(left, rows)?;
+            collect_rows(right, rows)?;
         }
-        SetExpr::Query(query) => collect_rows(&mut query.body, rows),
-        _ => {}
+        SetExpr::Query(query) => collect_rows(&mut query.body, rows)?,
+        _ => return None,
     }
+    Some(())
 }
 
 /// The type that the values of a column say; in sets only if all that are more than literals say the same.
@@ -118,7 +122,7 @@ fn common_type<'a>(
     reads_numbers: bool,
 ) -> Option<(SqlType, CastKind)> {
     let mut cast: Option<(SqlType, CastKind)> = None;
-    let mut number: Option<SqlType> = None;
+    let mut literal: Option<SqlType> = None;
     for value in values {
         let said = match value {
             Expr::Cast { data_type, kind, .. } => (data_type.clone(), kind.clone()),
@@ -126,8 +130,8 @@ fn common_type<'a>(
             Expr::TypedString(typed) => (typed.data_type.clone(), CastKind::DoubleColon),
             Expr::Value(plain) => {
                 match &plain.value {
-                    Value::Number(digits, _) if reads_numbers => number = Some(wider_number(number, digits)),
-                    Value::Boolean(_) if reads_numbers => number = Some(SqlType::Bool),
+                    Value::Number(digits, _) if reads_numbers => literal = Some(wider_number(literal, digits)),
+                    Value::Boolean(_) if reads_numbers => literal = Some(SqlType::Bool),
                     _ => {}
                 }
                 continue;
@@ -142,10 +146,10 @@ fn common_type<'a>(
             Some(_) => {}
         }
     }
-    match (cast, number) {
+    match (cast, literal) {
         (Some(_), Some(_)) if is_set => None,
         (Some(cast), _) => Some(cast),
-        (None, number) => number.map(|number| (number, CastKind::DoubleColon)),
+        (None, literal) => literal.map(|literal| (literal, CastKind::DoubleColon)),
     }
 }
 
