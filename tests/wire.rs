@@ -73,7 +73,7 @@ async fn portals_give_rows_in_parts_and_errors_wait_for_sync() {
             break;
         }
         assert!(part.len() <= 4);
-        seen.extend(part.iter().map(|row| row.get::<_, i64>(0)));
+        seen.extend(part.iter().map(|row| row.get::<_, i32>(0)));
         if seen.len() == 10 {
             break;
         }
