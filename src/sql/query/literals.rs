@@ -5,11 +5,11 @@
 //! compared, or tell a function how far, stay as they are.
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Query, SelectItem, SetExpr, UnaryOperator, Value, Values,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr,
+    UnaryOperator, Value,
 };
 
-use super::rewrite::{call, has_column, is_string, normalized};
+use super::rewrite::{call, normalized};
 
 /// Functions whose result has the type of their arguments, or depends on it.
 const OF_ARGUMENTS: [&str; 16] = [
@@ -54,132 +54,6 @@ fn type_in_body(body: &mut SetExpr, is_outermost: bool) {
             values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(type_number);
         }
         _ => {}
-    }
-}
-
-/// Whether a cast to this type may cut or round a value, which another value in the same column is not.
-fn has_length(data_type: &SqlType) -> bool {
-    data_type.to_string().contains('(')
-}
-
-/// In a column of `VALUES`, or of queries that are put together, of which some say their type, literals are of that type.
-pub fn type_columns(body: &mut SetExpr, is_outermost: bool) {
-    // In an INSERT numbers say nothing: a column of text has the strings beside them as they are.
-    let reads_numbers = !(is_outermost && matches!(body, SetExpr::Values(_)));
-    let is_set = matches!(body, SetExpr::SetOperation { .. });
-    if !is_set && !matches!(body, SetExpr::Values(_)) {
-        return;
-    }
-    if let SetExpr::SetOperation { left, right, .. } = body {
-        [left, right].into_iter().for_each(|side| type_columns(side, false));
-    }
-    let mut rows = Vec::new();
-    // What a table's columns are, nobody says here.
-    if collect_rows(body, &mut rows).is_none() {
-        return;
-    }
-    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
-    for at in 0..width {
-        let column = rows.iter().filter_map(|row| row.get(at).map(|value| &**value));
-        let Some((data_type, kind)) = common_type(column, is_set, reads_numbers) else { continue };
-        for value in rows.iter_mut().filter_map(|row| row.get_mut(at)) {
-            if matches!(value, Expr::Value(plain) if matches!(plain.value, Value::SingleQuotedString(_) | Value::Null))
-            {
-                let (data_type, kind, expr) = (data_type.clone(), kind.clone(), Box::new(value.clone()));
-                **value = Expr::Cast { kind, expr, data_type, array: false, format: None };
-            }
-        }
-    }
-}
-
-/// What the rows, or queries, of a body have in their columns; `None` if one has columns of a table that it does not name.
-fn collect_rows<'a>(body: &'a mut SetExpr, rows: &mut Vec<Vec<&'a mut Expr>>) -> Option<()> {
-    match body {
-        SetExpr::Values(values) => rows.extend(values.rows.iter_mut().map(|row| row.content.iter_mut().collect())),
-        SetExpr::Select(select) => {
-            let columns = select.projection.iter_mut().map(|item| match item {
-                SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
-                    Some(expression)
-                }
-                _ => None,
-            });
-            rows.push(columns.collect::<Option<Vec<_>>>()?);
-        }
-        SetExpr::SetOperation { left, right, .. } => {
-            collect_rows(left, rows)?;
-            collect_rows(right, rows)?;
-        }
-        SetExpr::Query(query) => collect_rows(&mut query.body, rows)?,
-        _ => return None,
-    }
-    Some(())
-}
-
-/// The type that the values of a column say; in sets only if all that are more than literals say the same.
-fn common_type<'a>(
-    values: impl Iterator<Item = &'a Expr>,
-    is_set: bool,
-    reads_numbers: bool,
-) -> Option<(SqlType, CastKind)> {
-    let mut cast: Option<(SqlType, CastKind)> = None;
-    let mut literal: Option<SqlType> = None;
-    for value in values {
-        let said = match value {
-            Expr::Cast { data_type, kind, .. } => (data_type.clone(), kind.clone()),
-            Expr::Interval(_) => (SqlType::Interval { fields: None, precision: None }, CastKind::DoubleColon),
-            Expr::TypedString(typed) => (typed.data_type.clone(), CastKind::DoubleColon),
-            Expr::Value(plain) => {
-                match &plain.value {
-                    Value::Number(digits, _) if reads_numbers => literal = Some(wider_number(literal, digits)),
-                    Value::Boolean(_) if reads_numbers => literal = Some(SqlType::Bool),
-                    _ => {}
-                }
-                continue;
-            }
-            _ if is_set => return None,
-            _ => continue,
-        };
-        match &cast {
-            _ if has_length(&said.0) => {}
-            None => cast = Some(said),
-            Some((data_type, _)) if is_set && *data_type != said.0 => return None,
-            Some(_) => {}
-        }
-    }
-    match (cast, literal) {
-        (Some(_), Some(_)) if is_set => None,
-        (Some(cast), _) => Some(cast),
-        (None, literal) => literal.map(|literal| (literal, CastKind::DoubleColon)),
-    }
-}
-
-/// The type of a number beside others.
-fn wider_number(others: Option<SqlType>, digits: &str) -> SqlType {
-    let is_wide = |data_type: &SqlType| matches!(others.as_ref(), Some(other) if other == data_type);
-    let (decimal, long) = (SqlType::Numeric(ExactNumberInfo::None), SqlType::BigInt(None));
-    if is_wide(&decimal) || digits.parse::<i64>().is_err() {
-        decimal
-    } else if is_wide(&long) || digits.parse::<i32>().is_err() {
-        long
-    } else {
-        SqlType::Int(None)
-    }
-}
-
-/// Whether `VALUES` have a column with literals whose type only an expression beside them says: a union finds it out.
-pub fn has_open_columns(values: &Values) -> bool {
-    let width = values.rows.first().map_or(0, |row| row.content.len());
-    let column = |at: usize| values.rows.iter().filter_map(move |row| row.content.get(at));
-    // What is of the query around it stays as it is.
-    !has_column(values) && (0..width).any(|at| column(at).any(is_string) && column(at).any(is_computed))
-}
-
-fn is_computed(value: &Expr) -> bool {
-    match value {
-        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => is_computed(inner),
-        Expr::Cast { data_type, .. } => has_length(data_type),
-        Expr::TypedString(typed) => has_length(&typed.data_type),
-        other => !matches!(other, Expr::Value(_) | Expr::Interval(_)),
     }
 }
 

@@ -1,16 +1,14 @@
 //! Functions of whole numbers and decimals, after <https://www.postgresql.org/docs/15/functions-math.html>.
 
 use super::super::error::{Error, Result, code};
-use super::super::types::pg_name;
+use super::super::types::{MAX_DECIMAL_PRECISION, pg_name};
 use super::row_function::{Argument, Definition, Returns, Takes};
 use crate::catalog::{ColumnType, Datum};
-
-const MAX_DIGITS: u8 = 38;
 
 /// The functions.
 pub fn definitions() -> Vec<Definition> {
     use Takes::Exactly;
-    let whole = || ColumnType::Decimal { precision: Some(MAX_DIGITS), scale: 0 };
+    let whole = || ColumnType::Decimal { precision: Some(MAX_DECIMAL_PRECISION), scale: 0 };
     vec![
         ("div", Exactly(2), whole().into(), |args| {
             let (dividend, divisor) = of_one_scale(&args[0], &args[1])?;
@@ -35,7 +33,7 @@ pub fn definitions() -> Vec<Definition> {
                 return Err(Error::new(code::NUMERIC_OUT_OF_RANGE, message));
             }
             let product = (1..=i128::from(number)).try_fold(1i128, |product, factor| product.checked_mul(factor));
-            let product = product.filter(|product| *product < 10i128.pow(MAX_DIGITS.into()));
+            let product = product.filter(|product| *product < 10i128.pow(MAX_DECIMAL_PRECISION.into()));
             product.map(Datum::Decimal).ok_or_else(out_of_range)
         }),
         ("min_scale", Exactly(1), ColumnType::Int4.into(), |args| match (&args[0].datum, args[0].column_type) {

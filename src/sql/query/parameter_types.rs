@@ -8,11 +8,11 @@ use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, LimitClause, Query, SetExpr, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut,
-    Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
-    visit_expressions_mut,
+    Visitor, VisitorMut,
 };
 
 use super::super::types::from_sql;
+use super::frames::{counted_distances, settle_frame};
 use super::parameters::placeholder;
 use super::rewrite::{call, is_called};
 use crate::catalog::ColumnType;
@@ -256,53 +256,6 @@ fn plain_argument(argument: &FunctionArg) -> Option<&Expr> {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
         _ => None,
     }
-}
-
-/// How far the frame of a window goes.
-pub fn distances(frame: &mut WindowFrame) -> impl Iterator<Item = &mut Expr> {
-    let bounds = std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound);
-    bounds.filter_map(|bound| match bound {
-        WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) => {
-            Some(&mut **distance)
-        }
-        _ => None,
-    })
-}
-
-/// Says of frames whose width is a parameter that it is some number, which changes no types: for a query that is planned and not run.
-pub fn settle_frames<T: VisitMut>(tree: &mut T) {
-    let _ = visit_expressions_mut(tree, |expression| {
-        settle_frame(expression);
-        ControlFlow::<()>::Continue(())
-    });
-}
-
-fn settle_frame(expression: &mut Expr) {
-    if let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression
-        && let Some(frame) = &mut spec.window_frame
-    {
-        for distance in distances(frame).filter(|distance| placeholder(distance).is_some()) {
-            *distance = Expr::Value(Value::Number("1".into(), false).into());
-        }
-    }
-}
-
-/// How many rows or groups the frame of a window goes.
-fn counted_distances(function: &Function) -> Vec<&Expr> {
-    let Some(WindowType::WindowSpec(WindowSpec { window_frame: Some(frame), .. })) = &function.over else {
-        return Vec::new();
-    };
-    if frame.units == WindowFrameUnits::Range {
-        return Vec::new();
-    }
-    let bounds = std::iter::once(&frame.start_bound).chain(&frame.end_bound);
-    let mut distances = Vec::new();
-    for bound in bounds {
-        if let WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) = bound {
-            distances.push(&**distance);
-        }
-    }
-    distances
 }
 
 /// Rewords what DataFusion finds no types of placeholders in as comparisons, in which it does: for a query that is planned and not run.

@@ -6,22 +6,21 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Distinct, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, LimitClause, ObjectName, ObjectNamePart,
-    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Subscript, TableFactor, UnaryOperator, Value, Values, Visit, VisitMut, Visitor, VisitorMut,
-    WindowType, visit_expressions,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Subscript, TableFactor,
+    UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut, visit_expressions,
 };
 
 use super::super::error::{Error, Result, code};
 use super::super::types::{resolve, time_precision};
+use super::frames::plain_frame;
 use super::output_names::{OutputNames, output_name};
 use super::own_expressions::change_each;
-use super::parameter_types::distances;
 use super::parameters::placeholder;
 use super::{
     catalog_forms, correlated, distinct_order, joins, lateral, literals, math, membership, named_windows, operators,
     ordered_aggregates, outer_aggregates, output_names, quantified, renamed, rows, set_functions, set_operations,
-    similar, subquery_order, times, whole_rows,
+    similar, subquery_order, times, values, whole_rows,
 };
 use crate::catalog::ColumnType;
 
@@ -140,12 +139,12 @@ impl VisitorMut for Rewriter {
         }
         output_names::tell_apart_in_sets(&mut query.body);
         if let SetExpr::Values(values) = &mut *query.body
-            && (has_subquery(values) || self.depth > 0 && literals::has_open_columns(values))
-            && let Some(selects) = selects_of(values)
+            && has_subquery(values)
+            && let Some(selects) = values::selects_of(values)
         {
             *query.body = selects;
         }
-        literals::type_columns(&mut query.body, self.depth == 0);
+        values::type_columns(&mut query.body, self.depth == 0);
         if !self.of_catalog {
             literals::type_outputs(query, self.depth == 0);
         }
@@ -225,53 +224,6 @@ impl VisitorMut for Rewriter {
     }
 }
 
-/// The ends of a window's frame as DataFusion reads them, which takes no casts there.
-fn plain_frame(expression: &mut Expr) {
-    let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expression else { return };
-    let Some(frame) = &mut spec.window_frame else { return };
-    for distance in distances(frame) {
-        match cast_text(distance) {
-            Some(count) if count.parse::<u64>().is_ok() => {
-                *distance = Expr::Value(Value::Number(count, false).into());
-            }
-            Some(length) => {
-                *distance = Expr::Interval(Interval {
-                    value: Box::new(string_literal(length)),
-                    leading_field: None,
-                    leading_precision: None,
-                    last_field: None,
-                    fractional_seconds_precision: None,
-                });
-            }
-            None => {}
-        }
-    }
-}
-
-/// A string, or the one under a cast, as which parameters are bound.
-fn cast_text(expression: &Expr) -> Option<String> {
-    let string = |expression: &Expr| match expression {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    match expression {
-        Expr::Nested(inner) => cast_text(inner),
-        Expr::Function(function) if function.name.to_string().trim_matches('"').starts_with("cast:") => {
-            match &function.args {
-                FunctionArguments::List(list) => match &list.args[..] {
-                    [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => string(argument),
-                    _ => None,
-                },
-                _ => None,
-            }
-        }
-        other => string(other),
-    }
-}
-
 /// `a[2:]` is up to the end of any array, `a[:2]` from its beginning.
 fn bound_slices(expression: &mut Expr) {
     let Expr::CompoundFieldAccess { access_chain, .. } = expression else { return };
@@ -336,43 +288,6 @@ fn name_sequence(expression: &mut Expr) {
     {
         *sequence = (**expr).clone();
     }
-}
-
-/// `VALUES` with subqueries, as `SELECT`s in their order.
-fn selects_of(values: &Values) -> Option<SetExpr> {
-    let width = values.rows.first()?.content.len();
-    let columns: Vec<String> = (1..=width).map(|at| format!("column{at}")).collect();
-    let ordered = format!("SELECT {} FROM (SELECT 1) AS \"values\" ORDER BY \"values:at\"", columns.join(", "));
-    let mut ordered = super::super::parse_query(&ordered).ok()?;
-    let SetExpr::Select(select) = &mut *ordered.body else { return None };
-    let TableFactor::Derived { subquery, .. } = &mut select.from.first_mut()?.relation else { return None };
-    *subquery.body = union_of(values)?;
-    Some(SetExpr::Query(Box::new(ordered)))
-}
-
-fn union_of(values: &Values) -> Option<SetExpr> {
-    let select = |(number, row): (usize, &sqlparser::ast::Parens<Vec<Expr>>)| {
-        let item = |(at, value): (usize, &Expr)| SelectItem::ExprWithAlias {
-            expr: value.clone(),
-            alias: Ident::new(format!("column{}", at + 1)),
-        };
-        let mut query = super::super::parse_query("SELECT 1").ok()?;
-        if let SetExpr::Select(select) = &mut *query.body {
-            let number = SelectItem::ExprWithAlias {
-                expr: Expr::Value(Value::Number(number.to_string(), false).into()),
-                alias: Ident::with_quote('"', "values:at"),
-            };
-            select.projection = std::iter::once(number).chain(row.content.iter().enumerate().map(item)).collect();
-        }
-        Some(*query.body)
-    };
-    let selects = values.rows.iter().enumerate().map(select).collect::<Option<Vec<SetExpr>>>()?;
-    selects.into_iter().reduce(|left, right| SetExpr::SetOperation {
-        op: SetOperator::Union,
-        set_quantifier: SetQuantifier::All,
-        left: Box::new(left),
-        right: Box::new(right),
-    })
 }
 
 /// DataFusion plans `EXISTS` in conditions only.
